@@ -1,0 +1,9 @@
+"""GXNOR-Net: neural networks whose weights and activations are a handful of discrete states.
+
+`import gxnor` needs NumPy alone. Training lives in `gxnor.nn`, `gxnor.optim` and `gxnor.training` and needs PyTorch.
+"""
+
+from gxnor.space import DiscreteSpace
+
+__version__ = "0.1.0"
+__all__ = ["DiscreteSpace"]
