@@ -7,6 +7,7 @@ real and becomes W + dW.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.optim import increment as increments
+from gxnor.optim import stream
 from gxnor.optim import transition as transitions
 
 
@@ -29,7 +31,7 @@ class DST(torch.optim.Optimizer):
         betas, eps: the increment's settings. betas may be changed between steps, for all rules correct their bias by what
             was really used: `GrowingMomentum` lengthens the window along the schedule.
         m, probability: the transition rule, "tanh" (the paper's) or "linear".
-        generator: the torch.Generator of the stochastic moves, on the parameters' device; its state is saved in
+        generator: the torch.Generator (on the CPU) that keys the stochastic moves' streams; its state is saved in
             `state_dict`. Default: a new one, seeded from torch's global generator.
         model: where given, every trainable parameter of it must be in `params`.
 
@@ -58,8 +60,7 @@ class DST(torch.optim.Optimizer):
         if model is not None:
             self._check_claims(model)
         if generator is None:
-            device = self.param_groups[0]["params"][0].device
-            generator = torch.Generator(device).manual_seed(int(torch.randint(2**62, ())))
+            generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self.generator = generator
         self._flips: dict[torch.Tensor, list] = {}
 
@@ -84,32 +85,31 @@ class DST(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self._check_gradients()
+        key = int(torch.randint(-(2**63), 2**63 - 1, (), generator=self.generator))
+        number = 0
         for group in self.param_groups:
             rule = increments.RULES[group["increment"]]
             for p in group["params"]:
+                number += 1
                 if p.grad is None:
                     continue
                 dW = rule(p.grad, self.state[p], group)
                 if isinstance(p, DiscreteParameter):
-                    self._move(p, dW, group)
+                    moved = transitions.move(p, dW, stream.subkey(key, number), group["m"], group["probability"])
+                    flips = self._flips.setdefault(p, [0, 0])
+                    flips[0] += moved
+                    flips[1] += 1
                 else:
                     p.add_(dW)
         return loss
-
-    def _move(self, weight: DiscreteParameter, dW: torch.Tensor, group: dict) -> None:
-        u = torch.rand(dW.shape, dtype=dW.dtype, device=dW.device, generator=self.generator)
-        before = weight.indices()
-        after = transitions.transition(before, dW, weight.space, u, group["m"], group["probability"])
-        weight.set_indices(after)
-        flips = self._flips.setdefault(weight, [0, 0])
-        flips[0] += (after != before).sum()
-        flips[1] += 1
 
     def _check_gradients(self) -> None:
         for group in self.param_groups:
             names = group.get("param_names") or range(len(group["params"]))
             for name, p in zip(names, group["params"], strict=True):
-                if p.grad is not None and not torch.isfinite(p.grad).all():
+                if p.grad is None or math.isfinite(p.grad.sum()):
+                    continue
+                if not torch.isfinite(p.grad).all():  # a sum may overflow where no element does
                     raise FloatingPointError(
                         f"the gradient of parameter {name} is not finite; no weight was moved. "
                         "A lower learning rate, or a look at the loss and the data, is the usual mend"
@@ -117,7 +117,7 @@ class DST(torch.optim.Optimizer):
 
     def flip_rates(self) -> dict[torch.Tensor, float]:
         """Share of each discrete parameter's weights that moved in a step, averaged over the steps since the last call."""
-        rates = {p: float(moved) / (steps * max(p.numel(), 1)) for p, (moved, steps) in self._flips.items()}
+        rates = {p: moved / (steps * max(p.numel(), 1)) for p, (moved, steps) in self._flips.items()}
         self._flips.clear()
         return rates
 
@@ -129,7 +129,7 @@ class DST(torch.optim.Optimizer):
         state_dict = dict(state_dict)
         generator = state_dict.pop("generator")
         super().load_state_dict(state_dict)
-        self.generator.set_state(generator.cpu())
+        self.generator.set_state(generator)
 
 
 def _check_group(group: dict) -> None:

@@ -12,10 +12,16 @@ GXNOR-Net (arXiv 1705.09283), section 2.4, with dz the step of the space and H i
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
 
 import torch
 
+from gxnor import native
+from gxnor.nn.parameter import DiscreteParameter
+from gxnor.optim.stream import uniform
+from gxnor.packing import storage_bits
 from gxnor.space import DiscreteSpace
 
 PROBABILITIES = ("tanh", "linear")
@@ -55,5 +61,46 @@ def transition(
     rho = torch.minimum(torch.maximum(increment / space.step, -at), space.size - 1 - at)  # in steps
     kappa = torch.trunc(rho)
     nu = rho - kappa
-    tau = torch.tanh(m * nu.abs()) if probability == "tanh" else m * nu.abs()
+    tau = m * nu.abs()
+    if probability == "tanh":
+        tau = torch.tanh(tau.double())  # double: so that no implementation's rounding of tanh decides a draw
     return (at + kappa + torch.sign(nu) * (u < tau)).to(torch.uint8)
+
+
+@functools.cache
+def _native():
+    """The fused kernel of native/transition.cpp, or None where it was not built."""
+    lib = native.library()
+    if lib is None:
+        return None
+    lib.gxnor_transition.argtypes = [
+        ctypes.c_void_p, ctypes.c_int, ctypes.c_int,  # packed, bits, states
+        ctypes.c_void_p, ctypes.c_int64,  # dW, n
+        ctypes.c_float, ctypes.c_float, ctypes.c_int,  # step, m, tanh
+        ctypes.c_uint64, ctypes.c_int,  # key, threads
+    ]  # fmt: skip
+    lib.gxnor_transition.restype = ctypes.c_int64
+    return lib.gxnor_transition
+
+
+def move(weight: DiscreteParameter, increment: torch.Tensor, key: int, m: float = 3.0, probability: str = "tanh") -> int:
+    """`transition` of a parameter in place, with the draws of the stream `key`; returns how many weights moved.
+
+    On the CPU one fused pass over the packed states; equal to the reference, state for state.
+    """
+    check_settings(m, probability)
+    kernel = _native() if weight.device.type == "cpu" and increment.dtype == torch.float32 else None
+    if kernel is None:
+        u = uniform(key, weight.numel(), weight.device).view(weight.shape)
+        before = weight.indices()
+        after = transition(before, increment, weight.space, u, m, probability)
+        weight.set_indices(after)
+        return int((after != before).sum())
+    increment = increment.contiguous()
+    moved = kernel(
+        weight.packed.data_ptr(), storage_bits(weight.space.size), weight.space.size, increment.data_ptr(),
+        weight.numel(), weight.space.step, m, probability == "tanh", key, torch.get_num_threads(),
+    )  # fmt: skip
+    if moved < 0:
+        raise ValueError("the increment of a discrete weight is NaN")
+    return moved
