@@ -100,13 +100,17 @@ def parse(notation: str) -> list[tuple[str, int, int]]:
     parts = notation.split("-")
     for i, part in enumerate(parts):
         match = re.fullmatch(r"(?:(\d+)x)?(?:(\d+)C(\d+)|MP(\d+)|(\d+)FC|(\d+))", part)
-        if not match or (match[6] is not None) != (i == len(parts) - 1) or any(g and int(g) == 0 for g in match.groups()):
+        if (
+            not match
+            or (match[6] is not None) != (i == len(parts) - 1)
+            or any(g and int(g) == 0 for g in match.groups())
+        ):
             raise ValueError(f"cannot read {part!r} in the network {notation!r}; expected for example {MNIST!r}")
         repeat, channels, kernel, pool, outputs, classes = (int(g) if g else 0 for g in match.groups())
         layer = ("MP", 0, pool) if pool else ("C", channels, kernel) if channels else ("FC", outputs or classes, 0)
         layers += [layer] * max(repeat, 1)
     kinds = [kind for kind, *_ in layers]
-    if "FC" in kinds[: -1] and any(kind != "FC" for kind in kinds[kinds.index("FC") :]):
+    if "FC" in kinds[:-1] and any(kind != "FC" for kind in kinds[kinds.index("FC") :]):
         raise ValueError(f"dense layers come last, not so in the network {notation!r}")
     if kinds[0] == "MP" or any(a == b == "MP" for a, b in zip(kinds, kinds[1:])):
         raise ValueError(f"pooling follows a convolution, not so in the network {notation!r}")

@@ -29,7 +29,7 @@ class DST(torch.optim.Optimizer):
             m * lr counts for discrete weights.
         increment: "adam" (8 bytes of state a weight) or "sgd" (4), see `gxnor.optim.increment`.
         betas, eps: the increment's settings. betas may be changed between steps, for all rules correct their bias by what
-            was really used: `GrowingMomentum` lengthens the window along the schedule.
+            was really used.
         m, probability: the transition rule, "tanh" (the paper's) or "linear".
         generator: the torch.Generator (on the CPU) that keys the stochastic moves' streams; its state is saved in
             `state_dict`. Default: a new one, seeded from torch's global generator.
@@ -62,7 +62,6 @@ class DST(torch.optim.Optimizer):
         if generator is None:
             generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self.generator = generator
-        self._flips: dict[torch.Tensor, list] = {}
 
     def add_param_group(self, group: dict) -> None:
         super().add_param_group(group)
@@ -96,9 +95,9 @@ class DST(torch.optim.Optimizer):
                 dW = rule(p.grad, self.state[p], group)
                 if isinstance(p, DiscreteParameter):
                     moved = transitions.move(p, dW, stream.subkey(key, number), group["m"], group["probability"])
-                    flips = self._flips.setdefault(p, [0, 0])
-                    flips[0] += moved
-                    flips[1] += 1
+                    state = self.state[p]
+                    state["moved"] = state.get("moved", 0) + moved
+                    state["moves"] = state.get("moves", 0) + p.numel()
                 else:
                     p.add_(dW)
         return loss
@@ -116,9 +115,13 @@ class DST(torch.optim.Optimizer):
                     )
 
     def flip_rates(self) -> dict[torch.Tensor, float]:
-        """Share of each discrete parameter's weights that moved in a step, averaged over the steps since the last call."""
-        rates = {p: moved / (steps * max(p.numel(), 1)) for p, (moved, steps) in self._flips.items()}
-        self._flips.clear()
+        """Share of each discrete parameter's weights that moved in a step, averaged over the steps since the last
+        call. The counts are part of the state, so they survive a checkpoint."""
+        rates = {}
+        for p, state in self.state.items():
+            if state.get("moves"):
+                rates[p] = state["moved"] / state["moves"]
+                state["moved"] = state["moves"] = 0
         return rates
 
     def state_dict(self) -> dict:

@@ -21,7 +21,7 @@ def adam(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
     State: two float tensors like the gradient, 8 bytes a weight. Group: lr, betas, eps.
     """
     beta1, beta2 = group["betas"]
-    if not state:
+    if "step" not in state:
         state.update(step=0, decay=1.0, exp_avg=torch.zeros_like(grad), exp_avg_sq=torch.zeros_like(grad))
     state["step"] += 1
     state["decay"] *= beta1
@@ -40,7 +40,7 @@ def sgd(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
     State: one float tensor like the gradient, 4 bytes a weight. Group: lr, betas (the first).
     """
     beta1 = group["betas"][0]
-    if not state:
+    if "decay" not in state:
         state.update(decay=1.0, exp_avg=torch.zeros_like(grad))
     state["decay"] *= beta1
     return state["exp_avg"].lerp_(grad, 1 - beta1) * (-group["lr"] / (1 - state["decay"]))

@@ -83,7 +83,9 @@ def _native():
     return lib.gxnor_transition
 
 
-def move(weight: DiscreteParameter, increment: torch.Tensor, key: int, m: float = 3.0, probability: str = "tanh") -> int:
+def move(
+    weight: DiscreteParameter, increment: torch.Tensor, key: int, m: float = 3.0, probability: str = "tanh"
+) -> int:
     """`transition` of a parameter in place, with the draws of the stream `key`; returns how many weights moved.
 
     On the CPU one fused pass over the packed states; equal to the reference, state for state.

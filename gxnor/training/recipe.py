@@ -107,7 +107,9 @@ class Train(Section):
     seed: Count = 1
     loss: Literal["squared-hinge", "cross-entropy"] = "squared-hinge"
     norm_batches: Count = 0  # batches from which batch norm's statistics are re-estimated before each evaluation
-    restart_patience: Count = 0  # epochs without a better one after which a search starts from the best weights; 0 never
+    restart_patience: Count = (
+        0  # epochs without a better one after which a search starts from the best weights; 0 never
+    )
     restart_share: Annotated[float, Field(gt=0, le=1)] = 0.05  # how far towards a random state the search moves them
     device: Literal["auto", "cpu", "cuda"] = "auto"
     bfloat16: bool = False
@@ -157,9 +159,9 @@ def load(recipe: str, settings: list[str] = ()) -> Recipe:
     return _validate(tree)
 
 
-def save(recipe: Recipe, path: Path) -> None:
-    """Writes the resolved recipe, every default written out."""
-    path.write_text(tomli_w.dumps(recipe.model_dump()), encoding="utf-8")
+def dump(recipe: Recipe) -> str:
+    """The resolved recipe as TOML, every default written out."""
+    return tomli_w.dumps(recipe.model_dump())
 
 
 def _set(tree: dict[str, Any], setting: str) -> None:

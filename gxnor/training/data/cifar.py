@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gxnor.errors import GxnorError
+from gxnor.errors import WorkError
 from gxnor.training.data.dataset import Dataset, check_labels
 from gxnor.training.data.files import File, locate, read_bytes
 
@@ -32,7 +32,7 @@ ARCHIVE = File(
 def load(data_dir: str | os.PathLike | None = None) -> Dataset:
     """CIFAR-10: 50,000 and 10,000 images [3, 32, 32] of ten kinds of things, from the folder or the packed archive.
 
-    Raises GxnorError: a file is missing, unreadable, damaged, or not what its name says.
+    Raises WorkError: a file is missing, unreadable, damaged, or not what its name says.
     """
     (path,) = locate("cifar10", [ARCHIVE], data_dir)
     images = np.empty((len(BATCHES) * RECORDS, 3, 32, 32), np.uint8)
@@ -45,7 +45,7 @@ def load(data_dir: str | os.PathLike | None = None) -> Dataset:
             classes = _class_names(data, file)
             continue
         if len(data) != RECORDS * RECORD_BYTES:
-            raise GxnorError(
+            raise WorkError(
                 f"{file} has {len(data):,} bytes, expected {RECORDS * RECORD_BYTES:,} ({RECORDS:,} images): "
                 "it is cut off or of another version; get the official binary version"
             )
@@ -54,7 +54,7 @@ def load(data_dir: str | os.PathLike | None = None) -> Dataset:
         labels[first : first + RECORDS] = check_labels(records[:, 0], 0, 9, file)
         images[first : first + RECORDS] = records[:, 1:].reshape(-1, 3, 32, 32)
     if missing:
-        raise GxnorError(f"{path} lacks {', '.join(sorted(missing))}: get the official binary version again")
+        raise WorkError(f"{path} lacks {', '.join(sorted(missing))}: get the official binary version again")
     test = len(labels) - RECORDS
     return Dataset("cifar10", images[:test], labels[:test], images[test:], labels[test:], classes)
 
@@ -73,11 +73,11 @@ def _contents(path: Path) -> Iterator[tuple[Path, bytes]]:
             while stream.read(2**20):  # to the end, where gzip compares its checksum
                 pass
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise GxnorError(f"{path} is damaged or cut off ({error}): get the official archive again") from error
+        raise WorkError(f"{path} is damaged or cut off ({error}): get the official archive again") from error
 
 
 def _class_names(data: bytes, file: Path) -> tuple[str, ...]:
     names = tuple(data.decode("utf-8", "replace").split())
     if len(set(names)) != 10:
-        raise GxnorError(f"{file} names {len(set(names))} classes, expected 10, one a line: get the original")
+        raise WorkError(f"{file} names {len(set(names))} classes, expected 10, one a line: get the original")
     return names

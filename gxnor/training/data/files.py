@@ -15,7 +15,7 @@ import pooch
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from gxnor.errors import GxnorError
+from gxnor.errors import GxnorError, WorkError
 
 _COLUMNS = (
     TextColumn("{task.description}"),
@@ -62,7 +62,7 @@ def locate(name: str, files: list[File], data_dir: str | os.PathLike | None) -> 
         if any(paths) and folder != cache / name:
             there = next(file for file, path in zip(files, paths, strict=True) if path)
             missing = next(file for file, path in zip(files, paths, strict=True) if not path)
-            raise GxnorError(
+            raise WorkError(
                 f"{folder} holds {there.path_in(folder).name} of {name} but not {missing.download_name}: "
                 f"add it (from {missing.url}) or take the others away"
             )
@@ -77,7 +77,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise GxnorError(f"cannot read {path}: {error.strerror}") from error
+        raise WorkError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _download(name: str, file: File, folder: Path, missing: list[File]) -> None:
@@ -92,14 +92,14 @@ def _download(name: str, file: File, folder: Path, missing: list[File]) -> None:
             )
     except OSError as error:
         if error.errno is not None:  # this machine's disk, not the network
-            raise GxnorError(f"cannot save {file.download_name} in {folder}: {error.strerror}") from error
-        raise GxnorError(
+            raise WorkError(f"cannot save {file.download_name} in {folder}: {error.strerror}") from error
+        raise WorkError(
             f"{name} is not on this machine and {file.url} cannot be downloaded ({type(error).__name__}).\n"
             f"Put {', '.join(f.download_name for f in missing)} into {folder},"
             " or name the folder that holds them with data_dir (--data-dir) or $GXNOR_DATA."
         ) from error
     except ValueError as error:
-        raise GxnorError(
+        raise WorkError(
             f"{file.url} did not deliver the original file: its checksum is wrong, and nothing was kept.\n"
             f"Try again, or put the original {file.download_name} into {folder}."
         ) from error

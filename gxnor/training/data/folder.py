@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gxnor.errors import GxnorError
+from gxnor.errors import GxnorError, WorkError
 from gxnor.training.data.dataset import Dataset
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
@@ -42,21 +42,21 @@ def load(
     root = Path(path).expanduser()
     classes = tuple(folder.name for folder in _listing(root / "train", folders=True))
     if len(classes) < 2:
-        raise GxnorError(f"{root / 'train'} holds {len(classes)} class folders, expected two or more")
+        raise WorkError(f"{root / 'train'} holds {len(classes)} class folders, expected two or more")
     train, train_labels = _by_class(root / "train", classes)
     test, test_labels = _by_class(root / "test", classes)
     for label, name in enumerate(classes):
         if label not in train_labels:
-            raise GxnorError(f"{root / 'train' / name} holds no image: add some or take the folder away")
+            raise WorkError(f"{root / 'train' / name} holds no image: add some or take the folder away")
     if not test:
-        raise GxnorError(f"{root / 'test'} holds no image: expected some in test/CLASS/")
+        raise WorkError(f"{root / 'test'} holds no image: expected some in test/CLASS/")
 
     headers = [_open(file, lambda image: (image.mode, image.height, image.width)) for file in train + test]
     mode = "L" if all(mode in GRAY for mode, _, _ in headers) else "RGB"
     height, width = size or headers[0][1:]
     for file, (_, h, w) in zip(train + test, headers, strict=True):
         if size is None and (h, w) != (height, width):
-            raise GxnorError(
+            raise WorkError(
                 f"{file} is {h}x{w} where {train[0]} is {height}x{width} (height x width): "
                 "give the option size = [H, W] to resize all images"
             )
@@ -70,10 +70,10 @@ def _listing(folder: Path, folders: bool) -> list[Path]:
     try:
         entries = sorted(p for p in folder.iterdir() if p.name[0] != "." and p.name not in ("Thumbs.db", "desktop.ini"))
     except OSError as error:
-        raise GxnorError(f"cannot read {folder}: {error.strerror}; expected train/CLASS/ and test/CLASS/") from error
+        raise WorkError(f"cannot read {folder}: {error.strerror}; expected train/CLASS/ and test/CLASS/") from error
     for entry in entries:
         if entry.is_dir() != folders:
-            raise GxnorError(f"{entry} is no {kind}: {folder} may hold {kind}s only; move it away")
+            raise WorkError(f"{entry} is no {kind}: {folder} may hold {kind}s only; move it away")
     return entries
 
 
@@ -81,7 +81,7 @@ def _by_class(part: Path, classes: tuple[str, ...]) -> tuple[list[Path], np.ndar
     files, labels = [], []
     for folder in _listing(part, folders=True):
         if folder.name not in classes:
-            raise GxnorError(f"{folder} is no class of the training images ({', '.join(classes)}): rename or remove it")
+            raise WorkError(f"{folder} is no class of the training images ({', '.join(classes)}): rename or remove it")
         found = _listing(folder, folders=False)
         files += found
         labels += [classes.index(folder.name)] * len(found)
@@ -99,7 +99,7 @@ def _read(files: list[Path], mode: str, height: int, width: int) -> np.ndarray:
 def _pixels(image: Image.Image, mode: str, height: int, width: int) -> np.ndarray:
     may_hide = "A" in image.mode or "transparency" in image.info
     if may_hide and image.convert("RGBA").getextrema()[3][0] < 255:
-        raise GxnorError("it has transparent pixels; save it on a background")
+        raise WorkError("it has transparent pixels; save it on a background")
     image = image.convert(mode)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -111,12 +111,12 @@ def _open(file: Path, use):
     try:
         with Image.open(file, formats=FORMATS) as image:
             if image.mode not in GRAY | COLOUR:
-                raise GxnorError(f"its pixels are of kind {image.mode}, expected 8 bits a channel, gray or RGB")
+                raise WorkError(f"its pixels are of kind {image.mode}, expected 8 bits a channel, gray or RGB")
             return use(image)
     except GxnorError as error:
-        raise GxnorError(f"{file} cannot be used: {error}") from error
+        raise WorkError(f"{file} cannot be used: {error}") from error
     except Exception as error:  # on damaged files Pillow's decoders raise whatever they stumble over
-        raise GxnorError(
+        raise WorkError(
             f"{file} is no readable image ({type(error).__name__}); expected an intact {', '.join(FORMATS)} file: "
             "repair it or move it away"
         ) from error

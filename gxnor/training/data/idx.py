@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gxnor.errors import GxnorError
+from gxnor.errors import WorkError
 from gxnor.training.data.dataset import DIGITS, Dataset, check_labels
 from gxnor.training.data.files import File, locate, read_bytes
 
@@ -34,7 +34,7 @@ FILES = [
 def load(data_dir: str | os.PathLike | None = None) -> Dataset:
     """MNIST: 60,000 and 10,000 images [1, 28, 28] of handwritten digits (other sets in its format load as well).
 
-    Raises GxnorError: a file is missing, unreadable, damaged, or not what its name says.
+    Raises WorkError: a file is missing, unreadable, damaged, or not what its name says.
     """
     train_images, train_labels, test_images, test_labels = locate("mnist", FILES, data_dir)
     return Dataset(
@@ -45,7 +45,7 @@ def load(data_dir: str | os.PathLike | None = None) -> Dataset:
 def read(path: Path, dimensions: int) -> np.ndarray:
     """The uint8 array of an IDX file, packed with gzip or not.
 
-    Raises GxnorError: the file is unreadable, no IDX file of uint8 with that many dimensions, or longer or shorter than
+    Raises WorkError: the file is unreadable, no IDX file of uint8 with that many dimensions, or longer or shorter than
     its header says.
     """
     data = read_bytes(path)
@@ -53,17 +53,17 @@ def read(path: Path, dimensions: int) -> np.ndarray:
         try:
             data = gzip.decompress(data)
         except (EOFError, OSError, zlib.error) as error:
-            raise GxnorError(f"{path} is damaged or cut off ({error}): get the original again") from error
+            raise WorkError(f"{path} is damaged or cut off ({error}): get the original again") from error
     magic = bytes((0, 0, 8, dimensions))
     if data[:4] != magic:
-        raise GxnorError(
+        raise WorkError(
             f"{path} is no IDX file of {'labels' if dimensions == 1 else 'images'}: it begins with the bytes "
             f"{data[:4].hex(' ') or '(none)'} instead of {magic.hex(' ')}; get the original"
         )
     header = 4 + 4 * dimensions
     shape = [int.from_bytes(data[i : i + 4], "big") for i in range(4, header, 4)]
     if len(data) != header + math.prod(shape):
-        raise GxnorError(
+        raise WorkError(
             f"{path} has {len(data):,} bytes unpacked where its header asks for {header + math.prod(shape):,}: "
             "it is cut off or damaged; get the original again"
         )
@@ -73,12 +73,12 @@ def read(path: Path, dimensions: int) -> np.ndarray:
 def _read_pair(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
     images, labels = read(images_path, 3), read(labels_path, 1)
     if len(images) == 0 or images.shape[1:] != (28, 28):
-        raise GxnorError(
+        raise WorkError(
             f"{images_path} holds {len(images)} images of {images.shape[1]}x{images.shape[2]}, expected some of 28x28: "
             "get the original"
         )
     if len(images) != len(labels):
-        raise GxnorError(
+        raise WorkError(
             f"{images_path.name} holds {len(images)} images but {labels_path.name} {len(labels)} labels "
             f"(in {images_path.parent}): one belongs to another data set; get the originals"
         )

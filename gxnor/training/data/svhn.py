@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from gxnor.errors import GxnorError
+from gxnor.errors import GxnorError, WorkError
 from gxnor.training.data.dataset import DIGITS, Dataset, check_labels
 from gxnor.training.data.files import File, locate
 
@@ -63,18 +63,18 @@ def _count(path: Path) -> int:
     x, x_kind = variables.get("X", ((), "nothing"))
     y, y_kind = variables.get("y", ((), "nothing"))
     if len(x) != 4 or x[:3] != (32, 32, 3) or x[3] == 0 or (x_kind, y_kind) != ("uint8", "uint8"):
-        raise GxnorError(
+        raise WorkError(
             f"{path}: expected X uint8 [32, 32, 3, n] and y uint8 [n, 1], got X {x_kind} {list(x)} and "
             f"y {y_kind} {list(y)}; get the original"
         )
     if math.prod(y) != x[3]:
-        raise GxnorError(f"{path} holds {x[3]} images but {math.prod(y)} labels: get the original")
+        raise WorkError(f"{path} holds {x[3]} images but {math.prod(y)} labels: get the original")
     return x[3]
 
 
 def _unreadable(path: Path, error: Exception) -> GxnorError:
     # On damaged files SciPy raises whatever it stumbles over: ValueError, TypeError, zlib.error, ...
-    return GxnorError(
+    return WorkError(
         f"{path} cannot be read as a MATLAB file ({type(error).__name__}: {error}): it is cut off or damaged; "
         "get the original again"
     )
