@@ -143,9 +143,9 @@ def _event_table(counted: events.Events, name: str) -> Table:
     for row in (*counted.layers, counted.total):
         table.add_row(
             str(row.layer or ""), row.kind, *(_mean(n, counted.samples) for n in (row.macs, row.fired)),
-            f"{100 * row.resting:.1f} %", f"{100 * row.expected_resting:.1f} %", _mean(row.active_neurons, counted.samples),
-            _percent(row.zero_weights, row.weights), _percent(row.zero_inputs, row.inputs),
-            end_section=row is counted.layers[-1],
+            f"{100 * row.resting:.1f} %", f"{100 * row.expected_resting:.1f} %",
+            _mean(row.active_neurons, counted.samples), _percent(row.zero_weights, row.weights),
+            _percent(row.zero_inputs, row.inputs),
         )  # fmt: skip
     return table
 
