@@ -78,7 +78,8 @@ def unpack_radix(packed, states: int, count: int) -> np.ndarray:
 def radix_to_bits(packed, states: int, count: int) -> np.ndarray:
     """`pack_bits(unpack_radix(packed, states, count), storage_bits(states))` without holding the states one by one.
 
-    A pair of bytes becomes its bits by table, two pairs become whole bytes. Raises ValueError as `unpack_radix` does."""
+    A pair of bytes becomes its bits by table, two pairs become whole bytes. Raises ValueError
+    as `unpack_radix` does."""
     packed = _check_radix(packed, states, count)
     bits, digits = storage_bits(states), radix_digits(states)
     wide = bits * digits  # bits that one byte becomes: 8, or 10 (ternary) or 12 (five states)
