@@ -1,0 +1,149 @@
+"""State indices to bytes and back, flat and in C order.
+
+Two codes, both with the first state lowest in its byte and the last byte filled up with zeros:
+
+* bits: every state takes `storage_bits(states)` bits; the form in memory, addressed without arithmetic;
+* radix: floor(8 / log2(states)) states are the digits of one byte in base `states`; the form on disk (ternary: five
+  states a byte, 1.6 bits each).
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+PIECE = 1 << 16  # bytes turned at a time, a multiple of 4: keeps temporary arrays out of the memory bill
+
+
+def storage_bits(states: int) -> int:
+    """1, 2, 4 or 8: the smallest power of two of bits that holds a state index of `states` states.
+
+    Raises ValueError unless 2 <= states <= 256."""
+    if not 2 <= states <= 256:
+        raise ValueError(f"expected 2 to 256 states, got {states}")
+    return next(bits for bits in (1, 2, 4, 8) if states <= 2**bits)
+
+
+def radix_digits(states: int) -> int:
+    """How many states share a byte on disk: the largest k with states^k <= 256."""
+    storage_bits(states)  # checks the range
+    return next(k for k in range(8, 0, -1) if states**k <= 256)
+
+
+def bits_size(count: int, bits: int) -> int:
+    """Bytes that `count` states of `bits` bits take."""
+    return -(-count * bits // 8)
+
+
+def radix_size(count: int, states: int) -> int:
+    """Bytes that `count` states take in the radix code."""
+    return -(-count // radix_digits(states))
+
+
+def pack_bits(indices, bits: int) -> np.ndarray:
+    """uint8 [ceil(n bits / 8)]: element i in byte i * bits // 8, low bits first.
+
+    Raises ValueError for bits other than 1, 2, 4, 8 and for an index that needs more bits."""
+    if bits not in (1, 2, 4, 8):
+        raise ValueError(f"expected 1, 2, 4 or 8 bits, got {bits}")
+    columns = _columns(indices, 2**bits, 8 // bits)
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    return np.bitwise_or.reduce(columns << shifts, axis=1, dtype=np.uint8)
+
+
+def unpack_bits(packed, bits: int, count: int) -> np.ndarray:
+    """uint8 [count]: what `pack_bits` packed. Raises ValueError for a wrong length."""
+    packed = _bytes(packed, bits_size(count, bits), f"{count} states of {bits} bits")
+    return _table(2**bits, bits)[packed].reshape(-1)[:count]
+
+
+def pack_radix(indices, states: int) -> np.ndarray:
+    """uint8 [ceil(n / k)] with k = floor(8 / log2(states)) states a byte:
+
+        byte = sum over j < k of  index_j * states^j
+
+    Raises ValueError for an index that is no state."""
+    digits = radix_digits(states)
+    weights = np.array([states**j for j in range(digits)], dtype=np.uint8)
+    return np.sum(_columns(indices, states, digits) * weights, axis=1, dtype=np.uint8)
+
+
+def unpack_radix(packed, states: int, count: int) -> np.ndarray:
+    """uint8 [count]: what `pack_radix` packed. Raises ValueError for a wrong length and for bytes it never writes."""
+    packed = _check_radix(packed, states, count)
+    return _table(states, None)[packed].reshape(-1)[:count]
+
+
+def radix_to_bits(packed, states: int, count: int) -> np.ndarray:
+    """`pack_bits(unpack_radix(packed, states, count), storage_bits(states))` without holding the states one by one.
+
+    A pair of bytes becomes its bits by table, two pairs become whole bytes. Raises ValueError
+    as `unpack_radix` does."""
+    packed = _check_radix(packed, states, count)
+    bits, digits = storage_bits(states), radix_digits(states)
+    wide = bits * digits  # bits that one byte becomes: 8, or 10 (ternary) or 12 (five states)
+    one = (_table(states, None).astype(np.uint32) << np.arange(0, wide, bits, dtype=np.uint32)).sum(1, dtype=np.uint32)
+    pair = (one | one[:, None] << np.uint32(wide)).reshape(-1)
+    out = np.empty(bits_size(count, bits), dtype=np.uint8)
+    at = 0
+    for start in range(0, len(packed), PIECE):
+        piece = packed[start : start + PIECE]
+        piece = np.concatenate([piece, np.zeros(-len(piece) % 4, dtype=np.uint8)])
+        pairs = pair[piece.view("<u2")]
+        fours = (pairs[0::2] | pairs[1::2].astype(np.uint64) << np.uint64(2 * wide)).astype("<u8")
+        done = fours.view(np.uint8).reshape(-1, 8)[:, : wide // 2].reshape(-1)[: len(out) - at]
+        out[at : at + len(done)] = done
+        at += len(done)
+    return out
+
+
+def check_bits(packed, states: int, count: int) -> None:
+    """Raises ValueError unless `pack_bits` could have packed these bytes from `count` indices below `states`: right
+    length, no index beyond the last state, spare bits zero."""
+    bits = storage_bits(states)
+    packed = _bytes(packed, bits_size(count, bits), f"{count} states of {bits} bits")
+    valid = (_table(2**bits, bits) < states).all(axis=1)
+    for start in range(0, len(packed), PIECE):
+        if not valid[packed[start : start + PIECE]].all():
+            raise ValueError(f"packed states hold an index beyond the last of {states} states")
+    if count * bits % 8 and packed[-1] >> (count * bits % 8):
+        raise ValueError("packed states end in spare bits that are not zero")
+
+
+@functools.cache
+def _table(states: int, bits: int | None) -> np.ndarray:
+    """uint8 [256, digits]: the states in every byte, in the radix code or (bits given) in the bit code."""
+    byte = np.arange(256)[:, None]
+    digits = 8 // bits if bits else radix_digits(states)
+    return (byte // states ** np.arange(digits) % states).astype(np.uint8)
+
+
+def _columns(indices, states: int, width: int) -> np.ndarray:
+    """uint8 [ceil(n / width), width]: the indices, checked and zero padded."""
+    indices = np.asarray(indices)
+    if indices.dtype != np.uint8:
+        raise ValueError(f"expected state indices as uint8, got {indices.dtype}")
+    flat = indices.reshape(-1)
+    if flat.size and flat.max() >= states:
+        raise ValueError(f"expected state indices below {states}, got {flat.max()}")
+    return np.concatenate([flat, np.zeros(-flat.size % width, dtype=np.uint8)]).reshape(-1, width)
+
+
+def _bytes(packed, size: int, what: str) -> np.ndarray:
+    packed = np.asarray(packed)
+    if packed.dtype != np.uint8 or packed.shape != (size,):
+        raise ValueError(f"{what} take {size} bytes as uint8, got {packed.dtype} of shape {packed.shape}")
+    return packed
+
+
+def _check_radix(packed, states: int, count: int) -> np.ndarray:
+    digits = radix_digits(states)
+    packed = _bytes(packed, radix_size(count, states), f"{count} of {states} states in base {states}")
+    if not packed.size:
+        return packed
+    if packed.max() >= states**digits:
+        raise ValueError(f"byte {packed.max()} is no group of {digits} states in base {states}")
+    if count % digits and packed[-1] >= states ** (count % digits):
+        raise ValueError("packed states end in spare digits that are not zero")
+    return packed
