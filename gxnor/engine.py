@@ -130,7 +130,9 @@ def instruction_sets() -> tuple[str, ...]:
 def _library() -> ctypes.CDLL:
     library = native.library()
     if library is None:
-        raise GxnorError("the native library is not built: install gxnor where there is a C++ compiler, or use the reference")
+        raise GxnorError(
+            "the native library is not built: install gxnor where there is a C++ compiler, or use the reference"
+        )
     pointer = ctypes.c_void_p
     signatures = {
         "gxnor_isa": (ctypes.c_char_p, ctypes.c_int32),

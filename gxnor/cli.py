@@ -1,0 +1,87 @@
+"""The command line: train | eval. Exit codes: 0 done, 1 the work failed, 2 the call was wrong."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+import gxnor
+from gxnor.errors import GxnorError
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="gxnor", description="Networks with discrete weights and activations.")
+    top.add_argument("--version", action="version", version=f"gxnor {gxnor.__version__}")
+    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    train = commands.add_parser("train", help="train a network by a recipe")
+    train.add_argument("recipe", metavar="RECIPE", help="digits, mnist, cifar10, svhn, ... or a TOML file")
+    train.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE-seedN)")
+    train.add_argument("--seed", type=int, metavar="N")
+    train.add_argument("--epochs", type=int, metavar="N")
+    train.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="where the data is (default: $GXNOR_DATA, then cache)"
+    )
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key, as optimizer.lr=0.05")
+    train.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("eval", help="accuracy of a run on the test set")
+    evaluate.add_argument("path", type=Path, metavar="DIR|FILE")
+    evaluate.add_argument("--data-dir", type=Path, metavar="DIR")
+    evaluate.add_argument("--json", action="store_true")
+    evaluate.set_defaults(run=_eval)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = parser().parse_args(argv)
+    arguments.line = shlex.join(["gxnor", *argv])
+    try:
+        arguments.run(arguments)
+        return 0
+    except Exception as error:
+        if arguments.debug:
+            raise
+        message, code = _explain(error)
+        print(f"gxnor: {message}", file=sys.stderr)
+        return code
+    except KeyboardInterrupt:
+        print("gxnor: stopped", file=sys.stderr)
+        return 1
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """What to tell the user, and the exit code."""
+    if isinstance(error, GxnorError):
+        return str(error), error.exit_code
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _TRAINING_PACKAGES:
+        return f'this command needs {error.name}, which is not installed: pip install "gxnor[train]"', 1
+    if isinstance(error, FloatingPointError):
+        return str(error), 1
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1
+    return f"internal error: {type(error).__name__}: {error} (--debug before the command shows where)", 1
+
+
+_TRAINING_PACKAGES = {"torch", "pydantic", "tomli_w", "tomli", "pooch", "sklearn", "scipy", "matplotlib", "jinja2"}
+
+
+def _train(arguments) -> None:
+    from gxnor.training import commands
+
+    settings = list(arguments.set)
+    settings += [f"train.seed={arguments.seed}"] if arguments.seed is not None else []
+    settings += [f"train.epochs={arguments.epochs}"] if arguments.epochs is not None else []
+    commands.train(arguments.recipe, settings, arguments.out, arguments.data_dir, arguments.resume, arguments.line)
+
+
+def _eval(arguments) -> None:
+    from gxnor.training import commands
+
+    commands.evaluate(arguments.path, arguments.data_dir, arguments.json)

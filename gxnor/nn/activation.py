@@ -1,0 +1,179 @@
+"""phi_r: the discrete activation, and the window that stands in for its derivative.
+
+Forward, to the states of Z_N in [-1, 1] (GXNOR-Net, arXiv 1705.09283, section 2.3), with d = 2^(1-N) the height of a
+step and t_k = r + (k - 1)(H - r) d, k = 1 .. 2^(N-1), the places of the steps:
+
+    phi_r(x) = sign(x) * d * #{ k : |x| > t_k }            N >= 1; |x| <= r gives 0
+    phi(x)   = 1 if x >= 0, else -1                        N = 0, one step of height d = 2 at 0
+
+Backward, the impulse at every step s in {t_k, -t_k} becomes a window of half-width a and area d; windows that overlap
+add up:
+
+    rectangular   d / (2a)               where |x - s| <= a
+    triangular    d (a - |x - s|) / a^2  where |x - s| <= a
+
+A rectangular window that ends at 0 on one side (r = a) is open there, so that 0 counts once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+
+import torch
+from torch import nn
+
+from gxnor import native
+from gxnor.space import DiscreteSpace
+
+WINDOWS = ("rectangular", "triangular")
+
+
+def steps(N: int, r: float, H: float) -> list[float]:
+    """The places t_1 <= t_2 <= ... of the steps on the positive side; [0] for binary."""
+    d = DiscreteSpace(N).step
+    return [0.0] if N == 0 else [r + k * (H - r) * d for k in range(2 ** (N - 1))]
+
+
+def phi_reference(x: torch.Tensor, N: int, r: float, H: float) -> torch.Tensor:
+    """phi_r(x) by the formula; any float dtype and device."""
+    if N == 0:
+        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+    count = sum((x.abs() > t).to(x.dtype) for t in steps(N, r, H))
+    return torch.sign(x) * count * DiscreteSpace(N).step
+
+
+def window_reference(x: torch.Tensor, N: int, r: float, H: float, a: float, window: str) -> torch.Tensor:
+    """The surrogate derivative of phi_r at x by the formula; any float dtype and device."""
+    d = DiscreteSpace(N).step
+    u = x.abs()
+    total = torch.zeros_like(x)
+    for t in steps(N, r, H):
+        if window == "rectangular":
+            total = total + ((u - t).abs() <= a).to(x.dtype)
+            if N > 0:
+                total = total + (u + t < a).to(x.dtype)
+        else:
+            total = total + torch.clamp(a - (u - t).abs(), min=0)
+            if N > 0:
+                total = total + torch.clamp(a - (u + t), min=0)
+    return total * (d / (2 * a) if window == "rectangular" else d / (a * a))
+
+
+@functools.cache
+def _native():
+    """The fused kernels of native/activation.cpp, or None where they were not built."""
+    lib = native.library()
+    if lib is None:
+        return None
+    lib.gxnor_phi_forward.argtypes = [
+        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64,  # x, y, n
+        ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_int,  # steps, their number, d, threads
+    ]  # fmt: skip
+    lib.gxnor_phi_backward.argtypes = [
+        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64,  # x, dy, dx, n
+        ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_float,  # steps, their number, d, a
+        ctypes.c_int, ctypes.c_int,  # triangular, threads
+    ]  # fmt: skip
+    return lib
+
+
+def _fused(*tensors: torch.Tensor) -> bool:
+    """Whether the native kernels apply: float32 on the CPU, the same dense memory order in all tensors."""
+    x = tensors[0]
+    return (
+        not torch.compiler.is_compiling()
+        and all(t.device.type == "cpu" and t.dtype == torch.float32 and t.stride() == x.stride() for t in tensors)
+        and (x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)))
+        and _native() is not None
+    )
+
+
+@functools.cache
+def _steps_array(N: int, r: float, H: float):
+    values = steps(N, r, H)
+    return (ctypes.c_float * len(values))(*values)
+
+
+class _Phi(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, N, r, H, a, window):
+        ctx.save_for_backward(x)
+        ctx.options = (N, r, H, a, window)
+        if not _fused(x):
+            return phi_reference(x, N, r, H)
+        y = torch.empty_like(x)
+        t = _steps_array(N, r, H)
+        _native().gxnor_phi_forward(
+            x.data_ptr(), y.data_ptr(), x.numel(), t, len(t) if N else 0, DiscreteSpace(N).step, torch.get_num_threads()
+        )
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        N, r, H, a, window = ctx.options
+        if dy.stride() != x.stride() and x.device.type == "cpu":
+            dy = torch.empty_like(x).copy_(dy)
+        if not _fused(x, dy):
+            return dy * window_reference(x, N, r, H, a, window), None, None, None, None, None
+        dx = torch.empty_like(x)
+        t = _steps_array(N, r, H)
+        _native().gxnor_phi_backward(
+            x.data_ptr(), dy.data_ptr(), dx.data_ptr(), x.numel(), t, len(t) if N else 0,
+            DiscreteSpace(N).step, a, window == "triangular", torch.get_num_threads(),
+        )  # fmt: skip
+        return dx, None, None, None, None, None
+
+
+def phi(
+    x: torch.Tensor, N: int = 1, r: float = 0.5, a: float = 0.5, H: float = 1.0, window: str = "rectangular"
+) -> torch.Tensor:
+    """The discrete activation with its surrogate derivative; see the module's text.
+
+    Args:
+        x: float tensor of any shape.
+        N: the output space Z_N: 0 binary, 1 ternary, 2 five states, ... up to 7.
+        r: half-width of the zero state, 0 <= r <= H; more zeros where r is larger. Unused for N = 0.
+        a: half-width of the derivative windows, > 0.
+        H: top of the input range, where the last step would end; unused for N <= 1.
+        window: "rectangular" or "triangular".
+
+    Returns a tensor like x whose values are states of Z_N in [-1, 1]. Raises ValueError for impossible settings.
+    """
+    check_settings(N, r, a, H, window)
+    return _Phi.apply(x, N, r, H, a, window)
+
+
+def check_settings(N: int, r: float, a: float, H: float, window: str) -> None:
+    """Raises ValueError, naming the setting, where phi is not defined."""
+    DiscreteSpace(N)
+    if not (math.isfinite(H) and H > 0):
+        raise ValueError(f"H, the top of the activation's input range, must be positive, got {H!r}")
+    if not 0 <= r <= H:
+        raise ValueError(f"r must lie between 0 and H = {H:g}, got {r!r}")
+    if not (math.isfinite(a) and a > 0):
+        raise ValueError(f"a, the half-width of the derivative window, must be positive, got {a!r}")
+    if window not in WINDOWS:
+        raise ValueError(f"window must be one of {', '.join(WINDOWS)}, got {window!r}")
+
+
+class Activation(nn.Module):
+    """`phi` as a module, with the same arguments."""
+
+    def __init__(self, N: int = 1, r: float = 0.5, a: float = 0.5, H: float = 1.0, window: str = "rectangular"):
+        super().__init__()
+        check_settings(N, r, a, H, window)
+        self.N, self.r, self.a, self.H, self.window = N, r, a, H, window
+
+    @property
+    def space(self) -> DiscreteSpace:
+        return DiscreteSpace(self.N)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return _Phi.apply(x, self.N, self.r, self.H, self.a, self.window)
+
+    def extra_repr(self) -> str:
+        top = f", H={self.H:g}" if self.N > 1 else ""
+        return f"N={self.N}, r={self.r:g}, a={self.a:g}{top}, window={self.window}"

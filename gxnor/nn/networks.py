@@ -1,0 +1,169 @@
+"""Networks from the notation of the paper, at any precision.
+
+    32C5-MP2-64C5-MP2-512FC-10          the paper's MNIST network
+    2x128C3-MP2-2x256C3-MP2-2x512C3-MP2-1024FC-10      its CIFAR-10 and SVHN network
+
+nCk is a convolution with n channels and a k x k kernel, MPk a k x k max-pooling, nFC a dense layer with n outputs, 2x
+repeats what follows, and the number at the end is the output layer, one score a class. A block is convolution, pooling,
+batch norm, activation, in this order; the output layer's scores are batch-normed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from gxnor.nn.activation import Activation, check_settings
+from gxnor.nn.layers import Conv2d, Linear
+from gxnor.space import DiscreteSpace
+
+MNIST = "32C5-MP2-64C5-MP2-512FC-10"
+CIFAR10 = "2x128C3-MP2-2x256C3-MP2-2x512C3-MP2-1024FC-10"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Which spaces a network computes in. The special cases by name are in `PRECISIONS`.
+
+    Args:
+        weights: N1, or None for real weights.
+        activations: N2, or None for real activations (ReLU).
+        latent: hold float weights and project them to Z_N1 on every pass, instead of DST.
+        r, a, H, window: the activation's settings, see `gxnor.nn.Activation`.
+
+    Raises ValueError for impossible settings.
+    """
+
+    weights: int | None = 1
+    activations: int | None = 1
+    latent: bool = False
+    r: float = 0.5
+    a: float = 0.5
+    H: float = 1.0
+    window: str = "rectangular"
+
+    def __post_init__(self):
+        if self.weights is not None:
+            DiscreteSpace(self.weights)
+        elif self.latent:
+            raise ValueError("latent weights are projected to a discrete space: give weights = N1")
+        check_settings(self.activations or 0, self.r, self.a, self.H, self.window)
+
+    def activation(self) -> nn.Module:
+        if self.activations is None:
+            return nn.ReLU()
+        return Activation(self.activations, self.r, self.a, self.H, self.window)
+
+    def conv2d(self, *args, **kwargs) -> nn.Module:
+        if self.weights is None:
+            return nn.Conv2d(*args, **kwargs, bias=False)
+        return Conv2d(*args, **kwargs, N=self.weights, latent=self.latent)
+
+    def linear(self, *args) -> nn.Module:
+        if self.weights is None:
+            return nn.Linear(*args, bias=False)
+        return Linear(*args, N=self.weights, latent=self.latent)
+
+
+PRECISIONS = {
+    "full": Precision(weights=None, activations=None),
+    "bwn": Precision(weights=0, activations=None),
+    "twn": Precision(weights=1, activations=None),
+    "bnn": Precision(weights=0, activations=0),
+    "gxnor": Precision(weights=1, activations=1),
+    "latent": Precision(weights=1, activations=1, latent=True),
+}
+
+
+class Pixels(nn.Module):
+    """The network's input: uint8 pixels p to the integers 2p - 255, as float.
+
+    They stand for the real inputs (2p - 255) / 255 in [-1, 1]. The division is left to the batch norm behind the first
+    layer, so that every sum of a discrete network, the first layer's too, is an integer and exact in float32.
+    Float images in [0, 1] are taken as p = round(255 x).
+    """
+
+    def forward(self, p: torch.Tensor) -> torch.Tensor:
+        if p.dtype != torch.uint8:
+            p = torch.round(p * 255)
+        return p.to(torch.float32) * 2 - 255
+
+
+def parse(notation: str) -> list[tuple[str, int, int]]:
+    """[("C", channels, kernel) | ("MP", 0, size) | ("FC", outputs, 0), ...]; the last is the output layer.
+
+    Raises ValueError naming the part that is not in the notation."""
+    layers: list[tuple[str, int, int]] = []
+    parts = notation.split("-")
+    for i, part in enumerate(parts):
+        match = re.fullmatch(r"(?:(\d+)x)?(?:(\d+)C(\d+)|MP(\d+)|(\d+)FC|(\d+))", part)
+        if (
+            not match
+            or (match[6] is not None) != (i == len(parts) - 1)
+            or any(g and int(g) == 0 for g in match.groups())
+        ):
+            raise ValueError(f"cannot read {part!r} in the network {notation!r}; expected for example {MNIST!r}")
+        repeat, channels, kernel, pool, outputs, classes = (int(g) if g else 0 for g in match.groups())
+        layer = ("MP", 0, pool) if pool else ("C", channels, kernel) if channels else ("FC", outputs or classes, 0)
+        layers += [layer] * max(repeat, 1)
+    kinds = [kind for kind, *_ in layers]
+    if "FC" in kinds[:-1] and any(kind != "FC" for kind in kinds[kinds.index("FC") :]):
+        raise ValueError(f"dense layers come last, not so in the network {notation!r}")
+    if kinds[0] == "MP" or any(a == b == "MP" for a, b in zip(kinds, kinds[1:])):
+        raise ValueError(f"pooling follows a convolution, not so in the network {notation!r}")
+    return layers
+
+
+def network(
+    notation: str,
+    input_shape: tuple[int, int, int],
+    precision: Precision = PRECISIONS["gxnor"],
+    padding: str = "valid",
+    width: float = 1.0,
+) -> nn.Sequential:
+    """Builds a network from its notation.
+
+    Args:
+        notation: see the module's text.
+        input_shape: (channels, height, width) of the uint8 images it takes.
+        precision: spaces of weights and activations.
+        padding: "valid" or "same", of the convolutions.
+        width: factor on every number of channels and outputs but the classes'.
+
+    Returns a Sequential of named layers that maps uint8 [batch, *input_shape] to float scores [batch, classes]. Raises
+    ValueError for a notation that cannot be read and for images that are too small for it.
+    """
+    channels, *size = input_shape
+    layers = parse(notation)
+    modules: dict[str, nn.Module] = {"pixels": Pixels()}
+    features = 0
+    for i, (kind, outputs, kernel) in enumerate(layers):
+        last = i == len(layers) - 1
+        outputs = outputs if last else max(1, round(outputs * width))
+        number = i + 1 - sum(k == "MP" for k, *_ in layers[:i])
+        if kind == "C":
+            modules[f"conv{number}"] = precision.conv2d(channels, outputs, kernel, padding=padding)
+            channels = outputs
+            size = [s - kernel + 1 if padding == "valid" else s for s in size]
+            if layers[i + 1][0] == "MP":
+                modules[f"pool{number}"] = nn.MaxPool2d(layers[i + 1][2])
+                size = [s // layers[i + 1][2] for s in size]
+            modules[f"norm{number}"] = nn.BatchNorm2d(channels)
+            if min(size) < 1:
+                raise ValueError(f"images of {input_shape[1]} x {input_shape[2]} are too small for {notation!r}")
+        elif kind == "FC":
+            if not features:
+                modules["flatten"] = nn.Flatten()
+                features = channels * size[0] * size[1]
+            modules[f"fc{number}"] = precision.linear(features, outputs)
+            modules[f"norm{number}"] = nn.BatchNorm1d(outputs)
+            features = outputs
+        if kind != "MP" and not last:
+            modules[f"act{number}"] = precision.activation()
+    net = nn.Sequential()
+    for name, module in modules.items():
+        net.add_module(name, module)
+    return net

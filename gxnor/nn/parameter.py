@@ -1,0 +1,185 @@
+"""A discrete weight as PyTorch sees it: a parameter that looks float and stores packed state indices.
+
+`DiscreteParameter` is a tensor subclass with the shape, dtype and gradient of an ordinary float parameter. What it holds
+is `packed`: uint8, 1 bit a weight (binary), 2 (ternary), 4 or 8 (multi-level), as laid out by `gxnor.packing.pack_bits`.
+An operation that reads it (a convolution, forward or backward) gets float values that are made for that operation and
+dropped after it. An operation that would write float values into it is refused: states move by `gxnor.optim.DST`.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch.utils._pytree import tree_map_only
+
+from gxnor.packing import storage_bits
+from gxnor.space import DiscreteSpace
+
+aten = torch.ops.aten
+
+
+@functools.cache
+def _byte_table(space: DiscreteSpace, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """dtype [256, states per byte]: the values that each packed byte stands for."""
+    values = torch.zeros(2 ** storage_bits(space.size), dtype=dtype)
+    values[: space.size] = torch.from_numpy(space.values).to(dtype)
+    return values[_byte_indices(storage_bits(space.size), torch.device("cpu")).long()].to(device)
+
+
+@functools.cache
+def _byte_indices(bits: int, device: torch.device) -> torch.Tensor:
+    """uint8 [256, 8 / bits]: the state indices that each packed byte stands for, low bits first."""
+    shifts = torch.arange(0, 8, bits)
+    return ((torch.arange(256)[:, None] >> shifts) & (2**bits - 1)).to(torch.uint8).to(device)
+
+
+def pack_indices(indices: torch.Tensor, bits: int) -> torch.Tensor:
+    """uint8 state indices of any shape -> uint8 [ceil(numel * bits / 8)], equal to `gxnor.packing.pack_bits`."""
+    per_byte = 8 // bits
+    flat = indices.reshape(-1)
+    flat = torch.nn.functional.pad(flat, (0, -flat.numel() % per_byte)).view(-1, per_byte)
+    packed = flat[:, 0].clone()
+    for i in range(1, per_byte):
+        packed |= flat[:, i] << (i * bits)
+    return packed
+
+
+def unpack_indices(packed: torch.Tensor, bits: int, shape: torch.Size) -> torch.Tensor:
+    """The inverse of `pack_indices`."""
+    if bits == 8:
+        return packed.view(shape)
+    flat = _byte_indices(bits, packed.device).index_select(0, packed.int()).view(-1)
+    return flat[: shape.numel()].view(shape)
+
+
+class DiscreteParameter(torch.Tensor):
+    """A weight in Z_N, held as packed states; see the module's text.
+
+    Args:
+        packed: uint8 [ceil(numel * bits / 8)] state indices.
+        space: the discrete space.
+        shape: shape of the weight.
+        dtype: the float dtype in which the weight shows its values and takes its gradient.
+
+    `weight.indices()` gives uint8 state indices, `weight.set_indices(i)` moves the states, `weight.values()` makes a float
+    copy. Use `DiscreteParameter.random` or `from_indices` to make one.
+    """
+
+    @staticmethod
+    def __new__(cls, packed, space, shape, dtype=torch.float32, requires_grad=True):
+        return torch.Tensor._make_wrapper_subclass(
+            cls, shape, dtype=dtype, device=packed.device, requires_grad=requires_grad
+        )
+
+    def __init__(self, packed, space, shape, dtype=torch.float32, requires_grad=True):
+        self.packed = packed
+        self.space = space
+        self._is_param = True  # what makes isinstance(self, torch.nn.Parameter) true
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def from_indices(cls, indices: torch.Tensor, space: DiscreteSpace, dtype=torch.float32) -> DiscreteParameter:
+        """From uint8 state indices of the weight's shape. Raises ValueError for an index the space does not have."""
+        _check_indices(indices, space)
+        return cls(pack_indices(indices, storage_bits(space.size)), space, indices.shape, dtype)
+
+    @classmethod
+    def random(cls, shape, space: DiscreteSpace, generator=None, device=None, dtype=None) -> DiscreteParameter:
+        """Random states, each equally likely, from torch's generator (default: the global one)."""
+        indices = torch.randint(space.size, tuple(shape), generator=generator, dtype=torch.uint8, device=device)
+        return cls.from_indices(indices, space, dtype or torch.get_default_dtype())
+
+    def indices(self) -> torch.Tensor:
+        """uint8 state indices, of the weight's shape."""
+        return unpack_indices(self.packed, storage_bits(self.space.size), self.shape)
+
+    @torch.no_grad()
+    def set_indices(self, indices: torch.Tensor) -> None:
+        """Moves every weight to the given state, in place. Raises ValueError for a state the space does not have."""
+        if indices.shape != self.shape:
+            raise ValueError(f"expected state indices of shape {tuple(self.shape)}, got {tuple(indices.shape)}")
+        _check_indices(indices, self.space)
+        self.packed.copy_(pack_indices(indices, storage_bits(self.space.size)))
+
+    def values(self, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """A float copy of the weight, made now and owned by the caller."""
+        table = _byte_table(self.space, dtype or self.dtype, self.packed.device)
+        flat = table.index_select(0, self.packed.int()).view(-1)
+        return flat[: self.numel()].view(self.shape)
+
+    def __repr__(self, **_):
+        return f"DiscreteParameter({tuple(self.shape)}, {self.space}, device={self.device})"
+
+    def __deepcopy__(self, memo):
+        copy = DiscreteParameter(self.packed.clone(), self.space, self.shape, self.dtype, self.requires_grad)
+        memo[id(self)] = copy
+        return copy
+
+    def __reduce_ex__(self, protocol):
+        return _rebuild, (self.packed, self.space.N, self.space.H, tuple(self.shape), self.dtype, self.requires_grad)
+
+    def __tensor_flatten__(self):
+        return ["packed"], (self.space, self.dtype, self.requires_grad)
+
+    @staticmethod
+    def __tensor_unflatten__(inner, meta, outer_size, outer_stride):
+        space, dtype, requires_grad = meta
+        return DiscreteParameter(inner["packed"], space, outer_size, dtype, requires_grad)
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in (aten.detach.default, aten.alias.default):
+            return _like(args[0], args[0].packed)
+        if func is aten.clone.default:
+            return _like(args[0], args[0].packed.clone())
+        if func is aten._to_copy.default:
+            dtype = kwargs.get("dtype") or args[0].dtype
+            if not dtype.is_floating_point:
+                return args[0].values().to(dtype=dtype, device=kwargs.get("device"))
+            return _like(args[0], args[0].packed.to(device=kwargs.get("device"), copy=True), dtype)
+        if func is aten.copy_.default and isinstance(args[0], DiscreteParameter):
+            _copy_states(args[0], args[1])
+            return args[0]
+        if any(a.alias_info is not None and a.alias_info.is_write for a in func._schema.arguments):
+            written = next(iter(args), None)
+            if isinstance(written, DiscreteParameter):
+                raise TypeError(
+                    f"{func} would write real numbers into a discrete weight of {written.space}; "
+                    "its states move by gxnor.optim.DST, or by weight.set_indices(...)"
+                )
+        args, kwargs = tree_map_only(DiscreteParameter, lambda w: w.values(), (args, kwargs))
+        return func(*args, **kwargs)
+
+
+def _like(weight: DiscreteParameter, packed: torch.Tensor, dtype=None) -> DiscreteParameter:
+    return DiscreteParameter(packed, weight.space, weight.shape, dtype or weight.dtype, weight.requires_grad)
+
+
+def _check_indices(indices: torch.Tensor, space: DiscreteSpace) -> None:
+    if indices.dtype != torch.uint8:
+        raise TypeError(f"expected uint8 state indices, got {indices.dtype}")
+    if indices.numel() and int(indices.max()) >= space.size:
+        raise ValueError(f"state indices of {space} run from 0 to {space.size - 1}, got {int(indices.max())}")
+
+
+def _copy_states(weight: DiscreteParameter, source: torch.Tensor) -> None:
+    if isinstance(source, DiscreteParameter):
+        if source.space != weight.space or source.shape != weight.shape:
+            raise ValueError(
+                f"expected states of {weight.space} in shape {tuple(weight.shape)}, "
+                f"got {source.space} in shape {tuple(source.shape)}"
+            )
+        weight.packed.copy_(source.packed)
+        return
+    indices = torch.from_numpy(weight.space.index(source.detach().cpu().float().numpy()))
+    weight.set_indices(indices.to(weight.device).expand(weight.shape))
+
+
+def _rebuild(packed, N, H, shape, dtype, requires_grad):
+    return DiscreteParameter(packed, DiscreteSpace(N, H), shape, dtype, requires_grad)
+
+
+torch.serialization.add_safe_globals([_rebuild])

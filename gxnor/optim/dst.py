@@ -1,0 +1,147 @@
+"""DST: the optimizer under which discrete weights move from state to state and no real-valued copy of them exists.
+
+Every parameter gets an increment dW from the chosen gradient rule (`gxnor.optim.increment`). A `DiscreteParameter` moves by
+the transition rule of GXNOR-Net (`gxnor.optim.transition`); any other parameter (batch norm, bias, a latent weight) is
+real and becomes W + dW.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from gxnor.nn.parameter import DiscreteParameter
+from gxnor.optim import increment as increments
+from gxnor.optim import stream
+from gxnor.optim import transition as transitions
+
+
+class DST(torch.optim.Optimizer):
+    """Optimizer for networks with discrete weights.
+
+    Args:
+        params: a module (all its parameters; the simplest), or what every torch optimizer takes: parameters, named
+            parameters, or groups.
+        lr: learning rate. With the tanh rule a small dW moves a weight with probability m |dW| / dz, so only the product
+            m * lr counts for discrete weights.
+        increment: "adam" (8 bytes of state a weight) or "sgd" (4), see `gxnor.optim.increment`.
+        betas, eps: the increment's settings. betas may be changed between steps, for all rules correct their bias by what
+            was really used.
+        m, probability: the transition rule, "tanh" (the paper's) or "linear".
+        generator: the torch.Generator (on the CPU) that keys the stochastic moves' streams; its state is saved in
+            `state_dict`. Default: a new one, seeded from torch's global generator.
+        model: where given, every trainable parameter of it must be in `params`.
+
+    Raises ValueError for impossible settings and for a model with a parameter that no group claims; `step` raises
+    FloatingPointError, naming the parameter and leaving all weights as they were, for a gradient that is not finite.
+    """
+
+    def __init__(
+        self,
+        params: nn.Module | Iterable,
+        lr: float = 0.01,
+        *,
+        increment: str = "adam",
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        m: float = 3.0,
+        probability: str = "tanh",
+        generator: torch.Generator | None = None,
+        model: nn.Module | None = None,
+    ):
+        if isinstance(params, nn.Module):
+            params, model = list(params.named_parameters()), params
+        defaults = {"lr": lr, "increment": increment, "betas": tuple(betas), "eps": eps, "m": m,
+                    "probability": probability}  # fmt: skip
+        super().__init__(params, defaults)
+        if model is not None:
+            self._check_claims(model)
+        if generator is None:
+            generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        self.generator = generator
+
+    def add_param_group(self, group: dict) -> None:
+        super().add_param_group(group)
+        _check_group(self.param_groups[-1])
+
+    def _check_claims(self, model: nn.Module) -> None:
+        claimed = {id(p) for group in self.param_groups for p in group["params"]}
+        missing = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in claimed]
+        if missing:
+            raise ValueError(
+                f"no parameter group claims {', '.join(missing)}; "
+                "pass them too, or freeze them with requires_grad_(False)"
+            )
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """One step. Parameters without a gradient stay as they are."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._check_gradients()
+        key = int(torch.randint(-(2**63), 2**63 - 1, (), generator=self.generator))
+        number = 0
+        for group in self.param_groups:
+            rule = increments.RULES[group["increment"]]
+            for p in group["params"]:
+                number += 1
+                if p.grad is None:
+                    continue
+                dW = rule(p.grad, self.state[p], group)
+                if isinstance(p, DiscreteParameter):
+                    moved = transitions.move(p, dW, stream.subkey(key, number), group["m"], group["probability"])
+                    state = self.state[p]
+                    state["moved"] = state.get("moved", 0) + moved
+                    state["moves"] = state.get("moves", 0) + p.numel()
+                else:
+                    p.add_(dW)
+        return loss
+
+    def _check_gradients(self) -> None:
+        for group in self.param_groups:
+            names = group.get("param_names") or range(len(group["params"]))
+            for name, p in zip(names, group["params"], strict=True):
+                if p.grad is None or math.isfinite(p.grad.sum()):
+                    continue
+                if not torch.isfinite(p.grad).all():  # a sum may overflow where no element does
+                    raise FloatingPointError(
+                        f"the gradient of parameter {name} is not finite; no weight was moved. "
+                        "A lower learning rate, or a look at the loss and the data, is the usual mend"
+                    )
+
+    def flip_rates(self) -> dict[torch.Tensor, float]:
+        """Share of each discrete parameter's weights that moved in a step, averaged over the steps since the last
+        call. The counts are part of the state, so they survive a checkpoint."""
+        rates = {}
+        for p, state in self.state.items():
+            if state.get("moves"):
+                rates[p] = state["moved"] / state["moves"]
+                state["moved"] = state["moves"] = 0
+        return rates
+
+    def state_dict(self) -> dict:
+        """Torch's, and the state of the generator of the stochastic moves."""
+        return {**super().state_dict(), "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        state_dict = dict(state_dict)
+        generator = state_dict.pop("generator")
+        super().load_state_dict(state_dict)
+        self.generator.set_state(generator)
+
+
+def _check_group(group: dict) -> None:
+    if not group["lr"] >= 0:
+        raise ValueError(f"lr must not be negative, got {group['lr']!r}")
+    if group["increment"] not in increments.RULES:
+        raise ValueError(f"increment must be one of {', '.join(increments.RULES)}, got {group['increment']!r}")
+    if not all(0 <= beta < 1 for beta in group["betas"]):
+        raise ValueError(f"betas must lie in [0, 1), got {group['betas']!r}")
+    if not group["eps"] > 0:
+        raise ValueError(f"eps must be positive, got {group['eps']!r}")
+    transitions.check_settings(group["m"], group["probability"])

@@ -1,0 +1,49 @@
+"""Increments: what a gradient rule would add to a weight, were it real.
+
+Each rule is a function `rule(grad, state, group) -> dW` that keeps its memory in the dict `state` (empty at first) and
+reads its settings from the dict `group`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+
+def adam(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
+    """Adam (Kingma and Ba, arXiv 1412.6980), with a beta1 that may change from step to step.
+
+        v1 <- beta1 v1 + (1 - beta1) g          c1 = 1 - product of all beta1 so far
+        v2 <- beta2 v2 + (1 - beta2) g^2        c2 = 1 - beta2^t
+        dW  = -lr (v1 / c1) / (sqrt(v2 / c2) + eps)
+
+    State: two float tensors like the gradient, 8 bytes a weight. Group: lr, betas, eps.
+    """
+    beta1, beta2 = group["betas"]
+    if "step" not in state:
+        state.update(step=0, decay=1.0, exp_avg=torch.zeros_like(grad), exp_avg_sq=torch.zeros_like(grad))
+    state["step"] += 1
+    state["decay"] *= beta1
+    v1 = state["exp_avg"].lerp_(grad, 1 - beta1)
+    v2 = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+    denominator = v2.sqrt().div_(math.sqrt(1 - beta2 ** state["step"])).add_(group["eps"])
+    return (v1 / denominator).mul_(-group["lr"] / (1 - state["decay"]))
+
+
+def sgd(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
+    """SGD with momentum beta1, as a moving average so that lr keeps its meaning while beta1 changes.
+
+        v  <- beta1 v + (1 - beta1) g           c = 1 - product of all beta1 so far
+        dW  = -lr v / c
+
+    State: one float tensor like the gradient, 4 bytes a weight. Group: lr, betas (the first).
+    """
+    beta1 = group["betas"][0]
+    if "decay" not in state:
+        state.update(decay=1.0, exp_avg=torch.zeros_like(grad))
+    state["decay"] *= beta1
+    return state["exp_avg"].lerp_(grad, 1 - beta1) * (-group["lr"] / (1 - state["decay"]))
+
+
+RULES = {"adam": adam, "sgd": sgd}

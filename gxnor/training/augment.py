@@ -1,0 +1,47 @@
+"""Augmentation of a batch of uint8 images, drawn for every image on its own."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from gxnor.training.recipe import Augment
+
+
+def augment(images: torch.Tensor, settings: Augment, generator: torch.Generator) -> torch.Tensor:
+    """uint8 [batch, channels, height, width] -> the same shape, on the same device.
+
+    Rotation, scale and shear are one bilinear resampling; shifts are by whole pixels and fill up with black. The draws
+    come from a CPU generator, so that they do not depend on the device.
+    """
+    if settings.rotate or settings.scale or settings.shear:
+        images = _warp(images, settings, generator)
+    if settings.shift:
+        images = _shift(images, settings.shift, generator)
+    if settings.flip:
+        flipped = torch.rand(len(images), generator=generator) < 0.5
+        images = torch.where(flipped.to(images.device)[:, None, None, None], images.flip(-1), images)
+    return images
+
+
+def _warp(images: torch.Tensor, settings: Augment, generator: torch.Generator) -> torch.Tensor:
+    angle, scale, shear = (torch.rand(3, len(images), generator=generator) * 2 - 1).unbind()
+    angle, shear = angle * math.radians(settings.rotate), shear * math.radians(settings.shear)
+    cos, sin = torch.cos(angle) * (1 + scale * settings.scale), torch.sin(angle) * (1 + scale * settings.scale)
+    zero = torch.zeros_like(cos)
+    matrix = torch.stack([cos, torch.tan(shear) - sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False).to(images.device)
+    warped = F.grid_sample(images.float(), grid, align_corners=False)
+    return warped.round().to(torch.uint8)
+
+
+def _shift(images: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
+    batch, _, height, width = images.shape
+    padded = F.pad(images, (most, most, most, most))
+    top, left = torch.randint(0, 2 * most + 1, (2, batch), generator=generator).to(images.device)
+    rows = top[:, None] + torch.arange(height, device=images.device)
+    columns = left[:, None] + torch.arange(width, device=images.device)
+    image = torch.arange(batch, device=images.device)
+    return padded.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -1,0 +1,99 @@
+"""Checkpoints: one safetensors file, whole or not at all, that holds everything a run needs to go on exactly.
+
+Tensors keep their own dtypes; a discrete weight is its packed states. Everything that is no tensor (counters, settings)
+is JSON in the file's metadata. Never a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from gxnor.errors import GxnorError
+from gxnor.nn.parameter import DiscreteParameter
+
+VERSION = 1
+
+
+def model_state(model: nn.Module) -> dict[str, Any]:
+    """`model.state_dict()` as plain tensors; a discrete weight becomes {"packed", "N", "H", "shape"}."""
+    state = {}
+    for name, tensor in model.state_dict().items():
+        if isinstance(tensor, DiscreteParameter):
+            space = tensor.space
+            tensor = {"packed": tensor.packed, "N": space.N, "H": float(space.H), "shape": list(tensor.shape)}
+        state[name] = tensor
+    return state
+
+
+def load_model_state(model: nn.Module, state: dict[str, Any]) -> None:
+    """The inverse of `model_state`, in place. Raises GxnorError where the state is of another network."""
+    own = model.state_dict()
+    if own.keys() != state.keys():
+        raise GxnorError(f"the checkpoint is of another network: it differs in {sorted(own.keys() ^ state.keys())[:5]}")
+    for name, tensor in own.items():
+        given = state[name]
+        if isinstance(tensor, DiscreteParameter):
+            wanted = {"N": tensor.space.N, "H": float(tensor.space.H), "shape": list(tensor.shape)}
+            got = {key: given.get(key) for key in wanted} if isinstance(given, dict) else "real numbers"
+            if got != wanted or given["packed"].shape != tensor.packed.shape:
+                raise GxnorError(f"the checkpoint is of another network: {name} is {got}, expected {wanted}")
+            tensor.packed.copy_(given["packed"])
+        elif not isinstance(given, torch.Tensor) or given.shape != tensor.shape or given.dtype != tensor.dtype:
+            raise GxnorError(f"the checkpoint is of another network: {name} differs in shape or type")
+        else:
+            tensor.copy_(given)
+
+
+def save(path: Path, tree: dict[str, Any]) -> None:
+    """Writes a tree of dicts, lists, numbers, strings and tensors. The file appears complete or not at all."""
+    tensors: dict[str, torch.Tensor] = {}
+    skeleton = _split(tree, "", tensors)
+    temporary = path.with_name(path.name + ".tmp")
+    metadata = {"gxnor": json.dumps({"version": VERSION, "tree": skeleton})}
+    save_file(tensors, temporary, metadata=metadata)
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """What `save` wrote, on the CPU. Raises GxnorError for a file that is missing or is no checkpoint."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["gxnor"])
+            if header["version"] != VERSION:
+                raise GxnorError(f"{path} is a checkpoint of version {header['version']}, expected {VERSION}")
+            return _join(header["tree"], file)
+    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise GxnorError(f"cannot read the checkpoint {path}: {error or type(error).__name__}") from None
+
+
+def _split(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
+    """The tree with every tensor moved to `tensors` and replaced by {"tensor": its name}."""
+    if isinstance(node, torch.Tensor):
+        tensors[path] = node.detach().cpu().contiguous().clone()
+        return {"tensor": path}
+    if isinstance(node, dict):
+        items = [[key, _split(value, f"{path}/{key}" if path else str(key), tensors)] for key, value in node.items()]
+        return {"items": items}  # pairs, for the optimizer's keys are integers
+    if isinstance(node, (list, tuple)):
+        return [_split(value, f"{path}/{i}", tensors) for i, value in enumerate(node)]
+    return node
+
+
+def _join(node: Any, file) -> Any:
+    if isinstance(node, dict):
+        if "tensor" in node:
+            return file.get_tensor(node["tensor"])
+        return {key: _join(value, file) for key, value in node["items"]}
+    if isinstance(node, list):
+        return [_join(value, file) for value in node]
+    return node

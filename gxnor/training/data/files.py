@@ -1,0 +1,130 @@
+"""Finds the files of a data set on this machine, and downloads what is missing.
+
+They are looked for in the folder that the call names, then in $GXNOR_DATA, then in the user's cache folder: in each of
+them first directly, then in its subfolder named after the data set. Downloads go to that subfolder of the cache; a file
+gets its name only after its checksum was found right.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from gxnor.errors import GxnorError, WorkError
+
+_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    DownloadColumn(),
+    TransferSpeedColumn(),
+    TimeRemainingColumn(),
+)
+
+
+@dataclass(frozen=True)
+class File:
+    """One file that a data set needs: the names it may have on disk, where it is downloaded from, its MD5 there."""
+
+    names: tuple[str, ...]
+    url: str
+    md5: str
+
+    @property
+    def download_name(self) -> str:
+        return self.url.rsplit("/", 1)[1]
+
+    def path_in(self, folder: Path) -> Path | None:
+        return next((folder / name for name in self.names if os.path.exists(folder / name)), None)
+
+
+def locate(name: str, files: list[File], data_dir: str | os.PathLike | None) -> list[Path]:
+    """Paths of all `files` of the data set `name`, taken from one folder.
+
+    Raises GxnorError: data_dir or $GXNOR_DATA is no folder, a folder holds only some of the files, or they are
+    nowhere and cannot be downloaded.
+    """
+    cache = Path(pooch.os_cache("gxnor"))
+    named = {"data_dir (--data-dir)": data_dir, "$GXNOR_DATA": os.environ.get("GXNOR_DATA")}
+    roots = [Path(root).expanduser() for root in named.values() if root]
+    for source, root in named.items():
+        if root and not Path(root).expanduser().is_dir():
+            raise GxnorError(f"{source} is {root}, which is no existing folder: correct it or leave it out")
+    for folder in (folder for root in (*roots, cache) for folder in (root, root / name)):
+        paths = [file.path_in(folder) for file in files]
+        if all(paths):
+            return paths
+        # A part of the set may be the user's own: completing it from elsewhere could mix two data sets.
+        if any(paths) and folder != cache / name:
+            there = next(file for file, path in zip(files, paths, strict=True) if path)
+            missing = next(file for file, path in zip(files, paths, strict=True) if not path)
+            raise WorkError(
+                f"{folder} holds {there.path_in(folder).name} of {name} but not {missing.download_name}: "
+                f"add it (from {missing.url}) or take the others away"
+            )
+    missing = [file for file in files if not file.path_in(cache / name)]
+    for file in missing:
+        _download(name, file, cache / name, missing)
+    return [file.path_in(cache / name) for file in files]
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file. Raises GxnorError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WorkError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _download(name: str, file: File, folder: Path, missing: list[File]) -> None:
+    try:
+        with Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as progress:
+            pooch.retrieve(
+                file.url,
+                known_hash=f"md5:{file.md5}",
+                fname=file.download_name,
+                path=folder,
+                downloader=pooch.HTTPDownloader(progressbar=_Bar(progress, file.download_name), chunk_size=2**16),
+            )
+    except OSError as error:
+        if error.errno is not None:  # this machine's disk, not the network
+            raise WorkError(f"cannot save {file.download_name} in {folder}: {error.strerror}") from error
+        raise WorkError(
+            f"{name} is not on this machine and {file.url} cannot be downloaded ({type(error).__name__}).\n"
+            f"Put {', '.join(f.download_name for f in missing)} into {folder},"
+            " or name the folder that holds them with data_dir (--data-dir) or $GXNOR_DATA."
+        ) from error
+    except ValueError as error:
+        raise WorkError(
+            f"{file.url} did not deliver the original file: its checksum is wrong, and nothing was kept.\n"
+            f"Try again, or put the original {file.download_name} into {folder}."
+        ) from error
+
+
+class _Bar:
+    """What pooch expects of a progress bar, drawn by rich."""
+
+    def __init__(self, progress: Progress, label: str):
+        self._progress = progress
+        self._task = progress.add_task(label, total=None)
+
+    @property
+    def total(self) -> float | None:
+        return self._progress.tasks[0].total
+
+    @total.setter
+    def total(self, size: int) -> None:
+        self._progress.update(self._task, total=size or None)  # 0: the server did not tell
+
+    def update(self, size: int) -> None:
+        self._progress.advance(self._task, size)
+
+    def reset(self) -> None:
+        self._progress.update(self._task, completed=0)
+
+    def close(self) -> None:
+        self._progress.refresh()

@@ -1,0 +1,195 @@
+"""Recipes: everything that decides a training run, as TOML with strict keys.
+
+A recipe is known by name (`gxnor/recipes/NAME.toml`) or is a TOML file. What it leaves out has the default below, and the
+resolved recipe, every default written out, is stored in the run folder. `--set section.key=value` overrides one key.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gxnor.errors import GxnorError
+from gxnor.nn.networks import Precision, parse
+from gxnor.space import MAX_N
+from gxnor.training.data import NAMES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Space = Annotated[int, Field(ge=0, le=MAX_N)] | Literal["real"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Data(Section):
+    name: Literal[NAMES]
+    validation: AtLeastOne  # images taken from the training set for selection
+    extra: bool = False  # svhn: train on the extra set too
+    path: str = ""  # folder: where train/ and test/ are
+    size: list[AtLeastOne] = []  # folder: [height, width] to resize to
+
+
+class Network(Section):
+    layers: str  # the notation of gxnor.nn.networks
+    padding: Literal["valid", "same"] = "valid"
+    width: Positive = 1.0  # factor on every number of channels
+
+    @model_validator(mode="after")
+    def _readable(self):
+        parse(self.layers)
+        return self
+
+
+class Spaces(Section):
+    """The special cases: full precision real/real, BWN 0/real, TWN 1/real, BNN 0/0, GXNOR 1/1."""
+
+    weights: Space = 1  # N1
+    activations: Space = 1  # N2
+    latent: bool = False  # float latent weights with straight-through gradients, instead of DST
+    r: NotNegative = 0.5
+    a: Positive = 0.5
+    H: Positive = 1.0
+    window: Literal["rectangular", "triangular"] = "rectangular"
+
+    @model_validator(mode="after")
+    def _possible(self):
+        self.build()
+        return self
+
+    def build(self) -> Precision:
+        real = {key: None for key in ("weights", "activations") if getattr(self, key) == "real"}
+        return Precision(**{**self.model_dump(), **real})
+
+
+class Optimizer(Section):
+    increment: Literal["adam", "sgd"] = "adam"
+    lr: Positive = 0.1
+    lr_end: Positive = 3e-4
+    schedule: Literal["constant", "exponential", "cosine"] = "exponential"
+    milestones: list[AtLeastOne] = []  # epochs after which the rate is multiplied by gamma, on top of the schedule
+    gamma: Positive = 0.1
+    beta1: Beta = 0.9
+    beta1_end: Beta = 0.9  # 1 - beta1 falls exponentially from the one to the other: the window of momentum grows
+    beta2: Beta = 0.999
+    eps: Positive = 1e-8
+    m: Positive = 3.0
+    probability: Literal["tanh", "linear"] = "tanh"
+
+
+class Augment(Section):
+    """Drawn anew for every image of every batch."""
+
+    shift: Count = 0  # pixels, up to, each direction
+    flip: bool = False  # left to right, half of the images
+    rotate: NotNegative = 0.0  # degrees, up to
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of the size, up to
+    shear: NotNegative = 0.0  # degrees, up to
+
+
+class Train(Section):
+    epochs: AtLeastOne
+    batch: AtLeastOne
+    seed: Count = 1
+    loss: Literal["squared-hinge", "cross-entropy"] = "squared-hinge"
+    norm_batches: Count = 0  # batches from which batch norm's statistics are re-estimated before each evaluation
+    restart_patience: Count = (
+        0  # epochs without a better one after which a search starts from the best weights; 0 never
+    )
+    restart_share: Annotated[float, Field(gt=0, le=1)] = 0.05  # how far towards a random state the search moves them
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    bfloat16: bool = False
+    channels_last: bool = True
+    compile: bool = False
+    tensorboard: bool = False
+
+
+class Recipe(Section):
+    name: str
+    data: Data
+    network: Network
+    precision: Spaces = Spaces()
+    optimizer: Optimizer = Optimizer()
+    augment: Augment = Augment()
+    train: Train
+
+
+def names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(p.name[:-5] for p in resources.files("gxnor.recipes").iterdir() if p.name.endswith(".toml"))
+
+
+def load(recipe: str, settings: list[str] = ()) -> Recipe:
+    """Reads a recipe by name or path and applies `section.key=value` settings, in order.
+
+    Raises GxnorError for a recipe that is not there, TOML that cannot be read, an unknown key or an impossible value."""
+    path = Path(recipe)
+    if path.suffix == ".toml":
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise GxnorError(f"cannot read the recipe {path}: {error}") from None
+        name = path.stem
+    elif recipe in names():
+        text = resources.files("gxnor.recipes").joinpath(f"{recipe}.toml").read_text(encoding="utf-8")
+        name = recipe
+    else:
+        raise GxnorError(f"no recipe is called {recipe!r}; there are {', '.join(names())}, or give a .toml file")
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise GxnorError(f"the recipe {path} is not valid TOML: {error}") from None
+    tree = {"name": name, **tree}
+    for setting in settings:
+        _set(tree, setting)
+    return _validate(tree)
+
+
+def dump(recipe: Recipe) -> str:
+    """The resolved recipe as TOML, every default written out."""
+    return tomli_w.dumps(recipe.model_dump())
+
+
+def _set(tree: dict[str, Any], setting: str) -> None:
+    key, equals, value = setting.partition("=")
+    section, dot, leaf = key.strip().partition(".")
+    if not equals or not dot:
+        raise GxnorError(f"expected a setting like optimizer.lr=0.05, got {setting!r}")
+    try:
+        parsed = tomllib.loads(f"x = {value}")["x"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()  # a bare word is a string
+    branch = tree.setdefault(section, {})
+    if not isinstance(branch, dict):
+        raise GxnorError(f"{section!r} is no section of a recipe; a setting looks like optimizer.lr=0.05")
+    branch[leaf] = parsed
+
+
+def _validate(tree: dict[str, Any]) -> Recipe:
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part not in ("int", "constrained-int"))
+        if first["type"] == "extra_forbidden":
+            reason = f"the recipe has an unknown key {where!r}"
+            model = Recipe.model_fields.get(str(first["loc"][0])) if len(first["loc"]) > 1 else None
+            known = (model.annotation if model else Recipe).model_fields
+            raise GxnorError(f"{reason}; known are {', '.join(known)}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+        raise GxnorError(f"recipe: {where}: {message}{got}") from None

@@ -1,0 +1,61 @@
+"""What a run has reached: `result.json` and the worst-classified test images."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+import gxnor
+from gxnor.training.data import Dataset
+from gxnor.training.evaluate import Evaluation
+
+WORST = 32
+
+
+def machine(device: str = "cpu") -> dict:
+    """Where this runs, for a result to be stated with."""
+    cpu = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        names = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    gpu = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
+    return {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": device,
+            "platform": platform.platform(), **gpu}  # fmt: skip
+
+
+def versions() -> dict:
+    return {"gxnor": gxnor.__version__, "torch": torch.__version__, "numpy": np.__version__,
+            "python": platform.python_version()}  # fmt: skip
+
+
+def make_result(trainer, test: Evaluation, summary: dict, command: str) -> dict:
+    """The dict that becomes `result.json`; see docs/runs.md for its keys."""
+    recipe, now = trainer.recipe, trainer.progress
+    return {
+        "recipe": recipe.name, "seed": recipe.train.seed, "epochs": now.epoch, "best_epoch": now.best_epoch,
+        "seconds": round(now.seconds, 3), "val_accuracy": now.best_accuracy, "test_accuracy": test.accuracy,
+        "test_loss": test.loss, **summary, "classes": list(trainer.dataset.classes),
+        "confusion": test.confusion().tolist(), "machine": machine(trainer.device.type), "versions": versions(),
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), "command": command,
+    }  # fmt: skip
+
+
+def save_worst(path: Path, dataset: Dataset, test: Evaluation) -> None:
+    """The images with the smallest margins, worst first: images, labels, predicted, margin."""
+    margins = test.margins()
+    worst = margins.argsort()[:WORST]
+    save_file(
+        {
+            "images": np.ascontiguousarray(dataset.test_images[worst.numpy()]),
+            "labels": test.labels[worst].numpy(),
+            "predicted": test.predicted[worst].numpy(),
+            "margin": margins[worst].numpy(),
+        },
+        path,
+    )

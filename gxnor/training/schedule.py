@@ -1,0 +1,44 @@
+"""What changes along a run: the learning rate and the window of momentum."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from gxnor.training.recipe import Optimizer
+
+
+def learning_rate(settings: Optimizer, fraction: float, epoch: int) -> float:
+    """The rate at `fraction` of the run, in [0, 1), in the given epoch (from 0):
+
+        constant     lr
+        exponential  lr (lr_end / lr)^fraction
+        cosine       lr_end + (lr - lr_end) (1 + cos(pi fraction)) / 2
+
+    times gamma for every milestone that has passed.
+    """
+    start, end = settings.lr, settings.lr_end
+    rate = {
+        "constant": start,
+        "exponential": start * (end / start) ** fraction,
+        "cosine": end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2,
+    }[settings.schedule]
+    return rate * settings.gamma ** sum(epoch >= milestone for milestone in settings.milestones)
+
+
+def momentum(settings: Optimizer, fraction: float) -> float:
+    """beta1 at `fraction` of the run: 1 - beta1 goes exponentially from 1 - beta1 to 1 - beta1_end.
+
+    A fixed window lets a weight's states settle at the signal-to-noise ratio within that window, however small the rate;
+    a window that grows as the rate falls keeps averaging, as latent weights do (docs/method.md).
+    """
+    start, end = 1 - settings.beta1, 1 - settings.beta1_end
+    return 1 - start * (end / start) ** fraction
+
+
+def apply(optimizer: torch.optim.Optimizer, settings: Optimizer, fraction: float, epoch: int) -> None:
+    """Sets the rate and beta1 of every group."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(settings, fraction, epoch)
+        group["betas"] = (momentum(settings, fraction), settings.beta2)

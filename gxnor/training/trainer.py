@@ -1,0 +1,228 @@
+"""A training run in memory: data, network, optimizer, and where it stands.
+
+Everything random is a function of the recipe's seed and of where the run stands (epoch, step), or is saved with it; so
+a run that is killed at any moment and resumed ends in the same weights, bit for bit, as one that was never stopped (on
+the CPU, with the same number of threads).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gxnor.errors import GxnorError
+from gxnor.nn.networks import network, parse
+from gxnor.optim import DST
+from gxnor.optim.stream import subkey
+from gxnor.training import checkpoint, data, schedule
+from gxnor.training.augment import augment
+from gxnor.training.evaluate import Evaluation, counting_zeros, evaluate, layer_statistics, reestimate_norms
+from gxnor.training.losses import LOSSES
+from gxnor.training.recipe import Recipe
+from gxnor.training.restart import move_towards_random
+
+# Purposes of the streams derived from a recipe's seed.
+INIT, ORDER, AUGMENT, NORMS, RESTART, MOVES = range(6)
+
+
+@dataclass
+class Progress:
+    """Where a run stands, between two steps."""
+
+    epoch: int = 0  # complete epochs
+    step: int = 0  # complete steps of the epoch under way
+    seconds: float = 0.0
+    loss_sum: float = 0.0  # over the steps of the epoch under way
+    correct: int = 0
+    best_epoch: int = 0
+    best_accuracy: float = -1.0
+    best_loss: float = float("inf")
+    waited: int = 0  # epochs since the best one, or since the last restart
+
+
+class Trainer:
+    """A run in memory: data, network, optimizer and where it stands.
+
+    Args:
+        recipe: the resolved recipe.
+        data_dir: where to look for the data first.
+    """
+
+    def __init__(self, recipe: Recipe, data_dir: Path | None = None):
+        self.recipe, settings = recipe, recipe.train
+        self.device = pick_device(settings.device)
+        self.dataset = load_data(recipe, data_dir)
+        (self.images, self.labels), (self.val_images, self.val_labels) = split(self.dataset, recipe, self.device)
+        if settings.batch > len(self.images):
+            raise GxnorError(
+                f"train.batch is {settings.batch}, but only {len(self.images)} images are there to train on"
+            )
+        self.model = build(recipe, self.dataset.train_images.shape[1:], self.dataset.classes).to(self.device)
+        generator = torch.Generator().manual_seed(self.key(MOVES))
+        opt = recipe.optimizer
+        self.optimizer = DST(
+            self.model, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps, m=opt.m,
+            probability=opt.probability, generator=generator,
+        )  # fmt: skip
+        self.loss = LOSSES[settings.loss]
+        self.forward = torch.compile(self.model) if settings.compile else self.model
+        self.steps_per_epoch = len(self.images) // settings.batch
+        self.progress = Progress()
+
+    def key(self, *path: int) -> int:
+        """A seed of its own for every purpose and place in the run."""
+        key = self.recipe.train.seed
+        for number in path:
+            key = subkey(key, number)
+        return key >> 1  # torch's generators take 63 bits of it
+
+    def prepare(self, images: torch.Tensor) -> torch.Tensor:
+        format = torch.channels_last if self.recipe.train.channels_last else torch.contiguous_format
+        return images.to(self.device, memory_format=format)
+
+    def train_epoch(self, pause, after_step) -> None:
+        """The steps of the epoch that are left. `pause()` before each may raise to leave; `after_step()` follows each."""
+        settings, now = self.recipe.train, self.progress
+        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.key(ORDER, now.epoch)))
+        self.model.train()
+        while now.step < self.steps_per_epoch:
+            pause()
+            start = time.perf_counter()
+            done = now.epoch * self.steps_per_epoch + now.step
+            fraction = done / (settings.epochs * self.steps_per_epoch)
+            schedule.apply(self.optimizer, self.recipe.optimizer, fraction, now.epoch)
+            chosen = order[now.step * settings.batch : (now.step + 1) * settings.batch].to(self.device)
+            draws = torch.Generator().manual_seed(self.key(AUGMENT, now.epoch, now.step))
+            images = augment(self.images[chosen], self.recipe.augment, draws)
+            labels = self.labels[chosen]
+
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bfloat16):
+                scores = self.forward(self.prepare(images))
+            loss = self.loss(scores.float(), labels)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+
+            now.loss_sum += loss.item()
+            now.correct += int((scores.argmax(1) == labels).sum())
+            now.step += 1
+            now.seconds += time.perf_counter() - start
+            after_step()
+
+    def finish_epoch(self, best: Path) -> dict:
+        """Evaluates on the validation split, keeps the best network in the file `best`, and returns the epoch's line of
+        history."""
+        start = time.perf_counter()
+        settings, now = self.recipe.train, self.progress
+        if settings.norm_batches:
+            reestimate_norms(self.model, self._norm_batches())
+        with counting_zeros(self.model) as zeros:
+            val = evaluate(self.model, self.val_images, self.val_labels, self.loss, self.prepare)
+        layers = layer_statistics(self.model, zeros, self.optimizer.flip_rates())
+        group = self.optimizer.param_groups[0]
+        line = {
+            "epoch": now.epoch + 1, "seconds": 0.0, "lr": group["lr"], "beta1": group["betas"][0],
+            "train_loss": now.loss_sum / now.step, "train_accuracy": now.correct / (now.step * settings.batch),
+            "val_loss": val.loss, "val_accuracy": val.accuracy, "layers": layers,
+        }  # fmt: skip
+        now.epoch, now.step, now.loss_sum, now.correct = now.epoch + 1, 0, 0.0, 0
+        if (val.accuracy, -val.loss) > (now.best_accuracy, -now.best_loss):
+            now.best_epoch, now.best_accuracy, now.best_loss, now.waited = now.epoch, val.accuracy, val.loss, 0
+            save_network(best, self.model, self.dataset)
+        else:
+            now.waited += 1
+            if now.waited == settings.restart_patience:
+                self._restart(best)
+        now.seconds += time.perf_counter() - start
+        return {**line, "seconds": now.seconds}
+
+    def test(self, best: Path) -> Evaluation:
+        """Loads the network of the file `best` and reads the test set."""
+        checkpoint.load_model_state(self.model, checkpoint.load(best)["model"])
+        images, labels = torch.from_numpy(self.dataset.test_images), torch.from_numpy(self.dataset.test_labels)
+        return evaluate(self.model, images, labels, self.loss, self.prepare)
+
+    def _norm_batches(self):
+        draws = torch.Generator().manual_seed(self.key(NORMS, self.progress.epoch))
+        size = self.recipe.train.batch
+        for _ in range(self.recipe.train.norm_batches):
+            chosen = torch.randint(len(self.images), (size,), generator=draws).to(self.device)
+            yield self.prepare(augment(self.images[chosen], self.recipe.augment, draws))
+
+    def _restart(self, best: Path) -> None:
+        checkpoint.load_model_state(self.model, checkpoint.load(best)["model"])
+        move_towards_random(self.model, self.recipe.train.restart_share, self.key(RESTART, self.progress.epoch))
+        self.progress.waited = 0
+
+    def state(self) -> dict:
+        model = checkpoint.model_state(self.model)
+        return {"model": model, "optimizer": self.optimizer.state_dict(), "progress": vars(self.progress)}
+
+    def load_state(self, state: dict) -> None:
+        checkpoint.load_model_state(self.model, state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+
+
+def pick_device(name: str) -> torch.device:
+    """ "auto" is CUDA where there is one. Raises GxnorError where CUDA is asked for and is not there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise GxnorError("train.device is cuda, but PyTorch finds no CUDA device; use auto or cpu")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def load_data(recipe: Recipe, data_dir: Path | None) -> data.Dataset:
+    options = {"svhn": {"extra": recipe.data.extra}, "folder": {"path": recipe.data.path}}.get(recipe.data.name, {})
+    if recipe.data.name == "folder" and recipe.data.size:
+        options["size"] = tuple(recipe.data.size)
+    return data.load(recipe.data.name, data_dir, **options)
+
+
+def split(dataset: data.Dataset, recipe: Recipe, device: torch.device):
+    """(images, labels) to train on and (images, labels) to select on. The split is the same for every seed, so that runs
+    of different seeds are compared on the same images."""
+    count, held = len(dataset.train_images), recipe.data.validation
+    if held >= count:
+        raise GxnorError(f"data.validation is {held}, but the training set has only {count} images")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0)).numpy()
+    parts = order[held:], order[:held]
+    return [
+        (
+            torch.from_numpy(dataset.train_images[part]).to(device),
+            torch.from_numpy(dataset.train_labels[part]).to(device),
+        )
+        for part in parts
+    ]
+
+
+def build(recipe: Recipe, input_shape: tuple[int, ...], classes: tuple[str, ...]) -> torch.nn.Sequential:
+    """The recipe's network for images [channels, height, width], its random states drawn from the recipe's seed."""
+    settings = recipe.network
+    outputs = parse(settings.layers)[-1][1]
+    if outputs != len(classes):
+        raise GxnorError(f"network.layers ends in {outputs} outputs, but {recipe.data.name} has {len(classes)} classes")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(subkey(recipe.train.seed, INIT) >> 1)
+        try:
+            return network(settings.layers, input_shape, recipe.precision.build(), settings.padding, settings.width)
+        except ValueError as error:
+            raise GxnorError(f"recipe: network: {error}") from None
+
+
+def save_network(path: Path, model: torch.nn.Module, dataset: data.Dataset) -> None:
+    """The network alone, with what it takes to use it without its data."""
+    shape = list(dataset.train_images.shape[1:])
+    state = checkpoint.model_state(model)
+    checkpoint.save(path, {"model": state, "input_shape": shape, "classes": list(dataset.classes)})
+
+
+def load_network(path: Path, recipe: Recipe) -> tuple[torch.nn.Sequential, tuple[int, ...], tuple[str, ...]]:
+    """(network, input shape, classes) from a file of `save_network`."""
+    tree = checkpoint.load(path)
+    shape, classes = tuple(tree["input_shape"]), tuple(tree["classes"])
+    model = build(recipe, shape, classes)
+    checkpoint.load_model_state(model, tree["model"])
+    return model.eval(), shape, classes
