@@ -15,7 +15,8 @@ import numpy as np
 
 from gxnor import native
 from gxnor.errors import GxnorError
-from gxnor.program import Add, Conv, Dense, Flatten, Input, MaxPool, Program, Scale, SumPool, Threshold
+from gxnor.layers import Add, Conv, Dense, Flatten, MaxPool, Scale, SumPool, Threshold
+from gxnor.program import Input, Program
 
 _KINDS = (Conv, Dense, Threshold, MaxPool, SumPool, Add, Flatten, Scale)  # in the order of enum gxnor_kind
 _PIXELS = -1

@@ -17,18 +17,59 @@ int unit_of(const std::vector<int32_t>& offsets, int64_t address) {
   return static_cast<int>(std::upper_bound(offsets.begin(), offsets.end(), address) - offsets.begin()) - 1;
 }
 
+// Indices of 8 / `each` bits, by table.
+template <int each>
+void spread(const uint8_t* packed, int64_t bytes, uint8_t* indices) {
+  static const std::vector<uint8_t> table = [] {
+    std::vector<uint8_t> table(256 * each);
+    for (int byte = 0; byte < 256; ++byte)
+      for (int i = 0; i < each; ++i)
+        table[byte * each + i] = static_cast<uint8_t>(byte >> i * (8 / each) & ((1 << (8 / each)) - 1));
+    return table;
+  }();
+  for (int64_t byte = 0; byte < bytes; ++byte) std::memcpy(indices + byte * each, &table[packed[byte] * each], each);
+}
+
+constexpr int kOverRead = 16;
+typedef uint8_t Bytes __attribute__((vector_size(kOverRead)));
+
+// From indices [fan][taps], binary or ternary, to bits [taps][bytes]: 8 channels a byte. Reads kOverRead indices too many.
+void to_planes(const uint8_t* indices, int fan, int taps, int N, int64_t bytes, uint8_t* nonzero, uint8_t* minus) {
+  const uint8_t zero = N == 0 ? 255 : 1;  // the index that is level 0; 255 is none
+  for (int first = 0; first < taps; first += kOverRead)
+    for (int c = 0; c < fan; c += 8) {
+      Bytes z = {}, s = {};
+      for (int i = 0; i < std::min(8, fan - c); ++i) {
+        Bytes row;
+        std::memcpy(&row, indices + int64_t{c + i} * taps + first, sizeof row);
+        const Bytes bit = Bytes{} + static_cast<uint8_t>(1 << i);
+        z |= (row != zero) & bit;
+        s |= (row == 0) & bit;
+      }
+      for (int tap = first; tap < std::min(first + kOverRead, taps); ++tap) {
+        nonzero[tap * bytes + c / 8] = z[tap - first];
+        minus[tap * bytes + c / 8] = s[tap - first];
+      }
+    }
+}
+
 }  // namespace
 
-void States::read(int64_t first, int64_t count, std::vector<uint8_t>& indices) const {
-  const int bits = storage(), each = 8 / bits;
-  const int64_t begin = first / each, end = divide_up(first + count, each), lead = first % each;
-  indices.resize(static_cast<size_t>((end - begin) * each));
-  for (int64_t byte = begin; byte < end; ++byte)
-    for (int i = 0; i < each; ++i)
-      indices[(byte - begin) * each + i] = static_cast<uint8_t>(packed[byte] >> i * bits & ((1 << bits) - 1));
-  indices.erase(indices.begin(), indices.begin() + lead);
-  indices.resize(static_cast<size_t>(count));
-  if (*std::max_element(indices.begin(), indices.end()) > 1 << N) throw Failure{GXNOR_BAD_PROGRAM};
+const uint8_t* States::read(int64_t first, int64_t count, std::vector<uint8_t>& memory) const {
+  const int each = 8 / storage();
+  const int64_t begin = first / each, bytes = divide_up(first + count, each) - begin;
+  memory.resize(static_cast<size_t>(bytes * each + kOverRead));
+  switch (each) {
+    case 8: spread<8>(packed + begin, bytes, memory.data()); break;
+    case 4: spread<4>(packed + begin, bytes, memory.data()); break;
+    case 2: spread<2>(packed + begin, bytes, memory.data()); break;
+    default: spread<1>(packed + begin, bytes, memory.data());
+  }
+  const uint8_t* read = memory.data() + first % each;
+  uint8_t largest = 0;
+  for (int64_t i = 0; i < count; ++i) largest = std::max(largest, read[i]);
+  if (largest > 1 << N) throw Failure{GXNOR_BAD_PROGRAM};
+  return read;
 }
 
 Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
@@ -80,19 +121,24 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
   const int64_t unit_weights = int64_t{kLanes} * lane_bytes_, block_weights = units_ * unit_weights;
   weights_.resize(static_cast<size_t>(blocks_ * block_weights));
   parallel_for(blocks_, 1, threads, [&](int64_t begin, int64_t end) {
-    std::vector<uint8_t> indices;
+    std::vector<uint8_t> memory, planes[2];
+    const int64_t plane_bytes = divide_up(fan_, 64) * 8;
+    for (auto& plane : planes) plane.resize(input.form == Form::bits ? taps_ * plane_bytes : 0);
     for (int64_t channel = begin * kLanes; channel < std::min<int64_t>(end * kLanes, channels_); ++channel) {
       const int64_t b = channel / kLanes, lane = channel % kLanes;
       const std::vector<int32_t>& table = offsets[tables == 1 ? 0 : b];
       uint8_t* block = weights_.data() + b * block_weights;
-      states.read(channel * fan_ * taps_, int64_t{fan_} * taps_, indices);
+      const uint8_t* indices = states.read(channel * fan_ * taps_, int64_t{fan_} * taps_, memory);
+      if (input.form == Form::bits)
+        to_planes(indices, fan_, taps_, states.N, plane_bytes, planes[0].data(), planes[1].data());
       const int64_t group = channel / per_group * fan_ * bits;
       for (int tap = 0; tap < taps_; ++tap) {
         const int64_t start = taps[tap] + group;
         if (input.form != Form::bits) {
+          int unit = unit_of(table, start / 8);
           for (int i = 0; i < fan_; ++i) {
             const int64_t address = (start + int64_t{i} * bits) / 8;
-            const int unit = unit_of(table, address);
+            if (address >= table[unit] + unit_bytes_) ++unit;
             const int level = states.N == 0 ? 2 * indices[i * int64_t{taps_} + tap] - 1
                                             : indices[i * int64_t{taps_} + tap] - (1 << (states.N - 1));
             block[unit * unit_weights + lane * lane_bytes_ + (address - table[unit]) / (bits / 8)] =
@@ -103,12 +149,9 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
         uint64_t* words = reinterpret_cast<uint64_t*>(block);
         for (int i = 0; i < fan_; i += 64) {
           const int count = std::min(64, fan_ - i);
-          uint64_t nonzero = 0, minus = 0;
-          const uint8_t* index = indices.data() + i * int64_t{taps_} + tap;
-          for (int bit = 0; bit < count; ++bit, index += taps_) {
-            nonzero |= static_cast<uint64_t>(states.N == 0 || *index != 1) << bit;
-            minus |= static_cast<uint64_t>(*index == 0) << bit;
-          }
+          uint64_t nonzero, minus;
+          std::memcpy(&nonzero, &planes[0][tap * plane_bytes + i / 8], 8);
+          std::memcpy(&minus, &planes[1][tap * plane_bytes + i / 8], 8);
           const int64_t address = start + i;
           const int unit = unit_of(table, address / 8);
           const int shift = static_cast<int>(address - int64_t{8} * table[unit]);
