@@ -78,23 +78,23 @@ def unpack_radix(packed, states: int, count: int) -> np.ndarray:
 def radix_to_bits(packed, states: int, count: int) -> np.ndarray:
     """`pack_bits(unpack_radix(packed, states, count), storage_bits(states))` without holding the states one by one.
 
-    A pair of bytes becomes its bits by table, two pairs become whole bytes. Raises ValueError as `unpack_radix` does."""
+    A pair of bytes becomes its bits by table, two pairs become whole bytes. Raises ValueError
+    as `unpack_radix` does."""
     packed = _check_radix(packed, states, count)
     bits, digits = storage_bits(states), radix_digits(states)
     wide = bits * digits  # bits that one byte becomes: 8, or 10 (ternary) or 12 (five states)
     one = (_table(states, None).astype(np.uint32) << np.arange(0, wide, bits, dtype=np.uint32)).sum(1, dtype=np.uint32)
     pair = (one | one[:, None] << np.uint32(wide)).reshape(-1)
-    out = np.empty(bits_size(count, bits), dtype=np.uint8)
-    at = 0
+    out = np.empty((-(-len(packed) // 4), wide // 2), dtype=np.uint8)  # a row is what four bytes become
     for start in range(0, len(packed), PIECE):
         piece = packed[start : start + PIECE]
         piece = np.concatenate([piece, np.zeros(-len(piece) % 4, dtype=np.uint8)])
         pairs = pair[piece.view("<u2")]
         fours = (pairs[0::2] | pairs[1::2].astype(np.uint64) << np.uint64(2 * wide)).astype("<u8")
-        done = fours.view(np.uint8).reshape(-1, 8)[:, : wide // 2].reshape(-1)[: len(out) - at]
-        out[at : at + len(done)] = done
-        at += len(done)
-    return out
+        rows = out[start // 4 : start // 4 + len(fours)]
+        for column in range(wide // 2):  # one by one: NumPy is slow where the last axis is short
+            rows[:, column] = fours.view(np.uint8)[column::8]
+    return out.reshape(-1)[: bits_size(count, bits)]
 
 
 def check_bits(packed, states: int, count: int) -> None:
@@ -102,9 +102,9 @@ def check_bits(packed, states: int, count: int) -> None:
     length, no index beyond the last state, spare bits zero."""
     bits = storage_bits(states)
     packed = _bytes(packed, bits_size(count, bits), f"{count} states of {bits} bits")
-    valid = (_table(2**bits, bits) < states).all(axis=1)
+    valid = np.flatnonzero((_table(2**bits, bits) < states).all(axis=1)).astype(np.uint8).tobytes()
     for start in range(0, len(packed), PIECE):
-        if not valid[packed[start : start + PIECE]].all():
+        if packed[start : start + PIECE].tobytes().translate(None, delete=valid):
             raise ValueError(f"packed states hold an index beyond the last of {states} states")
     if count * bits % 8 and packed[-1] >> (count * bits % 8):
         raise ValueError("packed states end in spare bits that are not zero")

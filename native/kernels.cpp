@@ -1,0 +1,42 @@
+#include "kernels.h"
+
+#include <cstring>
+
+namespace gxnor {
+namespace {
+
+const Kernels portable = {"portable", [] { return true; }, xnor_portable, dot16_portable, dot32_portable, pack_portable};
+
+#if defined(__x86_64__)
+// dot32 serves values too large for int16 alone, which no ordinary network has: the portable one is enough.
+const Kernels avx2 = {"avx2", [] { return __builtin_cpu_supports("avx2") != 0; }, xnor_avx2, dot16_avx2, dot32_portable,
+                      pack_avx2};
+
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
+         __builtin_cpu_supports("avx512vpopcntdq");
+}
+const Kernels avx512 = {"avx512", has_avx512, xnor_avx512, dot16_avx512, dot32_portable, pack_avx512};
+
+const Kernels* const kernels[] = {&avx512, &avx2, &portable};
+#else
+const Kernels* const kernels[] = {&portable};
+#endif
+
+}  // namespace
+
+const Kernels* const* all_kernels(int* count) {
+  *count = sizeof kernels / sizeof *kernels;
+  return kernels;
+}
+
+const Kernels* find_kernels(const char* isa) {
+  for (const Kernels* candidate : kernels) {
+    const bool wanted = !isa || !*isa || std::strcmp(isa, candidate->name) == 0;
+    if (wanted && candidate->supported()) return candidate;
+  }
+  return nullptr;
+}
+
+}  // namespace gxnor

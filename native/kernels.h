@@ -1,0 +1,63 @@
+// What is different on every instruction set: the inner loops, each in a file of its own, and the choice among them.
+//
+// All work on a block of 16 output channels, one lane each, for a list of output positions. A position is the address of
+// the first byte of its window in a padded, channels-innermost buffer; `offsets` says where, from there, the units (words
+// of bit planes, pairs of int16) that the window covers begin. Units may be read at any alignment and up to one unit
+// beyond the window, where the weights are zero.
+#pragma once
+
+#include <cstdint>
+
+namespace gxnor {
+
+constexpr int kLanes = 16;
+
+struct Window {
+  const int32_t* offsets;  // bytes, one a unit
+  int units;
+  int64_t plane;  // bytes from the plane of non-zeros to the plane of signs
+};
+
+// sums[position][lane] = sum over units of weight * activation, int32.
+//
+// xnor  unit: 64 channels as a word of non-zeros and a word of signs (1 is minus; only where non-zero).
+//       weights: [units][non-zeros, signs][16] uint64.   y = popcount(g) - 2 popcount(g & (s_w ^ s_a)),  g = z_w & z_a
+// dot16 unit: 2 channels of int16.   weights: [units][16][2] int8
+// dot32 unit: 1 channel of int32.    weights: [units][16] int8
+using Product = void (*)(const uint8_t* const* positions, int count, const Window& window, const void* weights,
+                         int32_t* sums);
+
+// Ternary thresholds to bits. With low and high = thresholds[0] and [1], low <= high:
+//   non-zero = not (low <= sum < high),  minus = (sum < low), reversed where `flip` has a bit.
+// Writes the low `bytes` (1 or 2) of each 16 bits to outputs[position] and to outputs[position] + plane.
+using Pack = void (*)(const int32_t* sums, int count, const int32_t thresholds[2][kLanes], uint16_t flip, int bytes,
+                      uint8_t* const* outputs, int64_t plane);
+
+struct Kernels {
+  const char* name;
+  bool (*supported)();
+  Product xnor, dot16, dot32;
+  Pack pack;
+};
+
+// Fastest first. `isa` null or empty: the first that this machine supports; else that one, null where it is not known
+// or not supported.
+const Kernels* find_kernels(const char* isa);
+const Kernels* const* all_kernels(int* count);
+
+void xnor_portable(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void dot16_portable(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void dot32_portable(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void pack_portable(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
+
+#if defined(__x86_64__)
+void xnor_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void dot16_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void pack_avx2(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
+
+void xnor_avx512(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void dot16_avx512(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void pack_avx512(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
+#endif
+
+}  // namespace gxnor

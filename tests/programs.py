@@ -1,0 +1,223 @@
+"""Programs with random states for tests: the networks of the paper, small ones of every shape, and any mixture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gxnor.errors import GxnorError
+from gxnor.program import (
+    ALWAYS,
+    NEVER,
+    Add,
+    Conv,
+    Dense,
+    Flatten,
+    Input,
+    Layer,
+    MaxPool,
+    Program,
+    Scale,
+    StateTensor,
+    SumPool,
+    Threshold,
+    Value,
+)
+from gxnor.space import DiscreteSpace
+
+
+class Builder:
+    """Appends layers to the value made last (or to value `at`) and keeps track of how far values spread, so that
+    random thresholds meet them."""
+
+    def __init__(self, shape: tuple[int, ...], N: int | None = None, seed: int = 0):
+        self.random = np.random.default_rng(seed)
+        self.input = Input(shape, None if N is None else DiscreteSpace(N))
+        self.layers: list[Layer] = []
+        self.values: list[Value] = [self.input.value()]
+        self.spread = [147.0 if N is None else float(DiscreteSpace(N).levels.std())]
+
+    @property
+    def last(self) -> int:
+        return len(self.layers)
+
+    def add(self, layer: Layer, spread: float) -> int:
+        """Raises GxnorError where the layer does not fit; nothing is added then."""
+        self.values.append(layer.infer(*(self.values[i] for i in layer.inputs)))
+        self.layers.append(layer)
+        self.spread.append(spread)
+        return self.last
+
+    def weight(self, N: int, *shape: int) -> StateTensor:
+        space = DiscreteSpace(N)
+        return StateTensor.from_indices(space, space.random(shape, self.random))
+
+    def conv(self, out, kernel, N=1, stride=1, padding=0, dilation=1, groups=1, at=None) -> int:
+        at = self.last if at is None else at
+        channels, *extents = self.values[at].shape
+        kernel, stride, padding, dilation = (tuple_of(v, len(extents)) for v in (kernel, stride, padding, dilation))
+        weight = self.weight(N, out, channels // groups, *kernel)
+        spread = self.spread[at] * weight.space.levels.std() * (weight.size // out) ** 0.5
+        return self.add(Conv((at,), weight, stride, padding, dilation, groups), spread)
+
+    def dense(self, out, N=1, at=None) -> int:
+        at = self.last if at is None else at
+        weight = self.weight(N, out, *self.values[at].shape)
+        spread = self.spread[at] * weight.space.levels.std() * self.values[at].shape[0] ** 0.5
+        return self.add(Dense((at,), weight), spread)
+
+    def threshold(self, N=1, at=None) -> int:
+        """Random signs and steps; in a channel in eight some steps are constant."""
+        at = self.last if at is None else at
+        space, channels = DiscreteSpace(N), self.values[at].shape[0]
+        steps = np.rint(self.random.normal(0, self.spread[at], (channels, space.size - 1)))
+        rare = self.random.random(steps.shape) < 1 / 4
+        rare &= self.random.random((channels, 1)) < 1 / 8
+        steps = np.where(rare, self.random.choice([ALWAYS, NEVER], steps.shape), steps)
+        sign = self.random.choice(np.array([-1, 1], dtype=np.int8), channels)
+        steps = np.sort(steps, axis=1).clip(ALWAYS, NEVER).astype(np.int32)
+        return self.add(Threshold((at,), space, steps, sign), float(space.levels.std()))
+
+    def max_pool(self, kernel, stride=None, padding=0, dilation=1, ceil_mode=False, at=None) -> int:
+        at = self.last if at is None else at
+        dims = len(self.values[at].shape) - 1
+        stride = kernel if stride is None else stride
+        sizes = (tuple_of(v, dims) for v in (kernel, stride, padding, dilation))
+        return self.add(MaxPool((at,), *sizes, ceil_mode), self.spread[at])
+
+    def sum_pool(self, kernel, stride=None, padding=0, at=None) -> int:
+        at = self.last if at is None else at
+        dims = len(self.values[at].shape) - 1
+        kernel, stride, padding = (tuple_of(v, dims) for v in (kernel, kernel if stride is None else stride, padding))
+        return self.add(SumPool((at,), kernel, stride, padding), self.spread[at] * np.prod(kernel) ** 0.5)
+
+    def plus(self, a: int, b: int, factors=(1, 1)) -> int:
+        return self.add(Add((a, b), factors), float(np.hypot(factors[0] * self.spread[a], factors[1] * self.spread[b])))
+
+    def flatten(self) -> int:
+        return self.add(Flatten((self.last,)), self.spread[-1])
+
+    def program(self) -> Program:
+        """Ends in a Scale with one class a feature."""
+        classes = self.values[-1].shape[0]
+        scale = self.random.uniform(0.5, 2, classes).astype(np.float32) / np.float32(self.spread[-1] + 1)
+        bias = self.random.normal(0, 1, classes).astype(np.float32)
+        self.add(Scale((self.last,), scale, bias), 1.0)
+        return Program(self.input, tuple(self.layers), tuple(str(i) for i in range(classes)))
+
+
+def tuple_of(value, dims: int) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value,) * dims
+
+
+def mnist(N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
+    """32C5-MP2-64C5-MP2-512FC-10 on 1x28x28, valid padding: 581,408 weights."""
+    net = Builder((1, 28, 28), seed=seed)
+    for channels in (32, 64):
+        net.conv(channels, 5, N1)
+        net.max_pool(2)
+        net.threshold(N2)
+    net.flatten()
+    net.dense(512, N1)
+    net.threshold(N2)
+    net.dense(10, N1)
+    return net.program()
+
+
+def cifar(N1: int = 1, N2: int = 1, width: int = 128, seed: int = 0) -> Program:
+    """2x128C3-MP2-2x256C3-MP2-2x512C3-MP2-1024FC-10 on 3x32x32, same padding: 12,973,440 weights at width 128."""
+    net = Builder((3, 32, 32), seed=seed)
+    for channels in (width, 2 * width, 4 * width):
+        net.conv(channels, 3, N1, padding=1)
+        net.threshold(N2)
+        net.conv(channels, 3, N1, padding=1)
+        net.max_pool(2)
+        net.threshold(N2)
+    net.flatten()
+    net.dense(8 * width, N1)
+    net.threshold(N2)
+    net.dense(10, N1)
+    return net.program()
+
+
+def residual(N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
+    """Two residual blocks, the second strided with a 1x1 shortcut, and a global average pool, on 3x12x12."""
+    net = Builder((3, 12, 12), seed=seed)
+    net.conv(16, 3, N1, padding=1)
+    start = net.threshold(N2)
+    net.conv(16, 3, N1, padding=1)
+    net.threshold(N2)
+    net.conv(16, 3, N1, padding=1)
+    net.plus(net.last, start, (1, 3))
+    start = net.threshold(N2)
+    net.conv(32, 3, N1, stride=2, padding=1)
+    net.threshold(N2)
+    body = net.conv(32, 3, N1, padding=1)
+    net.plus(body, net.conv(32, 1, N1, stride=2, at=start), (1, -2))
+    net.threshold(N2)
+    net.sum_pool(6)
+    net.flatten()
+    net.dense(10, N1)
+    return net.program()
+
+
+def one_d(N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
+    """1-d convolutions, strided, grouped and dilated, on 2x64."""
+    net = Builder((2, 64), seed=seed)
+    net.conv(12, 5, N1, stride=2, padding=2)
+    net.threshold(N2)
+    net.conv(12, 3, N1, padding=2, dilation=2, groups=3)
+    net.max_pool(3, 2, padding=1)
+    net.threshold(N2)
+    net.flatten()
+    net.dense(4, N1)
+    return net.program()
+
+
+def random_program(seed: int) -> Program:
+    """Any mixture of layers that fits: 1-d or 2-d, every space, padding, dilation, groups, reuse of earlier values."""
+    random = np.random.default_rng(seed)
+
+    def pick(*choices):
+        return choices[random.integers(len(choices))]
+
+    dims = pick(1, 2)
+    channels = pick(1, 2, 3, 4, 6)
+    net = Builder((channels, *random.integers(1, 14, dims).tolist()), pick(None, 0, 1, 2, 3, 4), seed)
+    want, tries = pick(2, 3, 4, 6, 8), 0
+    while net.last < want and tries < 200:
+        tries += 1
+        kernel = tuple(random.integers(1, 5, dims).tolist())
+        stride = tuple(random.integers(1, 4, dims).tolist())
+        padding = tuple(random.integers(0, 3, dims).tolist())
+        dilation = tuple(random.integers(1, 3, dims).tolist())
+        try:
+            match pick("conv", "conv", "threshold", "threshold", "max_pool", "sum_pool", "plus"):
+                case "conv":
+                    groups = pick(1, 1, net.values[-1].shape[0], 2)
+                    net.conv(groups * pick(1, 2, 3, 8), kernel, pick(0, 1, 2, 3, 4), stride, padding, dilation, groups)
+                case "threshold":
+                    net.threshold(pick(0, 1, 2, 3, 4))
+                case "max_pool":
+                    net.max_pool(kernel, stride, padding, dilation, pick(False, True))
+                case "sum_pool":
+                    net.sum_pool(kernel, stride, padding)
+                case "plus":
+                    net.plus(net.last, pick(*range(net.last + 1)), (pick(-2, 1, 3), pick(-1, 1, 5)))
+            if net.values[-1].bound >= 2**16:
+                net.threshold(pick(0, 1, 2))
+        except GxnorError:
+            continue  # this layer does not fit here
+    net.flatten()
+    if net.values[-1].bound * net.values[-1].shape[0] >= 2**27:
+        net.threshold(pick(0, 1, 2))
+    if pick(False, True):
+        net.dense(pick(1, 2, 5, 64), pick(0, 1, 2, 3, 4))
+        net.threshold(pick(0, 1, 2))
+    net.dense(pick(1, 2, 10), pick(0, 1, 2, 3, 4))
+    return net.program()
+
+
+def batch(program: Program, size: int, seed: int = 0) -> np.ndarray:
+    """uint8 (size, *shape) of random pixels or state indices."""
+    top = 256 if program.input.space is None else program.input.space.size
+    return np.random.default_rng(seed).integers(top, size=(size, *program.input.shape), dtype=np.uint8)

@@ -1,0 +1,389 @@
+"""The engine gives the reference interpreter's logits, every bit of them, on every instruction set and thread count."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from gxnor import engine, file, native, reference
+from gxnor.engine import Engine, instruction_sets
+from gxnor.errors import GxnorError
+from gxnor.layers import ALWAYS, NEVER, Dense, Flatten, Scale, StateTensor, Threshold
+from gxnor.program import Input, Program
+from gxnor.space import DiscreteSpace
+from tests import programs
+from tests.programs import Builder
+
+pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
+ISAS = instruction_sets() if native.library() is not None else ()
+
+
+def assert_agrees(program: Program, x: np.ndarray) -> None:
+    expected = reference.run(program, x)
+    for isa in ISAS:
+        for threads in (1, 3):
+            logits = Engine(program, threads, isa).run(x)
+            assert logits.dtype == np.float32
+            np.testing.assert_array_equal(logits, expected, strict=True, err_msg=f"{isa}, {threads} threads")
+
+
+def finished(net: Builder) -> Program:
+    """Its sums as logits, one a feature: nothing is hidden by a layer behind."""
+    net.flatten()
+    return net.program()
+
+
+def test_portable_kernels_are_always_there():
+    assert ISAS[-1] == "portable"
+
+
+@pytest.mark.parametrize("channels", [1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 96, 127, 128, 130])
+@pytest.mark.parametrize("out", [1, 8, 17])
+def test_every_number_of_channels(channels, out):
+    for N in (0, 1, 2):
+        net = Builder((channels, 5, 4), N, seed=channels + out)
+        net.conv(out, 3, N, padding=1)
+        net.threshold(N)
+        net.conv(out + 1, (2, 3), N)
+        assert_agrees(finished(net), programs.batch(net, 3))
+
+
+@pytest.mark.parametrize("N", [None, 0, 1, 3])
+@pytest.mark.parametrize("stride", [1, 2, (3, 1)])
+@pytest.mark.parametrize("padding", [0, 1, (2, 5)])
+@pytest.mark.parametrize("dilation", [1, (2, 3)])
+def test_geometries(N, stride, padding, dilation):
+    net = Builder((5, 9, 11), N, seed=1)
+    net.conv(6, (3, 2), 1, stride, padding, dilation)
+    net.threshold(1)
+    net.conv(4, (1, 2), 1, stride, padding, dilation)
+    assert_agrees(finished(net), programs.batch(net, 2))
+
+
+@pytest.mark.parametrize(
+    ("channels", "out", "groups"),
+    [
+        (6, 6, 6),
+        (6, 12, 6),
+        (20, 20, 20),
+        (40, 40, 40),
+        (12, 20, 4),
+        (70, 34, 2),
+        (64, 48, 2),
+        (33, 66, 33),
+        (48, 3, 3),
+    ],
+)
+@pytest.mark.parametrize("N", [0, 1, 2])
+def test_groups(channels, out, groups, N):
+    net = Builder((channels, 6, 5), N, seed=groups)
+    net.conv(out, 3, N, padding=1, groups=groups)
+    assert_agrees(finished(net), programs.batch(net, 2))
+
+
+@pytest.mark.parametrize("N1", range(5))
+@pytest.mark.parametrize("N2", range(5))
+def test_every_pair_of_spaces(N1, N2):
+    for network in (programs.residual(N1, N2), programs.one_d(N1, N2)):
+        assert_agrees(network, programs.batch(network, 3))
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_any_mixture_of_layers(seed):
+    program = programs.random_program(seed)
+    assert_agrees(program, programs.batch(program, 1 + seed % 5, seed))
+
+
+def test_networks_of_the_paper():
+    for program in (programs.mnist(), programs.cifar(width=24)):
+        assert_agrees(program, programs.batch(program, 3))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 7, 16, 17, 33, 70])
+def test_every_batch_size(size):
+    program = programs.residual()
+    x = programs.batch(program, size)
+    expected = reference.run(program, x)
+    for threads in (1, 2, 5):
+        np.testing.assert_array_equal(Engine(program, threads).run(x), expected, strict=True)
+
+
+@pytest.mark.parametrize("N", [None, 0, 1, 2])
+def test_constant_inputs(N):
+    """All-zero, all-equal, all at either end."""
+    net = Builder((3, 6, 6), N)
+    net.conv(9, 3, 1, padding=1)
+    net.threshold(1)
+    net.conv(9, 3, 1, padding=1)
+    program = finished(net)
+    top = 255 if N is None else 2**N
+    for value in {0, top // 2, top}:
+        assert_agrees(program, np.full((2, 3, 6, 6), value, dtype=np.uint8))
+
+
+@pytest.mark.parametrize("N", [0, 1, 2])
+def test_constant_weights(N):
+    for index in {0, 2**N // 2, 2**N}:
+        space = DiscreteSpace(N)
+        net = Builder((70,), N)
+        net.add(Dense((0,), StateTensor.from_indices(space, np.full((3, 70), index, dtype=np.uint8))), 1.0)
+        program = net.program()
+        assert_agrees(program, programs.batch(program, 4))
+
+
+def test_one_element():
+    net = Builder((1,), 1)
+    net.dense(1)
+    net.threshold(1)
+    assert_agrees(net.program(), np.array([[0], [1], [2]], dtype=np.uint8))
+
+
+@pytest.mark.parametrize("N", [0, 1, 2, 4])
+@pytest.mark.parametrize("pool", ["none", "before", "behind"])
+def test_thresholds_at_their_ties(N, pool):
+    """Steps at every value the sums take, with both signs, and constant channels; pooling on either side."""
+    net = Builder((4, 6, 6), 1, seed=5)
+    net.conv(40, 1)  # sums -4..4
+    if pool == "before":
+        net.max_pool(2)
+    size, random = 2**N, np.random.default_rng(0)
+    steps = np.sort(random.integers(-5, 6, (40, size)), axis=1)
+    steps[0], steps[1], steps[2, 0], steps[3, -1] = ALWAYS, NEVER, ALWAYS, NEVER
+    sign = np.where(np.arange(40) % 2, -1, 1).astype(np.int8)
+    net.add(Threshold((net.last,), DiscreteSpace(N), steps.astype(np.int32), sign), 1.0)
+    if pool == "behind":
+        net.max_pool(3, 2, padding=1, ceil_mode=True)
+    assert_agrees(finished(net), programs.batch(net, 3))
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("N", [0, 1, 3])
+def test_max_pool_windows(ceil_mode, N):
+    for kernel, stride, padding, dilation in [(2, 2, 0, 1), (3, 2, 1, 1), ((2, 3), (1, 4), (1, 0), 2), (5, 5, 2, 1)]:
+        net = Builder((70, 11, 12), N)
+        net.max_pool(kernel, stride, padding, dilation, ceil_mode)
+        assert_agrees(finished(net), programs.batch(net, 2))
+
+
+def test_sums_too_large_for_16_bits():
+    """Convolutions of sums, of pooled pixels, and of sums that need all of int32."""
+    net = Builder((3, 12, 12))
+    net.sum_pool(6)
+    net.conv(5, 1, 4)
+    net.conv(3, 2, 3)
+    assert net.values[-2].bound > 2**15
+    assert_agrees(finished(net), np.full((1, 3, 12, 12), 255, dtype=np.uint8))
+
+
+def test_a_value_with_many_readers():
+    """One buffer serves different paddings, forms of weights, a pool, a sum and a flatten."""
+    net = Builder((3, 8, 8), seed=2)
+    net.conv(12, 3, padding=1)
+    start = net.threshold(1)
+    a = net.conv(12, 5, 1, padding=2, at=start)
+    b = net.conv(12, 3, 3, padding=1, at=start)
+    c = net.max_pool(3, 1, padding=1, at=start)
+    net.plus(net.plus(a, b, (2, -1)), c, (1, 7))
+    net.threshold(2)
+    assert_agrees(finished(net), programs.batch(net, 3))
+
+
+def test_thresholds_on_every_feature_of_a_flattened_value():
+    net = Builder((5, 4, 3), 1)
+    net.conv(6, 2)
+    net.flatten()
+    net.threshold(1)
+    net.dense(7)
+    assert_agrees(net.program(), programs.batch(net, 3))
+
+
+def test_flattened_for_dense_layers_and_another():
+    net = Builder((5, 4, 3), 1)
+    flat = net.flatten()
+    net.threshold(1)
+    a = net.dense(4)
+    b = net.dense(4, at=flat)
+    net.plus(a, b)
+    assert_agrees(net.program(), programs.batch(net, 3))
+
+
+def test_scale_rounds_product_and_sum_apart():
+    """A fused multiply-add would give other last bits."""
+    random = np.random.default_rng(0)
+    scale, bias = (random.normal(0, 1, 300).astype(np.float32) for _ in range(2))
+    program = Program(Input((300,)), (Scale((0,), scale, bias),), tuple(map(str, range(300))))
+    assert_agrees(program, programs.batch(program, 20))
+
+
+def test_inputs_in_any_layout_and_as_integers():
+    program = programs.residual()
+    x = programs.batch(program, 4)
+    expected, runner = reference.run(program, x), Engine(program)
+    np.testing.assert_array_equal(runner.run(np.asfortranarray(x)), expected)
+    np.testing.assert_array_equal(runner.run(np.repeat(x, 2, axis=0)[::2]), expected)
+    np.testing.assert_array_equal(runner.run(program.input.integers(x)), expected)
+    for N in range(4):
+        program = programs.Builder((6,), N)
+        program.dense(3)
+        program = program.program()
+        x = programs.batch(program, 5)
+        np.testing.assert_array_equal(Engine(program).run(program.input.integers(x)), reference.run(program, x))
+
+
+def test_wrong_inputs_are_refused():
+    runner = Engine(programs.one_d())
+    for x in (np.zeros((1, 2, 63), np.uint8), np.zeros((2, 64), np.uint8), np.zeros((1, 2, 64)), np.uint8(3)):
+        with pytest.raises(GxnorError):
+            runner.run(x)
+    net = Builder((4,), 1)
+    net.dense(2)
+    program = net.program()
+    for threads in (1, 2):
+        with pytest.raises(GxnorError, match="below 3, got 7"):
+            Engine(program, threads).run(np.array([[0, 1, 2, 0]] * 9 + [[1, 1, 7, 1]], dtype=np.uint8))
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(GxnorError, match="portable"):
+        Engine(programs.one_d(), isa="sse9")
+    for threads in (0, -1, 1.5):
+        with pytest.raises(ValueError, match="threads"):
+            Engine(programs.one_d(), threads)
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    for library in (None, ctypes.CDLL(None)):
+        engine._library.cache_clear()
+        monkeypatch.setattr(native, "library", lambda library=library: library)
+        with pytest.raises(GxnorError, match="native library"):
+            Engine(programs.one_d())
+    engine._library.cache_clear()
+
+
+def test_the_program_may_go():
+    program = programs.residual()
+    x = programs.batch(program, 3)
+    expected, runner = reference.run(program, x), Engine(program)
+    for layer in program.layers:
+        if isinstance(layer, Dense):
+            layer.weight.packed[:] = 0
+    del program
+    np.testing.assert_array_equal(runner.run(x), expected)
+
+
+def test_memory_is_close_to_the_file():
+    program = programs.cifar(width=64)
+    assert Engine(program).nbytes <= 1.3 * len(file.encode(program))
+
+
+def test_many_callers_at_once():
+    program = programs.residual()
+    runners = [Engine(program, threads) for threads in (1, 2, 4)]
+    inputs = [programs.batch(program, 1 + i % 9, seed=i) for i in range(48)]
+    expected = [reference.run(program, x) for x in inputs]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            got = pool.map(lambda i: runners[i % 3].run(inputs[i]), range(len(inputs)))
+            for logits, right in zip(got, expected, strict=True):
+                np.testing.assert_array_equal(logits, right)
+
+
+def _child(program, x, queue):
+    queue.put(Engine(program, 2).run(x))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_threads_work_in_a_forked_child():
+    program = programs.residual()
+    x = programs.batch(program, 9)
+    expected = Engine(program, 2).run(x)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_child, args=(program, x, queue))
+    child.start()
+    np.testing.assert_array_equal(queue.get(timeout=60), expected)
+    child.join(60)
+
+
+class TestDescriptions:
+    """The native side trusts no description: each of these would read out of bounds."""
+
+    @pytest.fixture
+    def status(self):
+        program = programs.one_d()
+        described, keep = engine._describe(program)
+        given = engine._Input(engine._lift(program.input.shape), -1)
+
+        def create(count=None):
+            plan, at = ctypes.c_void_p(), ctypes.c_int32()
+            count = len(described) if count is None else count
+            status = engine._library().gxnor_plan_create(
+                ctypes.byref(given), described, count, None, 1, ctypes.byref(plan), ctypes.byref(at)
+            )
+            if plan:
+                engine._library().gxnor_plan_destroy(plan)
+            return status
+
+        create.layers, create.input, create.keep = described, given, keep
+        assert create() == 0
+        return create
+
+    @pytest.mark.parametrize(
+        ("layer", "field", "value"),
+        [
+            (0, "kind", 99),
+            (0, "kind", -1),
+            (1, "inputs", (2, 0)),
+            (1, "inputs", (-1, 0)),
+            (0, "space", 8),
+            (0, "space", -1),
+            (0, "space", 0),
+            (0, "out", 0),
+            (0, "out", 2**31 - 1),
+            (0, "groups", 0),
+            (0, "groups", 5),
+            (0, "kernel", (1, 0)),
+            (0, "kernel", (1, 6)),
+            (0, "kernel", (65535, 65535)),
+            (0, "stride", (1, 0)),
+            (0, "stride", (1, -1)),
+            (0, "padding", (0, -1)),
+            (0, "padding", (65535, 65535)),
+            (0, "dilation", (1, 65535)),
+            (1, "space", 2),
+            (3, "padding", (0, 60000)),
+            (3, "kernel", (3, 3)),
+            (1, "sizes", (4, 12)),
+            (1, "data", (None, None)),
+            (7, "sizes", (12, 16)),
+            (2, "kind", engine._KINDS.index(Scale)),
+            (6, "kind", engine._KINDS.index(Flatten)),
+        ],
+    )
+    def test_inconsistent_ones_are_refused(self, status, layer, field, value):
+        current = getattr(status.layers[layer], field)
+        setattr(status.layers[layer], field, type(current)(*value) if isinstance(value, tuple) else value)
+        assert status() in (2, 4)
+
+    def test_shapes_beyond_bounds_are_refused(self, status):
+        for shape in ((2, 1, 0), (2, 1, -64), (2**31 - 1,) * 3, (3, 1, 64)):
+            status.input.shape = (ctypes.c_int32 * 3)(*shape)
+            assert status() == 2
+
+    def test_programs_without_an_end_are_refused(self, status):
+        for count in (0, -1, 3):
+            assert status(count) == 2
+
+    def test_indices_that_are_no_state_are_refused(self, status):
+        status.keep[0][0] = 0b11
+        assert status() == 2
+
+    def test_thresholds_that_do_not_ascend_are_refused(self, status):
+        steps = next(array for array in status.keep if array.dtype == np.int32)
+        steps[0] = [5, -5]
+        assert status() == 2
