@@ -48,7 +48,7 @@ def pack_indices(indices: torch.Tensor, bits: int) -> torch.Tensor:
 def unpack_indices(packed: torch.Tensor, bits: int, shape: torch.Size) -> torch.Tensor:
     """The inverse of `pack_indices`."""
     if bits == 8:
-        return packed.view(shape)
+        return packed.clone().view(shape)
     flat = _byte_indices(bits, packed.device).index_select(0, packed.int()).view(-1)
     return flat[: shape.numel()].view(shape)
 
