@@ -1,0 +1,137 @@
+"""Results that can be quoted: collected from run folders as JSON, and from there into the tables of the README.
+
+    python benchmarks/results.py add RUN ...     copies what a finished run reached to benchmarks/results/RECIPE/
+    python benchmarks/results.py write           rewrites the tables between the markers in README.md
+    python benchmarks/results.py picture RUN     draws docs/images/run.png from the run's history
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+LEFT_OUT = ("confusion", "classes")
+
+
+def kind(precision: dict) -> str:
+    """The name of a special case, as the tables print it."""
+    weights, activations = precision["weights"], precision["activations"]
+    known = {
+        ("real", "real"): "full precision",
+        (0, "real"): "BWN",
+        (1, "real"): "TWN",
+        (0, 0): "BNN",
+        (1, 1): "GXNOR",
+    }
+    name = known.get((weights, activations), f"N1 = {weights}, N2 = {activations}")
+    return name if weights == "real" else f"{name}, {'latent float weights' if precision['latent'] else 'DST'}"
+
+
+def add(run: Path) -> Path:
+    """Stores a finished run's result with its resolved recipe; returns where."""
+    result = json.loads((run / "result.json").read_text())
+    recipe = tomllib.loads((run / "recipe.toml").read_text())
+    kept = {key: value for key, value in result.items() if key not in LEFT_OUT}
+    name = "-".join(kind(recipe["precision"]).lower().replace(",", "").split())
+    path = RESULTS / result["recipe"] / f"{name}-seed{result['seed']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**kept, "settings": recipe}, indent=1) + "\n")
+    return path
+
+
+def accuracy_table(recipe: str) -> str:
+    """Markdown: a row for every kind of network among the results of a recipe."""
+    groups: dict[str, list[dict]] = {}
+    for path in sorted((RESULTS / recipe).glob("*.json")):
+        result = json.loads(path.read_text())
+        groups.setdefault(kind(result["settings"]["precision"]), []).append(result)
+    lines = [
+        "| network | test accuracy, mean (each seed) | training state, bytes a weight | shipped, bits a weight | time |",
+        "|---|---|---|---|---|",
+    ]
+    for name, results in sorted(groups.items(), key=lambda item: -statistics.mean(r["test_accuracy"] for r in item[1])):
+        results.sort(key=lambda r: r["seed"])
+        accuracies = [100 * r["test_accuracy"] for r in results]
+        first = results[0]
+        lines.append(
+            f"| {name} | **{statistics.mean(accuracies):.2f} %** ({', '.join(f'{a:.2f}' for a in accuracies)}) "
+            f"| {first['train_state_bytes_per_weight']:.2f} | {first['bits_per_weight']:.2f} "
+            f"| {statistics.median(r['seconds'] for r in results) / 60:.0f} min |"
+        )
+    machine, versions = first["machine"], first["versions"]
+    lines += [
+        "",
+        f"{first['epochs']} epochs, the best one chosen on {first['settings']['data']['validation']:,} validation images, "
+        f"test set read once. {machine['cpu']}, threads: {machine['threads']}; PyTorch {versions['torch']}; "
+        f"{first['date'][:10]}.",
+    ]
+    return "\n".join(lines)
+
+
+def step_table() -> str:
+    """Markdown: the cost of a training step, from benchmarks/training_step.py."""
+    path = RESULTS / "training_step.json"
+    return json.loads(path.read_text())["markdown"] if path.exists() else "not measured yet"
+
+
+TABLES = {"mnist": lambda: accuracy_table("mnist"), "training-step": step_table}
+
+
+def write_tables(text: str) -> str:
+    """The text with every block between `<!-- table NAME -->` and `<!-- end -->` written anew."""
+    for name, table in TABLES.items():
+        start = f"<!-- table {name} -->\n"
+        if start in text:
+            before, _, rest = text.partition(start)
+            text = f"{before}{start}{table()}\n{rest[rest.index('<!-- end -->') :]}"
+    return text
+
+
+def picture(run: Path, path: Path) -> None:
+    """Validation error, flip rate and share of zeros along a run."""
+    import matplotlib.pyplot as plt
+
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    recipe = tomllib.loads((run / "recipe.toml").read_text())
+    epochs = [line["epoch"] for line in history]
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
+    for name, label in (("train_accuracy", "training (augmented)"), ("val_accuracy", "validation")):
+        left.plot(epochs, [100 * (1 - line[name]) for line in history], label=label)
+    left.set(yscale="log", title="error, %", xlabel="epoch")
+    left.legend(frameon=False)
+    for i, layer in enumerate(history[0]["layers"]):
+        rates = [100 * line["layers"][i]["flip_rate"] for line in history]
+        middle.plot(epochs, rates, label=layer["name"])
+        right.plot(epochs, [100 * line["layers"][i]["states"][1] for line in history], label=layer["name"])
+    middle.set(yscale="log", title="weights that move in a step, %", xlabel="epoch")
+    right.set(title="weights at zero, %", xlabel="epoch", ylim=(0, None))
+    right.legend(frameon=False)
+    figure.suptitle(f"recipe {recipe['name']}, seed {recipe['train']['seed']}: {kind(recipe['precision'])}")
+    figure.savefig(path, dpi=110)
+
+
+def main(arguments: list[str]) -> None:
+    command, *runs = arguments or [""]
+    if command == "add" and runs:
+        for run in runs:
+            print(add(Path(run)).relative_to(ROOT))
+    elif command == "write":
+        readme = ROOT / "README.md"
+        readme.write_text(write_tables(readme.read_text()))
+    elif command == "picture" and len(runs) == 1:
+        picture(Path(runs[0]), ROOT / "docs" / "images" / "run.png")
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
