@@ -40,9 +40,9 @@ void to_planes(const uint8_t* indices, int fan, int taps, int N, int64_t bytes, 
     for (int c = 0; c < fan; c += 8) {
       Bytes z = {}, s = {};
       for (int i = 0; i < std::min(8, fan - c); ++i) {
-        Bytes row;
+        Bytes row, bit;
         std::memcpy(&row, indices + int64_t{c + i} * taps + first, sizeof row);
-        const Bytes bit = Bytes{} + static_cast<uint8_t>(1 << i);
+        std::memset(&bit, 1 << i, sizeof bit);
         z |= (row != zero) & bit;
         s |= (row == 0) & bit;
       }
