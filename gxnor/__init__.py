@@ -6,4 +6,12 @@
 from gxnor.space import DiscreteSpace
 
 __version__ = "0.1.0"
-__all__ = ["DiscreteSpace"]
+__all__ = ["DiscreteSpace", "load"]
+
+
+def __getattr__(name: str):
+    if name == "load":
+        from gxnor.network import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

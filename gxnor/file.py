@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 from safetensors.numpy import save as to_safetensors
 
-from gxnor.errors import GxnorError
+from gxnor.errors import GxnorError, WorkError
 from gxnor.layers import ALWAYS, LAYERS, NEVER, Layer, StateTensor
 from gxnor.packing import check_bits, pack_bits, pack_radix, radix_to_bits, unpack_bits
 from gxnor.program import Input, Program
@@ -89,16 +89,17 @@ def _narrow(thresholds: np.ndarray) -> np.ndarray:
 
 
 def read(path: str | os.PathLike) -> Program:
-    """The program in a file. Raises GxnorError, naming the file, for whatever is no such file."""
+    """The program in a file. Raises GxnorError, naming the file, for a path that is no file, and WorkError, which is one,
+    for a file that is damaged or none of ours."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise GxnorError("expected a .gxnor file, got a folder or a device")
+            raise OSError(0, "expected a .gxnor file, got a folder or a device")
         with open(path, "rb") as file:
             return read_stream(file, os.fstat(file.fileno()).st_size)
     except OSError as error:
         raise GxnorError(f"{path}: cannot be read: {error.strerror}") from None
     except GxnorError as error:
-        raise GxnorError(f"{path}: {error}") from None
+        raise WorkError(f"{path}: {error}") from None
 
 
 def read_stream(file: BinaryIO, size: int) -> Program:

@@ -59,10 +59,12 @@ def conv(x, weight, stride, padding, dilation, groups) -> np.ndarray:
 
 
 def product(x: np.ndarray, weight: np.ndarray, axes: int) -> np.ndarray:
-    """int32 (..., out): x (..., in) times weight (out, in), where "in" is `axes` axes. Computed in float64, which holds
-    every integer below 2^53 exactly and is far faster than NumPy's integers."""
-    columns = x.astype(np.float64).reshape(*x.shape[: x.ndim - axes], weight[0].size)
-    return (columns @ weight.reshape(len(weight), -1).T.astype(np.float64)).astype(np.int32)
+    """int32 (..., out): x (..., in) times weight (out, in), where "in" is `axes` axes. Computed in floats, far faster
+    than NumPy's integers: float32 holds every integer up to 2^24, float64 up to 2^53."""
+    largest = weight[0].size * int(np.abs(weight.astype(np.int32)).max()) * int(np.abs(x).max(initial=0))
+    real = np.float32 if largest <= 2**24 else np.float64
+    columns = x.astype(real).reshape(*x.shape[: x.ndim - axes], weight[0].size)
+    return (columns @ weight.reshape(len(weight), -1).T.astype(real)).astype(np.int32)
 
 
 def max_pool(x: np.ndarray, layer: MaxPool) -> np.ndarray:

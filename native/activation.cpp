@@ -4,49 +4,61 @@
 
 #include "gxnor.h"
 #include "threads.h"
+#include "vectorise.h"
 
 namespace {
 
+constexpr int kBlock = 1024;  // elements at a time: what lies between two loops over a block stays in cache
 constexpr int64_t kGrain = 1 << 14;
 
-void forward_binary(const float* x, float* y, int64_t n) {
+GXNOR_BODY void forward_binary(const float* x, float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = x[i] >= 0.0f ? 1.0f : -1.0f;
 }
 
-void forward_ternary(const float* x, float* y, int64_t n, float t) {
+GXNOR_BODY void forward_ternary(const float* x, float* y, int64_t n, float t) {
   for (int64_t i = 0; i < n; ++i) y[i] = (x[i] > t ? 1.0f : 0.0f) - (x[i] < -t ? 1.0f : 0.0f);
 }
 
-void forward_levels(const float* x, float* y, int64_t n, const float* t, int steps, float d) {
-  for (int64_t i = 0; i < n; ++i) {
-    const float u = std::fabs(x[i]);
-    float count = 0.0f;
-    for (int k = 0; k < steps; ++k) count += u > t[k] ? 1.0f : 0.0f;
-    y[i] = std::copysign(count * d, x[i]);
-  }
-}
-
-// Area of all windows at distance u = |x| from 0, before the common factor. `both`: steps lie on both sides of 0.
-inline float rectangles(float u, const float* t, int steps, bool both, float a) {
-  float total = 0.0f;
-  for (int k = 0; k < steps; ++k) {
-    total += std::fabs(u - t[k]) <= a ? 1.0f : 0.0f;
-    if (both) total += u + t[k] < a ? 1.0f : 0.0f;
-  }
-  return total;
-}
-
-inline float triangles(float u, const float* t, int steps, bool both, float a) {
-  float total = 0.0f;
-  for (int k = 0; k < steps; ++k) {
-    const float near = a - std::fabs(u - t[k]);
-    total += near > 0.0f ? near : 0.0f;
-    if (both) {
-      const float far = a - (u + t[k]);
-      total += far > 0.0f ? far : 0.0f;
+GXNOR_BODY void forward_levels(const float* x, float* y, int64_t n, const float* t, int steps, float d) {
+  float count[kBlock];
+  for (int64_t begin = 0; begin < n; begin += kBlock, x += kBlock, y += kBlock) {
+    const int size = static_cast<int>(n - begin < kBlock ? n - begin : kBlock);
+    for (int i = 0; i < size; ++i) count[i] = 0.0f;
+    for (int k = 0; k < steps; ++k) {
+      for (int i = 0; i < size; ++i) count[i] += std::fabs(x[i]) > t[k] ? 1.0f : 0.0f;
     }
+    for (int i = 0; i < size; ++i) y[i] = std::copysign(count[i] * d, x[i]);
   }
+}
+
+// `total` and what the windows of half-width a around t and, with kBoth, around -t add to it at distance u = |x| from 0;
+// the common factor comes later.
+template <bool kBoth, bool kTriangular>
+GXNOR_BODY float add_windows(float total, float u, float t, float a) {
+  const float near = std::fabs(u - t), far = u + t;
+  total += kTriangular ? (a > near ? a - near : 0.0f) : (near <= a ? 1.0f : 0.0f);
+  if (kBoth) total += kTriangular ? (a > far ? a - far : 0.0f) : (far < a ? 1.0f : 0.0f);
   return total;
+}
+
+template <bool kBoth, bool kTriangular>
+GXNOR_BODY void backward(const float* x, const float* dy, float* dx, int64_t n, const float* t, int steps, float a,
+                         float factor) {
+  float total[kBlock];
+  for (int64_t begin = 0; begin < n; begin += kBlock, x += kBlock, dy += kBlock, dx += kBlock) {
+    const int size = static_cast<int>(n - begin < kBlock ? n - begin : kBlock);
+    for (int i = 0; i < size; ++i) total[i] = 0.0f;
+    for (int k = 0; k < steps; ++k) {
+      for (int i = 0; i < size; ++i) total[i] = add_windows<kBoth, kTriangular>(total[i], std::fabs(x[i]), t[k], a);
+    }
+    for (int i = 0; i < size; ++i) dx[i] = dy[i] * (total[i] * factor);
+  }
+}
+
+template <bool kBoth, bool kTriangular>
+void backward_vectorised(const float* x, const float* dy, float* dx, int64_t n, const float* t, int steps, float a,
+                         float factor) {
+  gxnor::vectorised<backward<kBoth, kTriangular>>(x, dy, dx, n, t, steps, a, factor);
 }
 
 }  // namespace
@@ -54,32 +66,20 @@ inline float triangles(float u, const float* t, int steps, bool both, float a) {
 // steps = 0 means binary.
 GXNOR_API void gxnor_phi_forward(const float* x, float* y, int64_t n, const float* t, int steps, float d, int threads) {
   gxnor::parallel_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
-    if (steps == 0) return forward_binary(x + begin, y + begin, end - begin);
-    if (steps == 1) return forward_ternary(x + begin, y + begin, end - begin, t[0]);
-    forward_levels(x + begin, y + begin, end - begin, t, steps, d);
+    const float* from = x + begin;
+    float* to = y + begin;
+    if (steps == 0) return gxnor::vectorised<forward_binary>(from, to, end - begin);
+    if (steps == 1) return gxnor::vectorised<forward_ternary>(from, to, end - begin, t[0]);
+    gxnor::vectorised<forward_levels>(from, to, end - begin, t, steps, d);
   });
 }
 
+// steps = 0 means binary. factor: d / (2a), or d / a^2 for triangles.
 GXNOR_API void gxnor_phi_backward(const float* x, const float* dy, float* dx, int64_t n, const float* t, int steps,
-                                  float d, float a, int triangular, int threads) {
-  const bool both = steps > 0;
-  const int count = both ? steps : 1;
-  const float factor = triangular ? static_cast<float>(static_cast<double>(d) / (static_cast<double>(a) * a))
-                                  : static_cast<float>(static_cast<double>(d) / (2.0 * a));
+                                  float a, float factor, int triangular, int threads) {
+  const auto backward = steps == 0 ? (triangular ? backward_vectorised<false, true> : backward_vectorised<false, false>)
+                                   : (triangular ? backward_vectorised<true, true> : backward_vectorised<true, false>);
   gxnor::parallel_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
-    if (triangular) {
-      for (int64_t i = begin; i < end; ++i) dx[i] = dy[i] * (triangles(std::fabs(x[i]), t, count, both, a) * factor);
-    } else if (count == 1) {  // the common case, written so that it vectorises
-      const float step = t[0];
-      const float other = both ? 1.0f : 0.0f;
-      for (int64_t i = begin; i < end; ++i) {
-        const float u = std::fabs(x[i]);
-        const float inside = std::fabs(u - step) <= a ? 1.0f : 0.0f;
-        const float overlap = u + step < a ? other : 0.0f;
-        dx[i] = dy[i] * ((inside + overlap) * factor);
-      }
-    } else {
-      for (int64_t i = begin; i < end; ++i) dx[i] = dy[i] * (rectangles(std::fabs(x[i]), t, count, both, a) * factor);
-    }
+    backward(x + begin, dy + begin, dx + begin, end - begin, t, steps ? steps : 1, a, factor);
   });
 }

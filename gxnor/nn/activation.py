@@ -46,7 +46,6 @@ def phi_reference(x: torch.Tensor, N: int, r: float, H: float) -> torch.Tensor:
 
 def window_reference(x: torch.Tensor, N: int, r: float, H: float, a: float, window: str) -> torch.Tensor:
     """The surrogate derivative of phi_r at x by the formula; any float dtype and device."""
-    d = DiscreteSpace(N).step
     u = x.abs()
     total = torch.zeros_like(x)
     for t in steps(N, r, H):
@@ -58,7 +57,13 @@ def window_reference(x: torch.Tensor, N: int, r: float, H: float, a: float, wind
             total = total + torch.clamp(a - (u - t).abs(), min=0)
             if N > 0:
                 total = total + torch.clamp(a - (u + t), min=0)
-    return total * (d / (2 * a) if window == "rectangular" else d / (a * a))
+    return total * _factor(N, a, window)
+
+
+def _factor(N: int, a: float, window: str) -> float:
+    """What gives a window the area d: the height of a rectangle, the slope of a triangle."""
+    d = DiscreteSpace(N).step
+    return d / (2 * a) if window == "rectangular" else d / (a * a)
 
 
 @functools.cache
@@ -73,7 +78,7 @@ def _native():
     ]  # fmt: skip
     lib.gxnor_phi_backward.argtypes = [
         ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64,  # x, dy, dx, n
-        ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_float,  # steps, their number, d, a
+        ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_float,  # steps, their number, a, factor
         ctypes.c_int, ctypes.c_int,  # triangular, threads
     ]  # fmt: skip
     return lib
@@ -122,7 +127,7 @@ class _Phi(torch.autograd.Function):
         t = _steps_array(N, r, H)
         _native().gxnor_phi_backward(
             x.data_ptr(), dy.data_ptr(), dx.data_ptr(), x.numel(), t, len(t) if N else 0,
-            DiscreteSpace(N).step, a, window == "triangular", torch.get_num_threads(),
+            a, _factor(N, a, window), window == "triangular", torch.get_num_threads(),
         )  # fmt: skip
         return dx, None, None, None, None, None
 

@@ -8,11 +8,13 @@ dropped after it. An operation that would write float values into it is refused:
 
 from __future__ import annotations
 
+import ctypes
 import functools
 
 import torch
 from torch.utils._pytree import tree_map_only
 
+from gxnor import native
 from gxnor.packing import storage_bits
 from gxnor.space import DiscreteSpace
 
@@ -34,6 +36,41 @@ def _byte_indices(bits: int, device: torch.device) -> torch.Tensor:
     return ((torch.arange(256)[:, None] >> shifts) & (2**bits - 1)).to(torch.uint8).to(device)
 
 
+@functools.cache
+def _native():
+    """The kernel of native/unpack.cpp, or None where it was not built."""
+    lib = native.library()
+    if lib is None:
+        return None
+    lib.gxnor_unpack.argtypes = [
+        ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64,  # packed, per_byte, table, out, n
+        ctypes.c_int,  # threads
+    ]  # fmt: skip
+    lib.gxnor_unpack.restype = None
+    return lib.gxnor_unpack
+
+
+def unpack_reference(packed: torch.Tensor, table: torch.Tensor, count: int) -> torch.Tensor:
+    """[count] values of packed states, by a table of the values that each byte stands for."""
+    return table.index_select(0, packed.int()).view(-1)[:count]
+
+
+def _unpack(packed: torch.Tensor, table: torch.Tensor, count: int) -> torch.Tensor:
+    """`unpack_reference`, with the native kernel where it applies: float32 on the CPU, tensors that really hold data."""
+    kernel = _native() if table.dtype == torch.float32 and packed.device.type == "cpu" else None
+    if kernel is None or type(packed) is not torch.Tensor:
+        return unpack_reference(packed, table, count)
+    out = torch.empty(count, dtype=torch.float32)
+    kernel(packed.data_ptr(), table.shape[1], table.data_ptr(), out.data_ptr(), count, torch.get_num_threads())
+    return out
+
+
+@functools.cache
+def _writes(func) -> bool:
+    """Whether an operation writes into one of its arguments."""
+    return any(a.alias_info is not None and a.alias_info.is_write for a in func._schema.arguments)
+
+
 def pack_indices(indices: torch.Tensor, bits: int) -> torch.Tensor:
     """uint8 state indices of any shape -> uint8 [ceil(numel * bits / 8)], equal to `gxnor.packing.pack_bits`."""
     per_byte = 8 // bits
@@ -48,7 +85,7 @@ def pack_indices(indices: torch.Tensor, bits: int) -> torch.Tensor:
 def unpack_indices(packed: torch.Tensor, bits: int, shape: torch.Size) -> torch.Tensor:
     """The inverse of `pack_indices`."""
     if bits == 8:
-        return packed.view(shape)
+        return packed.clone().view(shape)
     flat = _byte_indices(bits, packed.device).index_select(0, packed.int()).view(-1)
     return flat[: shape.numel()].view(shape)
 
@@ -61,18 +98,20 @@ class DiscreteParameter(torch.Tensor):
         space: the discrete space.
         shape: shape of the weight.
         dtype: the float dtype in which the weight shows its values and takes its gradient.
+        strides: of the values it shows, by default contiguous; `module.to(memory_format=torch.channels_last)` sets them.
+            The packed states stay in C order.
 
     `weight.indices()` gives uint8 state indices, `weight.set_indices(i)` moves the states, `weight.values()` makes a float
     copy. Use `DiscreteParameter.random` or `from_indices` to make one.
     """
 
     @staticmethod
-    def __new__(cls, packed, space, shape, dtype=torch.float32, requires_grad=True):
+    def __new__(cls, packed, space, shape, dtype=torch.float32, requires_grad=True, strides=None):
         return torch.Tensor._make_wrapper_subclass(
-            cls, shape, dtype=dtype, device=packed.device, requires_grad=requires_grad
+            cls, shape, strides=strides, dtype=dtype, device=packed.device, requires_grad=requires_grad
         )
 
-    def __init__(self, packed, space, shape, dtype=torch.float32, requires_grad=True):
+    def __init__(self, packed, space, shape, dtype=torch.float32, requires_grad=True, strides=None):
         self.packed = packed
         self.space = space
         self._is_param = True  # what makes isinstance(self, torch.nn.Parameter) true
@@ -106,19 +145,21 @@ class DiscreteParameter(torch.Tensor):
     def values(self, dtype: torch.dtype | None = None) -> torch.Tensor:
         """A float copy of the weight, made now and owned by the caller."""
         table = _byte_table(self.space, dtype or self.dtype, self.packed.device)
-        flat = table.index_select(0, self.packed.int()).view(-1)
-        return flat[: self.numel()].view(self.shape)
+        values = _unpack(self.packed, table, self.numel()).view(self.shape)
+        if values.stride() == self.stride():
+            return values
+        return values.new_empty_strided(self.shape, self.stride()).copy_(values)
 
     def __repr__(self, **_):
         return f"DiscreteParameter({tuple(self.shape)}, {self.space}, device={self.device})"
 
     def __deepcopy__(self, memo):
-        copy = DiscreteParameter(self.packed.clone(), self.space, self.shape, self.dtype, self.requires_grad)
-        memo[id(self)] = copy
+        memo[id(self)] = copy = _like(self, self.packed.clone())
         return copy
 
     def __reduce_ex__(self, protocol):
-        return _rebuild, (self.packed, self.space.N, self.space.H, tuple(self.shape), self.dtype, self.requires_grad)
+        shape, strides = tuple(self.shape), self.stride()
+        return _rebuild, (self.packed, self.space.N, self.space.H, shape, self.dtype, self.requires_grad, strides)
 
     def __tensor_flatten__(self):
         return ["packed"], (self.space, self.dtype, self.requires_grad)
@@ -126,7 +167,7 @@ class DiscreteParameter(torch.Tensor):
     @staticmethod
     def __tensor_unflatten__(inner, meta, outer_size, outer_stride):
         space, dtype, requires_grad = meta
-        return DiscreteParameter(inner["packed"], space, outer_size, dtype, requires_grad)
+        return DiscreteParameter(inner["packed"], space, outer_size, dtype, requires_grad, outer_stride)
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
@@ -139,11 +180,12 @@ class DiscreteParameter(torch.Tensor):
             dtype = kwargs.get("dtype") or args[0].dtype
             if not dtype.is_floating_point:
                 return args[0].values().to(dtype=dtype, device=kwargs.get("device"))
-            return _like(args[0], args[0].packed.to(device=kwargs.get("device"), copy=True), dtype)
+            strides = _strides(args[0], kwargs.get("memory_format"))
+            return _like(args[0], args[0].packed.to(device=kwargs.get("device"), copy=True), dtype, strides)
         if func is aten.copy_.default and isinstance(args[0], DiscreteParameter):
             _copy_states(args[0], args[1])
             return args[0]
-        if any(a.alias_info is not None and a.alias_info.is_write for a in func._schema.arguments):
+        if _writes(func):
             written = next(iter(args), None)
             if isinstance(written, DiscreteParameter):
                 raise TypeError(
@@ -154,8 +196,15 @@ class DiscreteParameter(torch.Tensor):
         return func(*args, **kwargs)
 
 
-def _like(weight: DiscreteParameter, packed: torch.Tensor, dtype=None) -> DiscreteParameter:
-    return DiscreteParameter(packed, weight.space, weight.shape, dtype or weight.dtype, weight.requires_grad)
+def _like(weight: DiscreteParameter, packed: torch.Tensor, dtype=None, strides=None) -> DiscreteParameter:
+    dtype, strides = dtype or weight.dtype, strides or weight.stride()
+    return DiscreteParameter(packed, weight.space, weight.shape, dtype, weight.requires_grad, strides)
+
+
+def _strides(weight: DiscreteParameter, memory_format: torch.memory_format | None) -> tuple[int, ...]:
+    if memory_format in (None, torch.preserve_format):
+        return weight.stride()
+    return torch.empty(weight.shape, device="meta", memory_format=memory_format).stride()
 
 
 def _check_indices(indices: torch.Tensor, space: DiscreteSpace) -> None:
@@ -178,8 +227,8 @@ def _copy_states(weight: DiscreteParameter, source: torch.Tensor) -> None:
     weight.set_indices(indices.to(weight.device).expand(weight.shape))
 
 
-def _rebuild(packed, N, H, shape, dtype, requires_grad):
-    return DiscreteParameter(packed, DiscreteSpace(N, H), shape, dtype, requires_grad)
+def _rebuild(packed, N, H, shape, dtype, requires_grad, strides):
+    return DiscreteParameter(packed, DiscreteSpace(N, H), shape, dtype, requires_grad, strides)
 
 
 torch.serialization.add_safe_globals([_rebuild])

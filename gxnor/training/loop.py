@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from gxnor.training.result import make_result, save_worst
 from gxnor.training.runfolder import RunFolder
 from gxnor.training.trainer import Trainer
 
-CHECKPOINT_SECONDS = 60.0
+CHECKPOINT_SECONDS = float(os.environ.get("GXNOR_CHECKPOINT_SECONDS", "60"))
 
 
 def train(recipe: Recipe, out: Path, data_dir: Path | None = None, resume: bool = False, command: str = "") -> dict:

@@ -1,0 +1,247 @@
+"""Whole runs: what they leave behind, that they can be stopped anywhere, and that wrong calls cost nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from gxnor.errors import GxnorError, WorkError
+from gxnor.training import checkpoint
+from gxnor.training.loop import test_run as evaluate_run
+from gxnor.training.loop import train
+from gxnor.training.trainer import Trainer, load_network
+
+SETTINGS = ["network.layers=16C3-MP2-64FC-10", "train.epochs=6", "train.batch=25", "data.validation=200"]
+COMMAND = [sys.executable, "-m", "gxnor", "train", "digits", *(word for s in SETTINGS for word in ("--set", s))]
+
+
+def final_tensors(path):
+    """Every tensor and number of the final checkpoint and best network, but the time taken."""
+
+    def flat(node, name=""):
+        if isinstance(node, dict):
+            for key, value in node.items():
+                yield from flat(value, f"{name}/{key}")
+        else:
+            yield name, node.tolist() if isinstance(node, torch.Tensor) else node
+
+    trees = {name: checkpoint.load(path / f"{name}.safetensors") for name in ("checkpoint", "best")}
+    return {name: value for name, value in flat(trees) if not name.endswith("/seconds")}
+
+
+def without_time(line):
+    return {key: value for key, value in line.items() if key != "seconds"}
+
+
+def history(path):
+    return [without_time(json.loads(line)) for line in (path / "history.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_everything_the_contract_names(tiny, tmp_path):
+    out = tmp_path / "run"
+    result = train(tiny(), out)
+    assert {p.name for p in out.iterdir()} == {
+        "recipe.toml", "history.jsonl", "checkpoint.safetensors", "best.safetensors", "worst.safetensors", "result.json",
+        "report.html",
+    }  # fmt: skip
+    assert json.loads((out / "result.json").read_text()) == result
+    keys = ("recipe", "seed", "epochs", "seconds", "val_accuracy", "test_accuracy", "weights", "bits_per_weight",
+            "train_state_bytes_per_weight", "zero_fraction")  # fmt: skip
+    assert all(key in result for key in keys)
+    assert result["weights"] == 8 * 9 + 8 * 9 * 32 + 320
+    assert result["train_state_bytes_per_weight"] == pytest.approx(8.25, abs=0.01)  # 2 bits and Adam's two moments
+    assert result["bits_per_weight"] == pytest.approx(1.6, abs=0.02)
+    assert sum(map(sum, result["confusion"])) == 359
+    assert evaluate_run(out).accuracy == result["test_accuracy"]
+    lines = history(out)
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    first, last = lines[0]["layers"][0], lines[0]["layers"][-1]
+    assert first["name"] == "conv1" and 0 < first["flip_rate"] < 1 and 0 < first["zero_activations"] < 1
+    assert sum(first["states"]) == pytest.approx(1) and len(first["states"]) == 3
+    assert last["name"] == "fc3" and last["zero_activations"] is None
+    assert result["val_accuracy"] == max(line["val_accuracy"] for line in lines)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tiny, tmp_path):
+    train(tiny(), tmp_path / "a")
+    train(tiny(), tmp_path / "b")
+    train(tiny("train.seed=2"), tmp_path / "c")
+    assert final_tensors(tmp_path / "a") == final_tensors(tmp_path / "b")
+    assert final_tensors(tmp_path / "a") != final_tensors(tmp_path / "c")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
+def test_resume_after_kill_9_ends_in_the_same_weights(tmp_path):
+    environment = {**os.environ, "GXNOR_CHECKPOINT_SECONDS": "0.05"}
+    subprocess.run([*COMMAND, "--out", tmp_path / "whole"], check=True, capture_output=True)
+    out, kills = tmp_path / "killed", 0
+    for delay in (0.3, 0.9, 1.4):
+        process = subprocess.Popen([*COMMAND, "--out", out, "--resume"], env=environment, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not (out / "checkpoint.safetensors").exists():
+            time.sleep(0.01)
+        time.sleep(delay)
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
+    done = subprocess.run([*COMMAND, "--out", out, "--resume"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert kills >= 1
+    assert final_tensors(out) == final_tensors(tmp_path / "whole")
+    assert history(out) == history(tmp_path / "whole")
+
+
+def test_resume_in_the_middle_of_an_epoch_is_exact(tiny, tmp_path):
+    """At every step of a run: what a trainer saves there and a fresh one loads goes on exactly."""
+    recipe = tiny("train.epochs=2", "augment.flip=true", "augment.rotate=5", "optimizer.increment=sgd")
+
+    def run(trainer, epochs):
+        while trainer.progress.epoch < epochs:
+            trainer.train_epoch(lambda: None, lambda: None)
+            trainer.finish_epoch(tmp_path / "best.safetensors")
+
+    whole = Trainer(recipe)
+    run(whole, 2)
+
+    class Stop(Exception):
+        pass
+
+    for stop_at in (0, 1, 7, 11):
+        first = Trainer(recipe)
+
+        def pause(first=first, stop_at=stop_at):
+            if first.progress.step == stop_at:
+                raise Stop
+
+        with pytest.raises(Stop):
+            first.train_epoch(pause, lambda: None)
+        checkpoint.save(tmp_path / "c.safetensors", first.state())
+        second = Trainer(recipe)
+        second.load_state(checkpoint.load(tmp_path / "c.safetensors"))
+        run(second, 2)
+        for name, tensor in whole.model.state_dict().items():
+            assert torch.equal(torch.as_tensor(tensor.float()), torch.as_tensor(second.model.state_dict()[name].float()))
+
+
+def test_interrupt_saves_and_says_how_to_go_on(tmp_path):
+    out = tmp_path / "run"
+    command = [*COMMAND, "--out", out, "--epochs", "500"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (out / "history.jsonl").exists() or not (out / "history.jsonl").read_text():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "--resume" in errors.splitlines()[-1] and "Traceback" not in errors
+    assert checkpoint.load(out / "checkpoint.safetensors")["progress"]["epoch"] >= 1
+
+
+def test_an_existing_folder_is_refused_and_left_alone(tiny, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("mine")
+    with pytest.raises(GxnorError, match="--resume"):
+        train(tiny(), tmp_path / "run")
+    with pytest.raises(GxnorError, match="no run to resume"):
+        train(tiny(), tmp_path / "run", resume=True)
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["mine.txt"]
+    with pytest.raises(GxnorError, match="is a file"):
+        train(tiny(), tmp_path / "run" / "mine.txt")
+
+
+def test_resume_with_another_recipe_is_refused(tiny, tmp_path):
+    result = train(tiny("train.epochs=1"), tmp_path / "run")
+    with pytest.raises(GxnorError, match="optimizer.lr = 0.1, not 0.2"):
+        train(tiny("train.epochs=1", "optimizer.lr=0.2"), tmp_path / "run", resume=True)
+    assert train(tiny("train.epochs=1"), tmp_path / "run", resume=True) == result  # finished: nothing to do
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tiny, tmp_path, monkeypatch, capsys):
+    from gxnor import cli
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device", str(tmp_path / "run" / "checkpoint.safetensors.tmp"))
+
+    out = tmp_path / "run"
+    arguments = ["train", "digits", *(w for s in SETTINGS for w in ("--set", s)), "--epochs", "2", "--out", str(out)]
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save_file", full)
+        assert cli.main(arguments) == 1
+    assert "No space left" in capsys.readouterr().err.splitlines()[-1]
+    assert cli.main([*arguments, "--resume"]) == 0
+
+
+def test_impossible_sizes(tiny):
+    for settings, words in (
+        (["train.batch=5000"], "train.batch"),
+        (["data.validation=5000"], "data.validation"),
+        (["network.layers=8C3-9"], "9 outputs"),
+        (["network.layers=8C9-10", "network.padding=valid"], "too small"),
+    ):
+        with pytest.raises(GxnorError, match=words):
+            Trainer(tiny(*settings))
+
+
+@pytest.mark.parametrize(
+    "weights, activations, latent",
+    [("real", "real", "false"), (0, "real", "false"), (1, "real", "false"), (0, 0, "false"), (1, 1, "true"),
+     (2, 3, "false"), (6, 6, "false"), (0, 2, "true")],
+)  # fmt: skip
+def test_every_special_case_trains_by_settings_alone(tiny, weights, activations, latent, tmp_path):
+    rate = "optimizer.lr=0.01" if weights == "real" or latent == "true" else "optimizer.lr=0.1"
+    recipe = tiny(f"precision.weights={weights}", f"precision.activations={activations}", f"precision.latent={latent}",
+                  "train.epochs=20", "train.batch=50", "train.norm_batches=5", rate)  # fmt: skip
+    result = train(recipe, tmp_path / "run")
+    assert result["test_accuracy"] > 0.7  # chance is 0.1
+    model, shape, classes = load_network(tmp_path / "run" / "best.safetensors", recipe)
+    assert shape == (1, 8, 8) and len(classes) == 10
+    if weights != "real" and latent == "false":
+        assert result["train_state_bytes_per_weight"] < 9
+
+
+def test_restart_search_runs_and_goes_back_to_the_best(tiny, tmp_path):
+    recipe = tiny("train.epochs=2", "optimizer.lr=1e-12", "optimizer.lr_end=1e-12", "train.restart_patience=1",
+                  "train.restart_share=0.25")  # fmt: skip
+    trainer = Trainer(recipe)
+    best = tmp_path / "best.safetensors"
+    trainer.train_epoch(lambda: None, lambda: None)
+    trainer.finish_epoch(best)
+    before = trainer.model.conv1.weight.indices()
+    trainer.progress.best_accuracy = 2.0  # nothing can improve now
+    trainer.train_epoch(lambda: None, lambda: None)
+    trainer.finish_epoch(best)
+    moved = (trainer.model.fc3.weight.indices() != load_network(best, recipe)[0].fc3.weight.indices()).float().mean()
+    # A ternary weight meets a random state 0, 1 or 2 steps away with probability 1/3, 4/9 and 2/9.
+    assert moved.item() == pytest.approx(0.25 * 4 / 9 + 0.5 * 2 / 9, abs=0.05)
+    assert trainer.progress.waited == 0
+    assert before.shape == trainer.model.conv1.weight.shape
+
+
+def test_damaged_checkpoints_are_named(tiny, tmp_path):
+    recipe = tiny("train.epochs=1")
+    train(recipe, tmp_path / "run")
+    path = tmp_path / "run" / "best.safetensors"
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"x" * 100):
+        path.write_bytes(damaged)
+        with pytest.raises(GxnorError, match="best.safetensors"):
+            evaluate_run(tmp_path / "run")
+    path.write_bytes(whole)
+    with pytest.raises(GxnorError, match="another network"):
+        load_network(path, tiny("network.layers=9C3-MP2-32FC-10"))
+    with pytest.raises(GxnorError, match="another network"):
+        load_network(path, tiny("precision.weights=2"))
+
+
+def test_tensorboard_is_written_where_asked_for(tiny, tmp_path):
+    pytest.importorskip("tensorboard")
+    train(tiny("train.epochs=1", "train.tensorboard=true"), tmp_path / "run")
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+def test_work_errors_leave_with_code_1_and_wrong_calls_with_2():
+    assert (WorkError.exit_code, GxnorError.exit_code) == (1, 2)

@@ -1,0 +1,77 @@
+"""Recipes: what is shipped is whole, and what is wrong is named."""
+
+import pytest
+
+from gxnor.errors import GxnorError
+from gxnor.training import recipe as recipes
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_shipped_recipes_survive_being_written_out(name, tmp_path):
+    recipe = recipes.load(name)
+    path = tmp_path / f"{name}.toml"
+    path.write_text(recipes.dump(recipe))
+    assert recipes.load(str(path)) == recipe
+
+
+def test_names():
+    assert {"digits", "mnist", "cifar10", "svhn", "mnist-paper", "cifar10-paper"} <= set(recipes.names())
+
+
+def test_settings_override_in_order():
+    recipe = recipes.load("mnist", ["optimizer.lr=0.5", "optimizer.lr=0.25", "precision.weights=real", "train.seed=7"])
+    assert (recipe.optimizer.lr, recipe.precision.weights, recipe.train.seed) == (0.25, "real", 7)
+
+
+@pytest.mark.parametrize(
+    "setting, words",
+    [
+        ("precision.weights=-1", ["precision.weights", "-1"]),
+        ("precision.weights=9", ["precision.weights", "9"]),
+        ("precision.r=2.0", ["precision", "r must lie between 0 and H"]),
+        ("precision.a=0", ["precision.a", "0"]),
+        ("optimizer.m=0", ["optimizer.m", "0"]),
+        ("optimizer.m=nan", ["optimizer.m", "nan"]),
+        ("optimizer.beta1=1.0", ["optimizer.beta1"]),
+        ("train.epochs=0", ["train.epochs", "0"]),
+        ("train.batch=many", ["train.batch", "many"]),
+        ("train.loss=hinge", ["train.loss", "squared-hinge"]),
+        ("train.epoch=3", ["unknown key", "train.epoch", "epochs"]),
+        ("training.epochs=3", ["unknown key", "training", "train"]),
+        ("network.layers=32C5-MP2", ["network", "MP2"]),
+        ("network.layers=lenet", ["network", "lenet"]),
+        ("data.name=imagenet", ["data.name", "imagenet"]),
+        ("epochs=3", ["epochs=3", "optimizer.lr=0.05"]),
+        ("name.x=3", ["name"]),
+        ("precision.latent=true", None),
+    ],
+)
+def test_wrong_settings_are_named(setting, words):
+    if words is None:
+        assert recipes.load("mnist", [setting]).precision.latent
+        return
+    with pytest.raises(GxnorError) as error:
+        recipes.load("mnist", [setting])
+    message = str(error.value)
+    assert all(word in message for word in words), message
+    assert len(message.splitlines()) <= 2
+
+
+def test_latent_real_weights_make_no_sense():
+    with pytest.raises(GxnorError, match="latent"):
+        recipes.load("mnist", ["precision.weights=real", "precision.latent=true"])
+
+
+@pytest.mark.parametrize("text, words", [("epochs = ", "not valid TOML"), ("[data]\nname = 'mnist'\n", "validation")])
+def test_files_that_cannot_be_used(text, words, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(GxnorError, match=words):
+        recipes.load(str(path))
+
+
+def test_missing_recipes_are_named_with_those_that_exist(tmp_path):
+    with pytest.raises(GxnorError, match="digits"):
+        recipes.load("minst")
+    with pytest.raises(GxnorError, match="nowhere"):
+        recipes.load(str(tmp_path / "nowhere.toml"))
