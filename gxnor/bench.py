@@ -111,7 +111,8 @@ def table(result: dict) -> str:
     about, load = result["machine"], result["load"]
     ratio = load["held_bytes"] / load["file_bytes"]
     lines = [
-        f"{about['cpu']}, {about['cores']} cores, load {about['load']:.1f}, {about['system']}, Python {about['python']}",
+        f"{about['cpu']}, {about['cores']} cores, load {about['load']:.1f}",
+        f"{about['system']}, Python {about['python']}, NumPy {about['numpy']}",
         *(f"{name}: {', '.join(f'{k} {v}' for k, v in of.items())}" for name, of in result["contestants"].items()),
         f"loaded in {load['ms']:.1f} ms, holds {load['held_bytes']:,} bytes, {ratio:.2f} x the file",
         f"{'batch':>6}  {'':<12} {'us/image':>10} {'smallest':>10} {'x gxnor':>8}",

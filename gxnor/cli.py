@@ -1,4 +1,4 @@
-"""The command line: train | eval. Exit codes: 0 done, 1 the work failed, 2 the call was wrong."""
+"""The command line: train | eval | bench. Exit codes: 0 done, 1 the work failed, 2 the call was wrong."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import gxnor
+from gxnor import bench
 from gxnor.errors import GxnorError
 
 
@@ -34,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data-dir", type=Path, metavar="DIR")
     evaluate.add_argument("--json", action="store_true")
     evaluate.set_defaults(run=_eval)
+
+    bench.add_parser(commands)
     return top
 
 

@@ -31,7 +31,7 @@ def build(program: Program, x: np.ndarray, threads: int) -> tuple[Callable[[], t
             values.append(step(*(values[i] for i in inputs)))
         return values[-1]
 
-    return run, {"torch": torch.__version__, "form": "float32, eager, channels-last", "threads": torch.get_num_threads()}
+    return run, {"torch": torch.__version__, "form": "float32, eager, channels-last", "threads": threads}
 
 
 def _step(layer: Layer, order: torch.memory_format, readers: Counter) -> Callable[..., torch.Tensor]:
