@@ -27,7 +27,7 @@ PAUSE = 0.005  # seconds between measurements: threads of the one before stop sp
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("bench", help="time per image, side by side with other engines")
-    parser.add_argument("path", type=Path, metavar="FILE")
+    parser.add_argument("path", type=Path, metavar="FILE.gxnor")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 64], metavar="N")
     parser.add_argument("--threads", type=int, default=cores(), metavar="N")
     parser.add_argument("--against", nargs="+", default=[], metavar="NAME", help="torch")

@@ -169,10 +169,8 @@ def _table(title: str | None, *columns: str) -> Table:
 
 
 def _print(table: Table) -> None:
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 200  # a pipe has no width: cut nothing
-    console.print(table)
+    # As wide as it takes: a long path is to wrap in the terminal, not to be cut.
+    Console(highlight=False, markup=False, emoji=False, width=10_000).print(table)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

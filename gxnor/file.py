@@ -89,8 +89,10 @@ def _narrow(thresholds: np.ndarray) -> np.ndarray:
 
 
 def read(path: str | os.PathLike) -> Program:
-    """The program in a file. Raises GxnorError, naming the file, for a path that is no file, and WorkError, which is one,
-    for a file that is damaged or none of ours."""
+    """The program in a file.
+
+    Raises GxnorError for a path that is no file, WorkError (also a GxnorError) for a file that is damaged or holds no
+    program; both name the path."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise OSError(0, "expected a .gxnor file, got a folder or a device")

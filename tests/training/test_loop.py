@@ -53,7 +53,7 @@ def test_a_run_leaves_everything_the_contract_names(tiny, tmp_path):
     keys = ("recipe", "seed", "epochs", "seconds", "val_accuracy", "test_accuracy", "weights", "bits_per_weight",
             "train_state_bytes_per_weight", "zero_fraction")  # fmt: skip
     assert all(key in result for key in keys)
-    assert result["weights"] == 8 * 9 + 8 * 9 * 32 + 320
+    assert result["weights"] == 8 * 9 + 8 * 16 * 32 + 320
     assert result["train_state_bytes_per_weight"] == pytest.approx(8.25, abs=0.01)  # 2 bits and Adam's two moments
     assert result["bits_per_weight"] == pytest.approx(1.6, abs=0.02)
     assert sum(map(sum, result["confusion"])) == 359

@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from gxnor.errors import GxnorError, WorkError
 from gxnor.training.data.dataset import DIGITS, Dataset, check_labels
@@ -40,6 +39,8 @@ def load(data_dir: str | os.PathLike | None = None, *, extra: bool = False) -> D
 
 def _read(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels of the files, one after the other."""
+    import scipy.io  # here, so that the other sets load where it is not installed
+
     counts = [_count(path) for path in paths]
     images = np.empty((sum(counts), 3, 32, 32), np.uint8)
     labels = np.empty(sum(counts), np.int64)
@@ -56,6 +57,8 @@ def _read(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
 
 def _count(path: Path) -> int:
     """Number of images in a file, from its headers: the arrays are made once, at their full size."""
+    import scipy.io
+
     try:
         variables = {name: (shape, kind) for name, shape, kind in scipy.io.whosmat(path)}
     except Exception as error:
