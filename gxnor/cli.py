@@ -1,4 +1,4 @@
-"""The command line: train | eval | run | inspect | bench. Exit codes: 0 done, 1 the work failed, 2 the call was wrong."""
+"""The command line, command by command. Exit codes: 0 done, 1 the work failed, 2 the call was wrong."""
 
 from __future__ import annotations
 
