@@ -1,4 +1,4 @@
-"""The command line: train | eval | run | inspect. Exit codes: 0 done, 1 the work failed, 2 the call was wrong."""
+"""The command line, command by command. Exit codes: 0 done, 1 the work failed, 2 the call was wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import gxnor
-from gxnor import cli_program
+from gxnor import bench, cli_program
 from gxnor.errors import GxnorError
 
 
@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_eval)
 
     cli_program.add_parsers(commands)
+    bench.add_parser(commands)
     return top
 
 

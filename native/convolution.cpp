@@ -17,60 +17,7 @@ int unit_of(const std::vector<int32_t>& offsets, int64_t address) {
   return static_cast<int>(std::upper_bound(offsets.begin(), offsets.end(), address) - offsets.begin()) - 1;
 }
 
-// Indices of 8 / `each` bits, by table.
-template <int each>
-void spread(const uint8_t* packed, int64_t bytes, uint8_t* indices) {
-  static const std::vector<uint8_t> table = [] {
-    std::vector<uint8_t> table(256 * each);
-    for (int byte = 0; byte < 256; ++byte)
-      for (int i = 0; i < each; ++i)
-        table[byte * each + i] = static_cast<uint8_t>(byte >> i * (8 / each) & ((1 << (8 / each)) - 1));
-    return table;
-  }();
-  for (int64_t byte = 0; byte < bytes; ++byte) std::memcpy(indices + byte * each, &table[packed[byte] * each], each);
-}
-
-constexpr int kOverRead = 16;
-typedef uint8_t Bytes __attribute__((vector_size(kOverRead)));
-
-// From indices [fan][taps], binary or ternary, to bits [taps][bytes]: 8 channels a byte. Reads kOverRead indices too many.
-void to_planes(const uint8_t* indices, int fan, int taps, int N, int64_t bytes, uint8_t* nonzero, uint8_t* minus) {
-  const uint8_t zero = N == 0 ? 255 : 1;  // the index that is level 0; 255 is none
-  for (int first = 0; first < taps; first += kOverRead)
-    for (int c = 0; c < fan; c += 8) {
-      Bytes z = {}, s = {};
-      for (int i = 0; i < std::min(8, fan - c); ++i) {
-        Bytes row;
-        std::memcpy(&row, indices + int64_t{c + i} * taps + first, sizeof row);
-        const Bytes bit = Bytes{} + static_cast<uint8_t>(1 << i);
-        z |= (row != zero) & bit;
-        s |= (row == 0) & bit;
-      }
-      for (int tap = first; tap < std::min(first + kOverRead, taps); ++tap) {
-        nonzero[tap * bytes + c / 8] = z[tap - first];
-        minus[tap * bytes + c / 8] = s[tap - first];
-      }
-    }
-}
-
 }  // namespace
-
-const uint8_t* States::read(int64_t first, int64_t count, std::vector<uint8_t>& memory) const {
-  const int each = 8 / storage();
-  const int64_t begin = first / each, bytes = divide_up(first + count, each) - begin;
-  memory.resize(static_cast<size_t>(bytes * each + kOverRead));
-  switch (each) {
-    case 8: spread<8>(packed + begin, bytes, memory.data()); break;
-    case 4: spread<4>(packed + begin, bytes, memory.data()); break;
-    case 2: spread<2>(packed + begin, bytes, memory.data()); break;
-    default: spread<1>(packed + begin, bytes, memory.data());
-  }
-  const uint8_t* read = memory.data() + first % each;
-  uint8_t largest = 0;
-  for (int64_t i = 0; i < count; ++i) largest = std::max(largest, read[i]);
-  if (largest > 1 << N) throw Failure{GXNOR_BAD_PROGRAM};
-  return read;
-}
 
 Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
                          const States& states, const Kernels& kernels, int threads,
@@ -92,85 +39,84 @@ Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int outp
   arrange(buffers[input], states, threads);
 }
 
+// The byte offsets of the units that cover bits low..high behind each tap, ascending as the taps are: as few as possible.
+std::vector<int32_t> Convolution::cover(const std::vector<int64_t>& taps, int64_t low, int64_t high) const {
+  std::vector<int32_t> offsets;
+  int64_t covered = 0;
+  for (const int64_t tap : taps)
+    for (int64_t at = std::max(covered, (tap + low) / 8); at < divide_up(tap + high, 8); at = covered) {
+      offsets.push_back(static_cast<int32_t>(at));
+      covered = at + unit_bytes_;
+    }
+  return offsets;
+}
+
 void Convolution::arrange(const Buffer& input, const States& states, int threads) {
   const int per_group = channels_ / geometry_.groups, bits = element_bits(input.form);
-  std::vector<int64_t> taps;  // bits from the window's first pixel, ascending
+  std::vector<int64_t> taps;  // bits from the window's first pixel
   for (int y = 0; y < geometry_.kernel[0]; ++y)
     for (int x = 0; x < geometry_.kernel[1]; ++x)
       taps.push_back(8 * (y * int64_t{geometry_.dilation[0]} * input.row + x * int64_t{geometry_.dilation[1]} * input.pixel));
 
-  // Cover the bytes that a block reads by as few units as possible.
-  const int tables = geometry_.groups == 1 ? 1 : blocks_;
-  std::vector<std::vector<int32_t>> offsets(tables);
-  units_ = 0;
-  for (int b = 0; b < tables; ++b) {
-    const int first = b * kLanes / per_group, last = std::min(b * kLanes + kLanes - 1, channels_ - 1) / per_group;
-    const int64_t low = int64_t{first} * fan_ * bits;
-    const int64_t high = (geometry_.groups == 1 ? int64_t{fan_} : int64_t{last + 1} * fan_) * bits;
-    int64_t covered = 0;
-    for (const int64_t tap : taps) {
-      const int64_t end = divide_up(tap + high, 8);
-      for (int64_t at = std::max(covered, (tap + low) / 8); at < end; at = covered) {
-        offsets[b].push_back(static_cast<int32_t>(at));
-        covered = at + unit_bytes_;
-      }
-    }
-    units_ = std::max(units_, static_cast<int>(offsets[b].size()));
+  // A block of a grouped convolution reads the inputs of all groups that its 16 channels belong to.
+  std::vector<std::vector<int32_t>> tables(geometry_.groups == 1 ? 1 : blocks_);
+  for (int b = 0; b < static_cast<int>(tables.size()); ++b) {
+    const int64_t first = b * kLanes / per_group, last = std::min(b * kLanes + kLanes - 1, channels_ - 1) / per_group;
+    tables[b] = cover(taps, first * fan_ * bits, (last + 1) * fan_ * bits);
+    units_ = std::max(units_, static_cast<int>(tables[b].size()));
   }
 
-  const int64_t unit_weights = int64_t{kLanes} * lane_bytes_, block_weights = units_ * unit_weights;
+  const int64_t block_weights = int64_t{units_} * kLanes * lane_bytes_;
   weights_.resize(static_cast<size_t>(blocks_ * block_weights));
   parallel_for(blocks_, 1, threads, [&](int64_t begin, int64_t end) {
-    std::vector<uint8_t> memory, planes[2];
-    const int64_t plane_bytes = divide_up(fan_, 64) * 8;
-    for (auto& plane : planes) plane.resize(input.form == Form::bits ? taps_ * plane_bytes : 0);
+    const int64_t plane_bytes = divide_up(fan_, 64) * 8, planes = input.form == Form::bits ? taps_ * plane_bytes : 0;
+    std::vector<uint8_t> memory, nonzero(planes), minus(planes);
     for (int64_t channel = begin * kLanes; channel < std::min<int64_t>(end * kLanes, channels_); ++channel) {
-      const int64_t b = channel / kLanes, lane = channel % kLanes;
-      const std::vector<int32_t>& table = offsets[tables == 1 ? 0 : b];
-      uint8_t* block = weights_.data() + b * block_weights;
+      const int64_t b = channel / kLanes, lane = channel % kLanes, group = channel / per_group * fan_ * bits;
+      const std::vector<int32_t>& table = tables[tables.size() == 1 ? 0 : b];
+      uint8_t* block = weights_.data() + b * block_weights + lane * (input.form == Form::bits ? 8 : lane_bytes_);
       const uint8_t* indices = states.read(channel * fan_ * taps_, int64_t{fan_} * taps_, memory);
-      if (input.form == Form::bits)
-        to_planes(indices, fan_, taps_, states.N, plane_bytes, planes[0].data(), planes[1].data());
-      const int64_t group = channel / per_group * fan_ * bits;
+      if (planes) to_planes(indices, fan_, taps_, states.N, plane_bytes, nonzero.data(), minus.data());
       for (int tap = 0; tap < taps_; ++tap) {
-        const int64_t start = taps[tap] + group;
-        if (input.form != Form::bits) {
-          int unit = unit_of(table, start / 8);
-          for (int i = 0; i < fan_; ++i) {
-            const int64_t address = (start + int64_t{i} * bits) / 8;
-            if (address >= table[unit] + unit_bytes_) ++unit;
-            const int level = states.N == 0 ? 2 * indices[i * int64_t{taps_} + tap] - 1
-                                            : indices[i * int64_t{taps_} + tap] - (1 << (states.N - 1));
-            block[unit * unit_weights + lane * lane_bytes_ + (address - table[unit]) / (bits / 8)] =
-                static_cast<uint8_t>(level);
-          }
-          continue;
-        }
-        uint64_t* words = reinterpret_cast<uint64_t*>(block);
-        for (int i = 0; i < fan_; i += 64) {
-          const int count = std::min(64, fan_ - i);
-          uint64_t nonzero, minus;
-          std::memcpy(&nonzero, &planes[0][tap * plane_bytes + i / 8], 8);
-          std::memcpy(&minus, &planes[1][tap * plane_bytes + i / 8], 8);
-          const int64_t address = start + i;
-          const int unit = unit_of(table, address / 8);
-          const int shift = static_cast<int>(address - int64_t{8} * table[unit]);
-          uint64_t* word = words + unit * int64_t{2 * kLanes} + lane;
-          word[0] |= nonzero << shift;
-          word[kLanes] |= minus << shift;
-          if (shift + count > 64) {  // the rest is in the next unit, which begins where this one ends
-            word[2 * kLanes] |= nonzero >> (64 - shift);
-            word[3 * kLanes] |= minus >> (64 - shift);
-          }
-        }
+        if (planes)
+          place_bits(table, taps[tap] + group, &nonzero[tap * plane_bytes], &minus[tap * plane_bytes], block);
+        else
+          place_levels(table, (taps[tap] + group) / 8, bits / 8, indices + tap, states.N, block);
       }
     }
   });
 
-  offsets_.reserve(static_cast<size_t>(tables) * units_);
-  for (const std::vector<int32_t>& table : offsets) {
+  for (const std::vector<int32_t>& table : tables) {
     offsets_.insert(offsets_.end(), table.begin(), table.end());
     offsets_.resize(divide_up(static_cast<int64_t>(offsets_.size()), units_) * units_, table[0]);  // weights there are zero
+  }
+}
+
+// One channel's weights for the channels of one tap, which begin `start` bits from the window's first pixel.
+void Convolution::place_bits(const std::vector<int32_t>& table, int64_t start, const uint8_t* nonzero,
+                             const uint8_t* minus, uint8_t* block) const {
+  for (int i = 0; i < fan_; i += 64) {
+    const int unit = unit_of(table, (start + i) / 8), shift = static_cast<int>(start + i - int64_t{8} * table[unit]);
+    uint64_t z, s, *word = reinterpret_cast<uint64_t*>(block) + unit * int64_t{2 * kLanes};
+    std::memcpy(&z, nonzero + i / 8, 8);
+    std::memcpy(&s, minus + i / 8, 8);
+    word[0] |= z << shift;
+    word[kLanes] |= s << shift;
+    if (shift + std::min(64, fan_ - i) > 64) {  // the rest is in the next unit, which begins where this one ends
+      word[2 * kLanes] |= z >> (64 - shift);
+      word[3 * kLanes] |= s >> (64 - shift);
+    }
+  }
+}
+
+// The same for levels of `bytes` bytes, `start` bytes from the window's first pixel.
+void Convolution::place_levels(const std::vector<int32_t>& table, int64_t start, int bytes, const uint8_t* indices, int N,
+                               uint8_t* block) const {
+  int unit = unit_of(table, start);
+  for (int i = 0; i < fan_; ++i, start += bytes, indices += taps_) {
+    if (start >= table[unit] + unit_bytes_) ++unit;
+    const int level = N == 0 ? 2 * *indices - 1 : *indices - (1 << (N - 1));
+    block[unit * int64_t{kLanes} * lane_bytes_ + (start - table[unit]) / bytes] = static_cast<uint8_t>(level);
   }
 }
 

@@ -5,19 +5,10 @@
 #include <vector>
 
 #include "plan.h"
+#include "states.h"
 #include "thresholds.h"
 
 namespace gxnor {
-
-// Packed state indices, `storage` bits each, low bits first.
-struct States {
-  const uint8_t* packed;
-  int N;
-
-  int storage() const { return N == 0 ? 1 : N == 1 ? 2 : N <= 3 ? 4 : 8; }
-  // `count` indices from `first` on, in memory of the caller's. Throws Failure for one that is no state.
-  const uint8_t* read(int64_t first, int64_t count, std::vector<uint8_t>& memory) const;
-};
 
 struct Geometry {
   int kernel[2], stride[2], padding[2], dilation[2], groups;
@@ -36,6 +27,11 @@ class Convolution : public Step {
 
  private:
   void arrange(const Buffer& input, const States& states, int threads);
+  std::vector<int32_t> cover(const std::vector<int64_t>& taps, int64_t low, int64_t high) const;
+  void place_bits(const std::vector<int32_t>& table, int64_t start, const uint8_t* nonzero, const uint8_t* minus,
+                  uint8_t* block) const;
+  void place_levels(const std::vector<int32_t>& table, int64_t start, int bytes, const uint8_t* indices, int N,
+                    uint8_t* block) const;
   void finish(const Buffer& output, int block, int count, const int32_t* sums, uint8_t* const* outputs) const;
 
   const int input_, output_;
@@ -44,7 +40,7 @@ class Convolution : public Step {
   const bool flip_;
   Product product_;
   Pack pack_;
-  int channels_, fan_, taps_, blocks_, units_;
+  int channels_, fan_, taps_, blocks_, units_ = 0;
   int unit_bytes_, lane_bytes_;  // of activations, and of one channel's weights for them
   std::vector<int32_t> offsets_;      // [units], or [blocks][units] for grouped convolutions
   aligned_vector<uint8_t> weights_;   // [blocks][units][as the product has it]

@@ -25,8 +25,8 @@ int64_t pixel_bytes(Form form, int channels) {
 
 }  // namespace
 
-Buffer::Buffer(Form form, int channels, int height, int width, int64_t bound, int margin_y, int margin_x)
-    : form(form), channels(channels), height(height), width(width), bound(bound) {
+Buffer::Buffer(Form form, int channels, int height, int width, int margin_y, int margin_x)
+    : form(form), channels(channels), height(height), width(width) {
   pixel = pixel_bytes(form, channels);
   row = pixel * (width + int64_t{2} * margin_x);
   const int64_t rows = height + int64_t{2} * margin_y;

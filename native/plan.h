@@ -47,11 +47,10 @@ enum class Form {
 struct Buffer {
   Form form;
   int channels, height, width;
-  int64_t bound;  // no integer is larger in size
   int64_t pixel, row, plane, image;  // bytes from one to the next
   int64_t origin;                    // bytes from the image's first byte to pixel (0, 0)
 
-  Buffer(Form form, int channels, int height, int width, int64_t bound, int margin_y, int margin_x);
+  Buffer(Form form, int channels, int height, int width, int margin_y, int margin_x);
 
   int64_t at(int64_t y, int64_t x) const { return origin + y * row + x * pixel; }
   int64_t pixels() const { return static_cast<int64_t>(height) * width; }

@@ -1,0 +1,147 @@
+"""`gxnor bench`: time per image of a network, side by side with what a user would run instead.
+
+All contestants are warm and take turns, so that whatever else the machine does hits them alike; medians of many turns,
+and ratios turn by turn, are what is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import gxnor
+from gxnor.errors import GxnorError
+
+SECONDS, TURNS = 5.0, 7  # what the contestants take turns for, at the least, at every batch size
+SAMPLE = 0.005  # seconds that one measurement takes at the least, in as many calls as that needs
+PAUSE = 0.005  # seconds between measurements: threads of the one before stop spinning
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("bench", help="time per image, side by side with other engines")
+    parser.add_argument("path", type=Path, metavar="FILE.gxnor")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 64], metavar="N")
+    parser.add_argument("--threads", type=int, default=cores(), metavar="N")
+    parser.add_argument("--against", nargs="+", default=[], metavar="NAME", help="torch")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    result = bench(arguments.path, arguments.batch, arguments.threads, arguments.against)
+    print(json.dumps(result, indent=2) if arguments.json else table(result))
+
+
+def bench(path: Path, batches: list[int], threads: int, against: list[str]) -> dict:
+    """Measures the network in a file on random inputs.
+
+    Returns a dict for JSON: `machine`, `contestants` (versions and settings), `load` (milliseconds from file to ready,
+    bytes of the file and held), and `results`: by batch size, for every contestant the median and smallest
+    microseconds per image and the median of its time over ours. Raises GxnorError where there is nothing to measure."""
+    from gxnor import file, opponents
+    from gxnor.engine import Engine
+
+    if min(batches) < 1 or threads < 1:
+        raise GxnorError(f"expected positive --batch and --threads, got {batches} and {threads}")
+    others = {name: opponents.find(name) for name in against}
+    program = file.read(path)
+    engine = Engine(program, threads)
+    load = [_seconds(lambda: Engine(file.read(path), threads)) for _ in range(TURNS)]
+    about = {"gxnor": {"gxnor": gxnor.__version__, "isa": engine.isa, "threads": threads}}
+    results = []
+    for batch in batches:
+        top = 256 if program.input.space is None else program.input.space.size
+        x = np.random.default_rng(0).integers(top, size=(batch, *program.input.shape), dtype=np.uint8)
+        runs: dict[str, Callable[[], object]] = {"gxnor": lambda x=x: engine.run(x)}
+        for name, other in others.items():
+            runs[name], about[name] = other.build(program, x, threads)
+        times = _take_turns(runs)
+        entry = {"batch": batch, "turns": len(times["gxnor"])}
+        for name, seconds in times.items():
+            entry[name] = {
+                "us_per_image": 1e6 * statistics.median(seconds) / batch,
+                "us_per_image_min": 1e6 * min(seconds) / batch,
+                "over_gxnor": statistics.median(s / own for s, own in zip(seconds, times["gxnor"], strict=True)),
+            }
+        results.append(entry)
+    return {
+        "file": str(path),
+        "machine": machine(),
+        "contestants": about,
+        "load": {
+            "ms": 1e3 * statistics.median(load),
+            "file_bytes": path.stat().st_size,
+            "held_bytes": engine.nbytes,
+        },
+        "results": results,
+    }
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine() -> dict:
+    """What the numbers were measured on."""
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        name = names[0].split(":", 1)[1].strip() if names else name
+    return {
+        "cpu": name,
+        "cores": cores(),
+        "load": os.getloadavg()[0],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+def table(result: dict) -> str:
+    """The result for people."""
+    about, load = result["machine"], result["load"]
+    ratio = load["held_bytes"] / load["file_bytes"]
+    lines = [
+        f"{about['cpu']}, {about['cores']} cores, load {about['load']:.1f}",
+        f"{about['system']}, Python {about['python']}, NumPy {about['numpy']}",
+        *(f"{name}: {', '.join(f'{k} {v}' for k, v in of.items())}" for name, of in result["contestants"].items()),
+        f"loaded in {load['ms']:.1f} ms, holds {load['held_bytes']:,} bytes, {ratio:.2f} x the file",
+        f"{'batch':>6}  {'':<12} {'us/image':>10} {'smallest':>10} {'x gxnor':>8}",
+    ]
+    for entry in result["results"]:
+        for name in result["contestants"]:
+            at = entry[name]
+            lines.append(
+                f"{entry['batch']:>6}  {name:<12} {at['us_per_image']:>10.1f} {at['us_per_image_min']:>10.1f}"
+                f" {at['over_gxnor']:>8.2f}"
+            )
+    return "\n".join(lines)
+
+
+def _take_turns(runs: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Seconds a call, by contestant and turn."""
+    calls = {name: max(1, round(SAMPLE / min(_seconds(run) for _ in range(3)))) for name, run in runs.items()}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    start = time.perf_counter()
+    while len(times["gxnor"]) < TURNS or time.perf_counter() - start < SECONDS:
+        for name, run in runs.items():
+            time.sleep(PAUSE)
+            run()  # not counted: the caches are the last one's
+            times[name].append(_seconds(run, calls[name]))
+    return times
+
+
+def _seconds(run: Callable[[], object], calls: int = 1) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls

@@ -1,0 +1,61 @@
+"""PyTorch float32, eager, channels-last: the full-precision network of a program's shape.
+
+Weights are the program's levels, scaled to keep sums small. A threshold becomes a ReLU in place, with batch norm folded
+into the layer before: cheaper than the steps themselves, and what a float network of this shape would have.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from gxnor.layers import Add, Conv, Dense, Flatten, Layer, MaxPool, Scale, SumPool, Threshold
+from gxnor.program import Program
+
+
+def build(program: Program, x: np.ndarray, threads: int) -> tuple[Callable[[], torch.Tensor], dict]:
+    torch.set_num_threads(threads)
+    order = torch.channels_last if x.ndim == 4 else torch.contiguous_format
+    readers = Counter(i for layer in program.layers for i in layer.inputs)
+    steps = [(layer.inputs, _step(layer, order, readers)) for layer in program.layers]
+    batch = torch.from_numpy(program.input.integers(x).astype(np.float32) / 255).contiguous(memory_format=order)
+
+    @torch.inference_mode()
+    def run() -> torch.Tensor:
+        values = [batch]
+        for inputs, step in steps:
+            values.append(step(*(values[i] for i in inputs)))
+        return values[-1]
+
+    return run, {"torch": torch.__version__, "form": "float32, eager, channels-last", "threads": threads}
+
+
+def _step(layer: Layer, order: torch.memory_format, readers: Counter) -> Callable[..., torch.Tensor]:
+    match layer:
+        case Conv() | Dense():
+            levels = torch.from_numpy(layer.weight.levels().astype(np.float32))
+            weight, bias = levels / levels[0].numel() ** 0.5, torch.zeros(len(levels))
+            if isinstance(layer, Dense):
+                return lambda x: F.linear(x, weight, bias)
+            conv = F.conv2d if weight.ndim == 4 else F.conv1d
+            weight = weight.contiguous(memory_format=order)
+            return lambda x: conv(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+        case Threshold():
+            return torch.relu_ if layer.inputs[0] and readers[layer.inputs[0]] == 1 else torch.relu
+        case MaxPool():
+            pool = F.max_pool2d if len(layer.kernel) == 2 else F.max_pool1d
+            return lambda x: pool(x, layer.kernel, layer.stride, layer.padding, layer.dilation, layer.ceil_mode)
+        case SumPool():
+            pool = F.avg_pool2d if len(layer.kernel) == 2 else F.avg_pool1d
+            return lambda x: pool(x, layer.kernel, layer.stride, layer.padding)
+        case Add():
+            return torch.add
+        case Flatten():
+            return lambda x: torch.flatten(x, 1)
+        case Scale():
+            scale, bias = torch.from_numpy(layer.scale), torch.from_numpy(layer.bias)
+            return lambda x: torch.addcmul(bias, x, scale)
