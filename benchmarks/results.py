@@ -1,8 +1,8 @@
 """Results that can be quoted: collected from run folders as JSON, and from there into the tables of the README.
 
-    python benchmarks/results.py add RUN ...     copies what a finished run reached to benchmarks/results/RECIPE/
-    python benchmarks/results.py write           rewrites the tables between the markers in README.md
-    python benchmarks/results.py picture RUN     draws docs/images/run.png from the run's history
+python benchmarks/results.py add RUN ...     copies what a finished run reached to benchmarks/results/RECIPE/
+python benchmarks/results.py write           rewrites the tables between the markers in README.md
+python benchmarks/results.py picture RUN     draws docs/images/run.png from the run's history
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
@@ -21,9 +22,9 @@ WORST = 32
 def machine(device: str = "cpu") -> dict:
     """Where this runs, for a result to be stated with."""
     cpu = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        names = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
-        cpu = names[0] if names else cpu
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
     gpu = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
     return {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": device,
             "platform": platform.platform(), **gpu}  # fmt: skip
