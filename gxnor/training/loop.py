@@ -27,6 +27,7 @@ def train(recipe: Recipe, out: Path, data_dir: Path | None = None, resume: bool 
     if resume and folder.result.exists():
         return folder.read_result()
     trainer = Trainer(recipe, data_dir)
+    folder.create(recipe)
     if resume and folder.checkpoint.exists():
         trainer.load_state(checkpoint.load(folder.checkpoint))
     now = trainer.progress

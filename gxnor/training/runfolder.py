@@ -20,7 +20,7 @@ from gxnor.training.recipe import Recipe
 
 
 class RunFolder:
-    """Opens the folder of a run.
+    """The folder of a run, checked but not yet made: see `create`.
 
     Raises GxnorError where a run is there already and `resume` is not asked for, and where the run to resume has another
     recipe."""
@@ -38,7 +38,10 @@ class RunFolder:
                     f"{path} holds no run to resume: recipe.toml is missing; give another folder with --out"
                 )
             _check_same(recipe, recipes.load(str(stored)), path)
-        path.mkdir(parents=True, exist_ok=True)
+
+    def create(self, recipe: Recipe) -> None:
+        """Makes the folder, once nothing that the user gave can be wrong any more."""
+        self.path.mkdir(parents=True, exist_ok=True)
         self.write("recipe.toml", recipes.dump(recipe))
 
     @property
