@@ -12,9 +12,9 @@ from gxnor.nn import Activation, activation, phi
 WINDOWS = ("rectangular", "triangular")
 # (N, r, H): values that float32 holds exactly, so that steps and window ends can be met exactly
 SETTINGS = [(0, 0.0, 1.0)] + [
-    (N, r, H) for N in range(1, 8) for r, H in [(0.5, 1.0), (0.0, 1.0), (0.25, 2.0), (1.0, 1.0), (2.0, 4.0)]
+    (N, r, H) for N in range(1, 8) for r, H in [(0.5, 1.0), (0.0, 1.0), (0.25, 2.0), (1.0, 1.0)]
 ]
-HALF_WIDTHS = (0.125, 0.5, 1.0, 3.0)
+HALF_WIDTHS = (0.125, 0.5, 3.0)
 
 
 def paper_phi(x: np.ndarray, N: int, r: float, H: float) -> np.ndarray:
@@ -144,7 +144,6 @@ def inputs() -> dict[str, torch.Tensor]:
         "odd": (3, 7),
         "block": (511,),
         "blocks": (1537,),
-        "threads": (3 * 2**14 + 5,),
     }
     result = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     result["scalar"] = torch.tensor(0.7)
@@ -174,7 +173,7 @@ def same_bits(a: torch.Tensor, b: torch.Tensor) -> None:
 @pytest.mark.parametrize("name", inputs())
 def test_native_equals_reference(name):
     x = inputs()[name]
-    for (N, r, H), a, window in itertools.product(ODD_SETTINGS, (0.3, 0.5, 2.0), WINDOWS):
+    for (N, r, H), a, window in itertools.product(ODD_SETTINGS, (0.3, 2.0), WINDOWS):
         same_bits(phi(x, N=N, r=r, H=H), activation.phi_reference(x, N, r, H))
         dy = torch.linspace(-2, 3, x.numel()).view(x.shape)
         expected = dy * activation.window_reference(x, N, r, H, a, window)
@@ -185,12 +184,14 @@ def test_native_equals_reference(name):
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
 def test_threads_change_nothing(threads):
     x = torch.randn(5 * 2**14 + 77, generator=torch.Generator().manual_seed(1))
+    value = {N: activation.phi_reference(x, N, 0.3, 1.0) for N in (0, 1, 3)}
+    slope = {(N, w): activation.window_reference(x, N, 0.3, 1.0, 0.5, w) for N in value for w in WINDOWS}
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        for N, window in itertools.product((0, 1, 3), WINDOWS):
-            same_bits(phi(x, N=N, r=0.3), activation.phi_reference(x, N, 0.3, 1.0))
-            same_bits(backward(x, N=N, r=0.3, window=window), activation.window_reference(x, N, 0.3, 1.0, 0.5, window))
+        for N, window in slope:
+            same_bits(phi(x, N=N, r=0.3), value[N])
+            same_bits(backward(x, N=N, r=0.3, window=window), slope[N, window])
     finally:
         torch.set_num_threads(before)
 
@@ -265,8 +266,7 @@ def test_a_gradient_of_a_gradient_is_right():
     assert torch.equal(mixed, activation.window_reference(x.detach(), 1, 0.5, 1.0, 0.5, "rectangular"))
 
 
-@pytest.mark.parametrize("N", [0, 1, 3])
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("backend, N", [("eager", 1), ("aot_eager", 0), ("aot_eager", 3)])
 def test_compiled_is_the_same(backend, N):
     net, x = small_net(N), torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
     y = net(x)
