@@ -1,5 +1,6 @@
 """The discrete space against its formula."""
 
+import itertools
 import subprocess
 import sys
 from fractions import Fraction
@@ -26,7 +27,7 @@ def test_states_are_those_of_the_formula(space):
     assert space.values.dtype == np.float32
     # H is rounded to float32 once and the product once more
     np.testing.assert_allclose(space.values, [float(s) for s in states], rtol=2**-22, atol=0)
-    assert all(float(b - a) == pytest.approx(space.step) for a, b in zip(states, states[1:], strict=False))
+    assert all(float(b - a) == pytest.approx(space.step) for a, b in itertools.pairwise(states))
     assert [Fraction(space.H) * Fraction(int(level), space.denominator) for level in space.levels] == states
     assert space.values[-1] == -space.values[0] == np.float32(space.H)
 

@@ -164,9 +164,9 @@ def test_no_float_copy_survives_a_pass(name, autocast):
     layer, kept = make(), []
     count = layer.weight.numel()
     before = float_tensors_of(count)
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            y = layer(noise(*shape).requires_grad_())
+    saving = torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t)
+    with saving, torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        y = layer(noise(*shape).requires_grad_())
     assert any(isinstance(t, DiscreteParameter) for t in kept)  # the packed weight is what backward needs
     assert not [t for t in kept if t.numel() == count and not isinstance(t, DiscreteParameter)]
     assert len(float_tensors_of(count)) == len(before)

@@ -101,7 +101,7 @@ def test_random_states_come_from_the_generator():
 def test_wrong_states_are_refused():
     with pytest.raises(ValueError, match="from 0 to 2, got 3"):
         DiscreteParameter.from_indices(torch.full((2,), 3, dtype=torch.uint8), TERNARY)
-    with pytest.raises(TypeError, match="uint8 state indices, got torch.int64"):
+    with pytest.raises(TypeError, match="expected uint8 state indices, got"):
         DiscreteParameter.from_indices(torch.zeros(2, dtype=torch.int64), TERNARY)
     w = weight()
     before = w.packed.clone()
@@ -216,7 +216,7 @@ def test_other_optimizers_are_refused_and_move_nothing(make):
     before = w.packed.clone()
     optimizer = make([w])
     w.sum().backward()
-    with pytest.raises(TypeError, match="its states move by gxnor.optim.DST"):
+    with pytest.raises(TypeError, match=r"its states move by gxnor\.optim\.DST"):
         optimizer.step()
     assert torch.equal(w.packed, before)
 
