@@ -13,9 +13,9 @@ import torch.multiprocessing as mp
 from torch import nn
 
 import gxnor
-from gxnor import packing
-from gxnor.nn import DiscreteParameter, Linear
-from gxnor.nn.parameter import pack_indices, unpack_indices
+from gxnor import native, packing
+from gxnor.nn import Conv2d, DiscreteParameter, Linear
+from gxnor.nn.parameter import pack_indices, unpack_indices, values_reference
 from gxnor.space import DiscreteSpace
 
 SPACES = [DiscreteSpace(N) for N in range(8)] + [DiscreteSpace(1, 0.3)]
@@ -110,6 +110,21 @@ def test_wrong_states_are_refused():
     with pytest.raises(ValueError, match="from 0 to 2, got 9"):
         w.set_indices(torch.full((3, 5), 9, dtype=torch.uint8))
     assert torch.equal(w.packed, before)
+
+
+@pytest.mark.skipif(native.library() is None, reason="the native library was not built")
+@pytest.mark.parametrize("space", SPACES, ids=str)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_native_kernel_equals_the_reference(space, threads):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        for count in (0, 1, 2, 3, 7, 8, 9, 1001, 140_003):
+            w = weight((count,), space)
+            expected = values_reference(w.packed, space, w.shape, torch.float32)
+            assert torch.equal(w.values().view(torch.int32), expected.view(torch.int32))
+    finally:
+        torch.set_num_threads(before)
 
 
 # --- it reads like its float values ---
@@ -324,6 +339,20 @@ def test_module_moves_keep_the_states_and_the_parameter():
         assert layer(torch.randn(2, 5, dtype=dtype)).dtype == dtype
     layer.to("cpu").cpu().to(memory_format=torch.preserve_format)
     assert layer.weight is w and list(layer.parameters()) == [w] and w.is_leaf and w.requires_grad
+
+
+def test_channels_last_weights_keep_their_states():
+    layer = Conv2d(3, 4, 2)
+    states, values = layer.weight.indices(), layer.weight.values()
+    layer.to(memory_format=torch.channels_last)
+    w = layer.weight
+    for twin in (w, copy.deepcopy(w), saved(w), w.clone(), w.detach(), w.to(torch.float64)):
+        assert twin.is_contiguous(memory_format=torch.channels_last) and not twin.is_contiguous()
+        assert twin.values().is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(twin.indices(), states) and torch.equal(twin.values().float(), values)
+    assert w.detach().contiguous().is_contiguous() and torch.equal(w.detach().contiguous().values(), values)
+    w.set_indices(2 - states)
+    assert torch.equal(w.values(), -values)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
