@@ -11,11 +11,11 @@ Integer programs compute with levels.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
+MIN_H, MAX_H = 2.0**-100, 2.0**100  # well inside float32, every step and every difference of states too
 MAX_N = 7  # 129 states: the largest space whose state indices fit a byte with room for arithmetic
 
 
@@ -28,7 +28,7 @@ class DiscreteSpace:
         H: the range; the largest state.
 
     Raises:
-        ValueError: N is not an integer in 0..7, or H is not a positive finite number.
+        ValueError: N is not an integer in 0..7, or H is not a number from 2^-100 to 2^100.
     """
 
     N: int
@@ -37,8 +37,8 @@ class DiscreteSpace:
     def __post_init__(self):
         if isinstance(self.N, bool) or not isinstance(self.N, int) or not 0 <= self.N <= MAX_N:
             raise ValueError(f"N must be an integer from 0 (binary) to {MAX_N}, got {self.N!r}")
-        if not (isinstance(self.H, (int, float)) and math.isfinite(self.H) and self.H > 0):
-            raise ValueError(f"H must be a positive finite number, got {self.H!r}")
+        if not (isinstance(self.H, (int, float)) and MIN_H <= self.H <= MAX_H):
+            raise ValueError(f"H must be a positive number (2^-100 to 2^100), got {self.H!r}")
 
     @property
     def size(self) -> int:
@@ -69,7 +69,7 @@ class DiscreteSpace:
     @property
     def values(self) -> np.ndarray:
         """float32 [size]: the value of every state, ascending."""
-        return (self.H * self.levels / self.denominator).astype(np.float32)
+        return (self.levels / self.denominator).astype(np.float32) * np.float32(self.H)
 
     def value(self, index) -> np.ndarray:
         """float32 values of state indices (any integer array). Raises ValueError for an index outside 0..size-1."""
@@ -94,8 +94,10 @@ class DiscreteSpace:
         if self.N == 0:
             return (x >= 0).astype(np.uint8)
         with np.errstate(over="ignore"):  # an overflow to infinity is clipped to the end, as it should be
-            level = np.copysign(np.floor(np.minimum(np.abs(x) / self.step, self.denominator) + 0.5), x)
-        return (level + self.denominator).astype(np.uint8)
+            distance = np.minimum(np.abs(x) / self.step, self.denominator)
+        level = np.floor(distance)
+        level += distance - level >= 0.5  # exact, which floor(distance + 0.5) is not just below a half
+        return (np.copysign(level, x) + self.denominator).astype(np.uint8)
 
     def project(self, x) -> np.ndarray:
         """float32 value of the nearest state: `value(nearest(x))`."""

@@ -25,9 +25,9 @@ GXNOR_BODY void forward_levels(const float* x, float* y, int64_t n, const float*
     const int size = static_cast<int>(n - begin < kBlock ? n - begin : kBlock);
     for (int i = 0; i < size; ++i) count[i] = 0.0f;
     for (int k = 0; k < steps; ++k) {
-      for (int i = 0; i < size; ++i) count[i] += std::fabs(x[i]) > t[k] ? 1.0f : 0.0f;
+      for (int i = 0; i < size; ++i) count[i] += (x[i] > t[k] ? 1.0f : 0.0f) - (x[i] < -t[k] ? 1.0f : 0.0f);
     }
-    for (int i = 0; i < size; ++i) y[i] = std::copysign(count[i] * d, x[i]);
+    for (int i = 0; i < size; ++i) y[i] = count[i] * d;
   }
 }
 

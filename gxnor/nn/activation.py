@@ -12,7 +12,8 @@ add up:
     rectangular   d / (2a)               where |x - s| <= a
     triangular    d (a - |x - s|) / a^2  where |x - s| <= a
 
-A rectangular window that ends at 0 on one side (r = a) is open there, so that 0 counts once.
+A rectangular window includes the end on its step's own side of 0 and leaves out the one beyond 0: with r = a both
+windows end at 0, and 0 counts once. NaN lies beyond no step and in no window: it gives 0 (binary: -1) and slope 0.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def phi_reference(x: torch.Tensor, N: int, r: float, H: float) -> torch.Tensor:
     """phi_r(x) by the formula; any float dtype and device."""
     if N == 0:
         return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
-    count = sum((x.abs() > t).to(x.dtype) for t in steps(N, r, H))
-    return torch.sign(x) * count * DiscreteSpace(N).step
+    count = sum((x > t).to(x.dtype) - (x < -t).to(x.dtype) for t in steps(N, r, H))
+    return count * DiscreteSpace(N).step
 
 
 def window_reference(x: torch.Tensor, N: int, r: float, H: float, a: float, window: str) -> torch.Tensor:
@@ -54,9 +55,10 @@ def window_reference(x: torch.Tensor, N: int, r: float, H: float, a: float, wind
             if N > 0:
                 total = total + (u + t < a).to(x.dtype)
         else:
-            total = total + torch.clamp(a - (u - t).abs(), min=0)
+            near, far = (u - t).abs(), u + t
+            total = total + torch.where(near < a, a - near, 0)
             if N > 0:
-                total = total + torch.clamp(a - (u + t), min=0)
+                total = total + torch.where(far < a, a - far, 0)
     return total * _factor(N, a, window)
 
 
@@ -84,12 +86,12 @@ def _native():
     return lib
 
 
-def _fused(*tensors: torch.Tensor) -> bool:
-    """Whether the native kernels apply: float32 on the CPU, the same dense memory order in all tensors."""
-    x = tensors[0]
+def _fused(x: torch.Tensor) -> bool:
+    """Whether the native kernels apply: float32 on the CPU, dense in memory."""
     return (
         not torch.compiler.is_compiling()
-        and all(t.device.type == "cpu" and t.dtype == torch.float32 and t.stride() == x.stride() for t in tensors)
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
         and (x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)))
         and _native() is not None
     )
@@ -119,10 +121,10 @@ class _Phi(torch.autograd.Function):
     def backward(ctx, dy):
         (x,) = ctx.saved_tensors
         N, r, H, a, window = ctx.options
-        if dy.stride() != x.stride() and x.device.type == "cpu":
-            dy = torch.empty_like(x).copy_(dy)
-        if not _fused(x, dy):
+        if torch.is_grad_enabled() or not _fused(x):  # grad enabled: this pass is itself to be differentiated
             return dy * window_reference(x, N, r, H, a, window), None, None, None, None, None
+        if dy.stride() != x.stride():
+            dy = torch.empty_like(x).copy_(dy)
         dx = torch.empty_like(x)
         t = _steps_array(N, r, H)
         _native().gxnor_phi_backward(

@@ -1,9 +1,9 @@
 """Linear, Conv1d and Conv2d whose weights are states of Z_N.
 
-Torch's own arguments, and two more: N and H, the space of the weights. `weight` is a `DiscreteParameter`. There is no bias
-unless asked for: a real bias is no discrete weight, and the batch norm that follows has one. With `latent=True` the
-weight is an ordinary float parameter, kept within [-H, H] and projected to Z_N on every forward pass, with the gradient
-passed straight through: the baseline of BinaryConnect (Courbariaux et al., arXiv 1511.00363), which holds the
+Torch's own arguments, and two more: N and H, the space of the weights. `weight` is a `DiscreteParameter`. There is no
+bias unless asked for: a real bias is no discrete weight, and the batch norm that follows has one. With `latent=True`
+the weight is an ordinary float parameter, kept within [-H, H] and projected to Z_N on every forward pass, with the
+gradient passed straight through: the baseline of BinaryConnect (Courbariaux et al., arXiv 1511.00363), which holds the
 full-precision weights that DST does without.
 """
 
@@ -17,15 +17,21 @@ from gxnor.nn.parameter import DiscreteParameter
 from gxnor.space import DiscreteSpace
 
 
+def _nearest(weight: torch.Tensor, space: DiscreteSpace) -> torch.Tensor:
+    """Levels of the nearest states, as float: `DiscreteSpace.nearest`, computed in the precision of `weight`."""
+    if space.N == 0:
+        return (weight >= 0).to(weight.dtype) * 2 - 1
+    distance = (weight.abs() / space.step).clamp_(max=space.denominator)
+    level = torch.floor(distance)
+    return torch.copysign(level + (distance - level >= 0.5), weight)
+
+
 class _Project(torch.autograd.Function):
-    """Nearest state forward, identity backward."""
+    """Value of the nearest state forward, identity backward."""
 
     @staticmethod
     def forward(ctx, weight, space):
-        if space.N == 0:
-            return torch.where(weight >= 0, space.H, -space.H).to(weight.dtype)
-        level = torch.floor(weight.abs() / space.step + 0.5).clamp_(max=space.denominator)
-        return torch.copysign(level * space.step, weight)
+        return _nearest(weight, space) / space.denominator * space.H
 
     @staticmethod
     def backward(ctx, grad):
@@ -43,9 +49,12 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy):
         x, weight = ctx.saved_tensors
-        dx = dy @ weight.values(dy.dtype) if ctx.needs_input_grad[0] else None
-        dw = dy.flatten(0, -2).t() @ x.flatten(0, -2) if ctx.needs_input_grad[1] else None
-        return dx, None if dw is None else dw.to(weight.dtype)
+        rows, dx, dw = dy.reshape(-1, dy.shape[-1]), None, None
+        if ctx.needs_input_grad[0]:
+            dx = (rows @ weight.to(dy.dtype)).view_as(x)
+        if ctx.needs_input_grad[1]:
+            dw = (rows.t() @ x.reshape(-1, x.shape[-1])).to(weight.dtype)
+        return dx, dw
 
 
 class DiscreteLayer:
@@ -56,24 +65,47 @@ class DiscreteLayer:
 
     def _make_discrete(self, N: int, H: float, latent: bool) -> None:
         self.space, self.latent = DiscreteSpace(N, H), latent
-        if latent:
-            with torch.no_grad():
-                self.weight.uniform_(-H, H)
-        else:
-            shape, device, dtype = self.weight.shape, self.weight.device, self.weight.dtype
-            self.weight = DiscreteParameter.random(shape, self.space, device=device, dtype=dtype)
+        self.reset_parameters()
 
+    @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Nothing: torch's layers would draw real weights here; the states are drawn on construction."""
-        if getattr(self, "bias", None) is not None:
-            nn.init.zeros_(self.bias)
+        """Draws new states, each equally likely (latent weights: uniform in [-H, H]), and zeroes the bias."""
+        if not hasattr(self, "space"):
+            return  # torch's constructor calls this too early
+        weight = self.weight
+        if self.latent:
+            weight.uniform_(-self.space.H, self.space.H)
+        else:
+            drawn = DiscreteParameter.random(weight.shape, self.space, device=weight.device, dtype=weight.dtype)
+            if isinstance(weight, DiscreteParameter):
+                weight.copy_(drawn)  # in place: an optimizer may hold it
+            else:
+                self.weight = drawn
+        if self.bias is not None:
+            self.bias.zero_()
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ):
+        given = state_dict.get(prefix + "weight")
+        if local_metadata.get("assign_to_params_buffers") and given is not None:
+            space = given.space if isinstance(given, DiscreteParameter) else None
+            if space != (None if self.latent else self.space):
+                error_msgs.append(
+                    f"{prefix}weight: expected {'real numbers' if self.latent else f'states of {self.space}'}, "
+                    f"got {'real numbers' if space is None else f'states of {space}'}"
+                )
+                return
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
 
     def states(self) -> torch.Tensor:
         """uint8 state indices of the weights the forward pass uses, for a latent weight too."""
         if not self.latent:
             return self.weight.indices()
-        level = _Project.apply(self.weight.detach(), self.space) / self.space.H * self.space.denominator
-        return ((level + 1) / 2 if self.space.N == 0 else level + self.space.denominator).round().to(torch.uint8)
+        level = _nearest(self.weight.detach(), self.space)
+        return ((level + 1) / 2 if self.space.N == 0 else level + self.space.denominator).to(torch.uint8)
 
     def effective_weight(self) -> torch.Tensor:
         """What the forward pass convolves with; differentiable."""

@@ -10,8 +10,10 @@ batch norm, activation, in this order; the output layer's scores are batch-norme
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -99,20 +101,17 @@ def parse(notation: str) -> list[tuple[str, int, int]]:
     layers: list[tuple[str, int, int]] = []
     parts = notation.split("-")
     for i, part in enumerate(parts):
-        match = re.fullmatch(r"(?:(\d+)x)?(?:(\d+)C(\d+)|MP(\d+)|(\d+)FC|(\d+))", part)
-        if (
-            not match
-            or (match[6] is not None) != (i == len(parts) - 1)
-            or any(g and int(g) == 0 for g in match.groups())
-        ):
+        match = re.fullmatch(r"(?:(?:(\d+)x)?(?:(\d+)C(\d+)|(\d+)FC)|MP(\d+)|(\d+))", part)
+        last = i == len(parts) - 1
+        if not match or (match[6] is not None) != last or any(g and int(g) == 0 for g in match.groups()):
             raise ValueError(f"cannot read {part!r} in the network {notation!r}; expected for example {MNIST!r}")
-        repeat, channels, kernel, pool, outputs, classes = (int(g) if g else 0 for g in match.groups())
+        repeat, channels, kernel, outputs, pool, classes = (int(g) if g else 0 for g in match.groups())
         layer = ("MP", 0, pool) if pool else ("C", channels, kernel) if channels else ("FC", outputs or classes, 0)
         layers += [layer] * max(repeat, 1)
     kinds = [kind for kind, *_ in layers]
-    if "FC" in kinds[:-1] and any(kind != "FC" for kind in kinds[kinds.index("FC") :]):
+    if set(kinds[kinds.index("FC") :]) != {"FC"}:
         raise ValueError(f"dense layers come last, not so in the network {notation!r}")
-    if kinds[0] == "MP" or any(a == b == "MP" for a, b in zip(kinds, kinds[1:])):
+    if kinds[0] == "MP" or any(a == b == "MP" for a, b in pairwise(kinds)):
         raise ValueError(f"pooling follows a convolution, not so in the network {notation!r}")
     return layers
 
@@ -134,8 +133,12 @@ def network(
         width: factor on every number of channels and outputs but the classes'.
 
     Returns a Sequential of named layers that maps uint8 [batch, *input_shape] to float scores [batch, classes]. Raises
-    ValueError for a notation that cannot be read and for images that are too small for it.
+    ValueError for a notation that cannot be read, for images that are too small for it and for impossible settings.
     """
+    if padding not in ("valid", "same"):
+        raise ValueError(f"padding must be valid or same, got {padding!r}")
+    if not 0 < width < math.inf:
+        raise ValueError(f"width must be a positive number, got {width!r}")
     channels, *size = input_shape
     layers = parse(notation)
     modules: dict[str, nn.Module] = {"pixels": Pixels()}

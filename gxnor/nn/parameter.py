@@ -1,9 +1,10 @@
 """A discrete weight as PyTorch sees it: a parameter that looks float and stores packed state indices.
 
-`DiscreteParameter` is a tensor subclass with the shape, dtype and gradient of an ordinary float parameter. What it holds
-is `packed`: uint8, 1 bit a weight (binary), 2 (ternary), 4 or 8 (multi-level), as laid out by `gxnor.packing.pack_bits`.
-An operation that reads it (a convolution, forward or backward) gets float values that are made for that operation and
-dropped after it. An operation that would write float values into it is refused: states move by `gxnor.optim.DST`.
+`DiscreteParameter` is a tensor subclass with the shape, dtype and gradient of an ordinary float parameter. What it
+holds is `packed`: uint8, 1 bit a weight (binary), 2 (ternary), 4 or 8 (multi-level), as laid out by
+`gxnor.packing.pack_bits`. An operation that reads it (a convolution, forward or backward) gets float values that are
+made for that operation and dropped after it; so a view of it is a copy. An operation that would write float values
+into it is refused: states move by `gxnor.optim.DST`.
 """
 
 from __future__ import annotations
@@ -11,64 +12,15 @@ from __future__ import annotations
 import ctypes
 import functools
 
+import numpy as np
 import torch
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from gxnor import native
-from gxnor.packing import storage_bits
+from gxnor.packing import check_bits, storage_bits, unpack_bits
 from gxnor.space import DiscreteSpace
 
 aten = torch.ops.aten
-
-
-@functools.cache
-def _byte_table(space: DiscreteSpace, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """dtype [256, states per byte]: the values that each packed byte stands for."""
-    values = torch.zeros(2 ** storage_bits(space.size), dtype=dtype)
-    values[: space.size] = torch.from_numpy(space.values).to(dtype)
-    return values[_byte_indices(storage_bits(space.size), torch.device("cpu")).long()].to(device)
-
-
-@functools.cache
-def _byte_indices(bits: int, device: torch.device) -> torch.Tensor:
-    """uint8 [256, 8 / bits]: the state indices that each packed byte stands for, low bits first."""
-    shifts = torch.arange(0, 8, bits)
-    return ((torch.arange(256)[:, None] >> shifts) & (2**bits - 1)).to(torch.uint8).to(device)
-
-
-@functools.cache
-def _native():
-    """The kernel of native/unpack.cpp, or None where it was not built."""
-    lib = native.library()
-    if lib is None:
-        return None
-    lib.gxnor_unpack.argtypes = [
-        ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64,  # packed, per_byte, table, out, n
-        ctypes.c_int,  # threads
-    ]  # fmt: skip
-    lib.gxnor_unpack.restype = None
-    return lib.gxnor_unpack
-
-
-def unpack_reference(packed: torch.Tensor, table: torch.Tensor, count: int) -> torch.Tensor:
-    """[count] values of packed states, by a table of the values that each byte stands for."""
-    return table.index_select(0, packed.int()).view(-1)[:count]
-
-
-def _unpack(packed: torch.Tensor, table: torch.Tensor, count: int) -> torch.Tensor:
-    """`unpack_reference`, with the native kernel where it applies: float32 on the CPU, tensors that really hold data."""
-    kernel = _native() if table.dtype == torch.float32 and packed.device.type == "cpu" else None
-    if kernel is None or type(packed) is not torch.Tensor:
-        return unpack_reference(packed, table, count)
-    out = torch.empty(count, dtype=torch.float32)
-    kernel(packed.data_ptr(), table.shape[1], table.data_ptr(), out.data_ptr(), count, torch.get_num_threads())
-    return out
-
-
-@functools.cache
-def _writes(func) -> bool:
-    """Whether an operation writes into one of its arguments."""
-    return any(a.alias_info is not None and a.alias_info.is_write for a in func._schema.arguments)
 
 
 def pack_indices(indices: torch.Tensor, bits: int) -> torch.Tensor:
@@ -82,12 +34,54 @@ def pack_indices(indices: torch.Tensor, bits: int) -> torch.Tensor:
     return packed
 
 
-def unpack_indices(packed: torch.Tensor, bits: int, shape: torch.Size) -> torch.Tensor:
-    """The inverse of `pack_indices`."""
-    if bits == 8:
-        return packed.clone().view(shape)
-    flat = _byte_indices(bits, packed.device).index_select(0, packed.int()).view(-1)
-    return flat[: shape.numel()].view(shape)
+def unpack_indices(packed: torch.Tensor, bits: int, shape: torch.Size, dtype=torch.uint8) -> torch.Tensor:
+    """The inverse of `pack_indices`: the indices as a new tensor of the given shape and dtype."""
+    columns = torch.empty(packed.numel(), 8 // bits, dtype=dtype, device=packed.device)
+    for i in range(8 // bits):
+        columns[:, i] = (packed >> (i * bits)) & (2**bits - 1)
+    return columns.view(-1)[: shape.numel()].view(shape)
+
+
+def values_reference(packed: torch.Tensor, space: DiscreteSpace, shape: torch.Size, dtype) -> torch.Tensor:
+    """The values of packed states by the formula of the space; any dtype and device, and while torch.compile traces."""
+    index = unpack_indices(packed, storage_bits(space.size), shape, dtype)
+    return index.mul_(2.0 ** (1 - space.N)).sub_(1).mul_(space.H)
+
+
+@functools.cache
+def _native():
+    """The kernel of native/unpack.cpp, or None where it was not built."""
+    lib = native.library()
+    if lib is None:
+        return None
+    lib.gxnor_unpack.argtypes = [
+        ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p,  # packed, states per byte, table, out
+        ctypes.c_int64, ctypes.c_int,  # n, threads
+    ]  # fmt: skip
+    lib.gxnor_unpack.restype = None
+    return lib.gxnor_unpack
+
+
+@functools.cache
+def _byte_values(space: DiscreteSpace) -> np.ndarray:
+    """float32 [256, states per byte]: the values that each packed byte stands for."""
+    bits = storage_bits(space.size)
+    values = np.zeros(2**bits, dtype=np.float32)
+    values[: space.size] = space.values
+    return values[unpack_bits(np.arange(256, dtype=np.uint8), bits, 256 * 8 // bits)].reshape(256, -1)
+
+
+def _values(packed: torch.Tensor, space: DiscreteSpace, shape: torch.Size, dtype) -> torch.Tensor:
+    """`values_reference`, by the native kernel where it applies: float32 on the CPU, bytes that are really there."""
+    real = type(packed) is torch.Tensor and packed.device.type == "cpu"
+    kernel = _native() if real and dtype == torch.float32 else None
+    if kernel is None:
+        return values_reference(packed, space, shape, dtype)
+    table, out = _byte_values(space), torch.empty(shape)
+    kernel(
+        packed.data_ptr(), table.shape[1], table.ctypes.data, out.data_ptr(), out.numel(), torch.get_num_threads()
+    )  # fmt: skip
+    return out
 
 
 class DiscreteParameter(torch.Tensor):
@@ -98,11 +92,11 @@ class DiscreteParameter(torch.Tensor):
         space: the discrete space.
         shape: shape of the weight.
         dtype: the float dtype in which the weight shows its values and takes its gradient.
-        strides: of the values it shows, by default contiguous; `module.to(memory_format=torch.channels_last)` sets them.
-            The packed states stay in C order.
+        strides: of the values it shows, by default contiguous; `module.to(memory_format=torch.channels_last)` sets
+            them. The packed states stay in C order.
 
-    `weight.indices()` gives uint8 state indices, `weight.set_indices(i)` moves the states, `weight.values()` makes a float
-    copy. Use `DiscreteParameter.random` or `from_indices` to make one.
+    `weight.indices()` gives uint8 state indices, `weight.set_indices(i)` moves the states, `weight.values()` makes a
+    float copy. Use `DiscreteParameter.random` or `from_indices` to make one.
     """
 
     @staticmethod
@@ -127,8 +121,9 @@ class DiscreteParameter(torch.Tensor):
     @classmethod
     def random(cls, shape, space: DiscreteSpace, generator=None, device=None, dtype=None) -> DiscreteParameter:
         """Random states, each equally likely, from torch's generator (default: the global one)."""
-        indices = torch.randint(space.size, tuple(shape), generator=generator, dtype=torch.uint8, device=device)
-        return cls.from_indices(indices, space, dtype or torch.get_default_dtype())
+        shape = torch.Size(shape)
+        indices = torch.randint(space.size, shape, generator=generator, dtype=torch.uint8, device=device)
+        return cls(pack_indices(indices, storage_bits(space.size)), space, shape, dtype or torch.get_default_dtype())
 
     def indices(self) -> torch.Tensor:
         """uint8 state indices, of the weight's shape."""
@@ -144,8 +139,7 @@ class DiscreteParameter(torch.Tensor):
 
     def values(self, dtype: torch.dtype | None = None) -> torch.Tensor:
         """A float copy of the weight, made now and owned by the caller."""
-        table = _byte_table(self.space, dtype or self.dtype, self.packed.device)
-        values = _unpack(self.packed, table, self.numel()).view(self.shape)
+        values = _values(self.packed, self.space, self.shape, dtype or self.dtype)
         if values.stride() == self.stride():
             return values
         return values.new_empty_strided(self.shape, self.stride()).copy_(values)
@@ -153,8 +147,20 @@ class DiscreteParameter(torch.Tensor):
     def __repr__(self, **_):
         return f"DiscreteParameter({tuple(self.shape)}, {self.space}, device={self.device})"
 
+    @property
+    def data(self) -> torch.Tensor:
+        return self.detach()
+
+    @data.setter
+    def data(self, value):
+        raise TypeError(_refusal("weight.data = ...", self))
+
+    def __setitem__(self, place, value):
+        raise TypeError(_refusal("weight[...] = ...", self))
+
     def __deepcopy__(self, memo):
-        memo[id(self)] = copy = _like(self, self.packed.clone())
+        memo[id(self)] = copy = _like(self, self.packed.clone()).requires_grad_(self.requires_grad)
+        copy._is_param = self._is_param
         return copy
 
     def __reduce_ex__(self, protocol):
@@ -175,7 +181,8 @@ class DiscreteParameter(torch.Tensor):
         if func in (aten.detach.default, aten.alias.default):
             return _like(args[0], args[0].packed)
         if func is aten.clone.default:
-            return _like(args[0], args[0].packed.clone())
+            strides = _strides(args[0], kwargs.get("memory_format"))
+            return _like(args[0], args[0].packed.clone(), strides=strides)
         if func is aten._to_copy.default:
             dtype = kwargs.get("dtype") or args[0].dtype
             if not dtype.is_floating_point:
@@ -185,26 +192,41 @@ class DiscreteParameter(torch.Tensor):
         if func is aten.copy_.default and isinstance(args[0], DiscreteParameter):
             _copy_states(args[0], args[1])
             return args[0]
-        if _writes(func):
-            written = next(iter(args), None)
-            if isinstance(written, DiscreteParameter):
-                raise TypeError(
-                    f"{func} would write real numbers into a discrete weight of {written.space}; "
-                    "its states move by gxnor.optim.DST, or by weight.set_indices(...)"
-                )
+        if func._schema.is_mutable:
+            for weight in _written(func._schema, args, kwargs):
+                raise TypeError(_refusal(func, weight))
         args, kwargs = tree_map_only(DiscreteParameter, lambda w: w.values(), (args, kwargs))
         return func(*args, **kwargs)
 
 
 def _like(weight: DiscreteParameter, packed: torch.Tensor, dtype=None, strides=None) -> DiscreteParameter:
+    """The result of an operation on `weight`: no parameter of a module, and autograd, not we, says what it requires."""
     dtype, strides = dtype or weight.dtype, strides or weight.stride()
-    return DiscreteParameter(packed, weight.space, weight.shape, dtype, weight.requires_grad, strides)
+    result = DiscreteParameter(packed, weight.space, weight.shape, dtype, False, strides)
+    result._is_param = False
+    return result
 
 
 def _strides(weight: DiscreteParameter, memory_format: torch.memory_format | None) -> tuple[int, ...]:
     if memory_format in (None, torch.preserve_format):
         return weight.stride()
     return torch.empty(weight.shape, device="meta", memory_format=memory_format).stride()
+
+
+def _written(schema, args: tuple, kwargs: dict) -> list[DiscreteParameter]:
+    """The discrete weights among the arguments that an operation writes to, lists and keywords included."""
+    written = []
+    for i, argument in enumerate(schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            written.append(args[i] if i < len(args) else kwargs.get(argument.name))
+    return [weight for weight in tree_leaves(written) if isinstance(weight, DiscreteParameter)]
+
+
+def _refusal(what, weight: DiscreteParameter) -> str:
+    return (
+        f"{what} would write real numbers into a discrete weight of {weight.space}; "
+        "its states move by gxnor.optim.DST, or by weight.set_indices(...)"
+    )
 
 
 def _check_indices(indices: torch.Tensor, space: DiscreteSpace) -> None:
@@ -228,7 +250,11 @@ def _copy_states(weight: DiscreteParameter, source: torch.Tensor) -> None:
 
 
 def _rebuild(packed, N, H, shape, dtype, requires_grad, strides):
-    return DiscreteParameter(packed, DiscreteSpace(N, H), shape, dtype, requires_grad, strides)
+    """What unpickling calls. The bytes come from outside: a ValueError where they are no states of this shape."""
+    space, shape = DiscreteSpace(N, H), torch.Size(shape)
+    if packed.device.type != "meta":
+        check_bits(packed.cpu().numpy(), space.size, shape.numel())
+    return DiscreteParameter(packed, space, shape, dtype, requires_grad, strides)
 
 
 torch.serialization.add_safe_globals([_rebuild])

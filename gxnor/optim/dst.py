@@ -1,8 +1,8 @@
 """DST: the optimizer under which discrete weights move from state to state and no real-valued copy of them exists.
 
-Every parameter gets an increment dW from the chosen gradient rule (`gxnor.optim.increment`). A `DiscreteParameter` moves by
-the transition rule of GXNOR-Net (`gxnor.optim.transition`); any other parameter (batch norm, bias, a latent weight) is
-real and becomes W + dW.
+Every parameter gets an increment dW from the chosen gradient rule (`gxnor.optim.increment`). A `DiscreteParameter`
+moves by the transition rule of GXNOR-Net (`gxnor.optim.transition`); any other parameter (batch norm, bias, a latent
+weight) is real and becomes W + dW.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ class DST(torch.optim.Optimizer):
     Args:
         params: a module (all its parameters; the simplest), or what every torch optimizer takes: parameters, named
             parameters, or groups.
-        lr: learning rate. With the tanh rule a small dW moves a weight with probability m |dW| / dz, so only the product
-            m * lr counts for discrete weights.
+        lr: learning rate. With the tanh rule a small dW moves a weight with probability m |dW| / dz, so only the
+            product m * lr counts for discrete weights.
         increment: "adam" (8 bytes of state a weight) or "sgd" (4), see `gxnor.optim.increment`.
-        betas, eps: the increment's settings. betas may be changed between steps, for all rules correct their bias by what
-            was really used.
+        betas, eps: the increment's settings. betas may be changed between steps.
         m, probability: the transition rule, "tanh" (the paper's) or "linear".
         generator: the torch.Generator (on the CPU) that keys the stochastic moves' streams; its state is saved in
             `state_dict`. Default: a new one, seeded from torch's global generator.
@@ -64,8 +63,8 @@ class DST(torch.optim.Optimizer):
         self.generator = generator
 
     def add_param_group(self, group: dict) -> None:
+        _check_settings({**self.defaults, **group})
         super().add_param_group(group)
-        _check_group(self.param_groups[-1])
 
     def _check_claims(self, model: nn.Module) -> None:
         claimed = {id(p) for group in self.param_groups for p in group["params"]}
@@ -129,15 +128,21 @@ class DST(torch.optim.Optimizer):
         return {**super().state_dict(), "generator": self.generator.get_state()}
 
     def load_state_dict(self, state_dict: dict) -> None:
+        """Torch's, and the generator goes on where the saved one stood. Raises ValueError for another optimizer's."""
+        if "generator" not in state_dict:
+            raise ValueError("expected the state of a DST optimizer, got one without a generator")
         state_dict = dict(state_dict)
         generator = state_dict.pop("generator")
         super().load_state_dict(state_dict)
-        self.generator.set_state(generator)
+        self.generator.set_state(generator.cpu())
+
+    def __getstate__(self) -> dict:
+        return {**super().__getstate__(), "generator": self.generator}
 
 
-def _check_group(group: dict) -> None:
-    if not group["lr"] >= 0:
-        raise ValueError(f"lr must not be negative, got {group['lr']!r}")
+def _check_settings(group: dict) -> None:
+    if not 0 <= group["lr"] < math.inf:
+        raise ValueError(f"lr must be finite and not negative, got {group['lr']!r}")
     if group["increment"] not in increments.RULES:
         raise ValueError(f"increment must be one of {', '.join(increments.RULES)}, got {group['increment']!r}")
     if not all(0 <= beta < 1 for beta in group["betas"]):

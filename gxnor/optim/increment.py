@@ -1,7 +1,8 @@
 """Increments: what a gradient rule would add to a weight, were it real.
 
 Each rule is a function `rule(grad, state, group) -> dW` that keeps its memory in the dict `state` (empty at first) and
-reads its settings from the dict `group`.
+reads its settings from the dict `group`. The betas may change from step to step: the bias of an average is corrected by
+the product of the betas that were used, whatever they were.
 """
 
 from __future__ import annotations
@@ -12,27 +13,27 @@ import torch
 
 
 def adam(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
-    """Adam (Kingma and Ba, arXiv 1412.6980), with a beta1 that may change from step to step.
+    """Adam (Kingma and Ba, arXiv 1412.6980).
 
         v1 <- beta1 v1 + (1 - beta1) g          c1 = 1 - product of all beta1 so far
-        v2 <- beta2 v2 + (1 - beta2) g^2        c2 = 1 - beta2^t
+        v2 <- beta2 v2 + (1 - beta2) g^2        c2 = 1 - product of all beta2 so far
         dW  = -lr (v1 / c1) / (sqrt(v2 / c2) + eps)
 
     State: two float tensors like the gradient, 8 bytes a weight. Group: lr, betas, eps.
     """
     beta1, beta2 = group["betas"]
-    if "step" not in state:
-        state.update(step=0, decay=1.0, exp_avg=torch.zeros_like(grad), exp_avg_sq=torch.zeros_like(grad))
-    state["step"] += 1
+    if "exp_avg" not in state:
+        state.update(decay=1.0, decay_sq=1.0, exp_avg=torch.zeros_like(grad), exp_avg_sq=torch.zeros_like(grad))
     state["decay"] *= beta1
+    state["decay_sq"] *= beta2
     v1 = state["exp_avg"].lerp_(grad, 1 - beta1)
     v2 = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-    denominator = v2.sqrt().div_(math.sqrt(1 - beta2 ** state["step"])).add_(group["eps"])
+    denominator = v2.sqrt().div_(math.sqrt(1 - state["decay_sq"])).add_(group["eps"])
     return (v1 / denominator).mul_(-group["lr"] / (1 - state["decay"]))
 
 
 def sgd(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
-    """SGD with momentum beta1, as a moving average so that lr keeps its meaning while beta1 changes.
+    """SGD with momentum beta1, as a moving average, so that lr keeps its meaning while beta1 changes.
 
         v  <- beta1 v + (1 - beta1) g           c = 1 - product of all beta1 so far
         dW  = -lr v / c
@@ -40,7 +41,7 @@ def sgd(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
     State: one float tensor like the gradient, 4 bytes a weight. Group: lr, betas (the first).
     """
     beta1 = group["betas"][0]
-    if "decay" not in state:
+    if "exp_avg" not in state:
         state.update(decay=1.0, exp_avg=torch.zeros_like(grad))
     state["decay"] *= beta1
     return state["exp_avg"].lerp_(grad, 1 - beta1) * (-group["lr"] / (1 - state["decay"]))

@@ -88,9 +88,15 @@ def move(
 ) -> int:
     """`transition` of a parameter in place, with the draws of the stream `key`; returns how many weights moved.
 
-    On the CPU one fused pass over the packed states; equal to the reference, state for state.
+    On the CPU one fused pass over the packed states; equal to the reference, state for state. Raises ValueError, and
+    moves nothing, for an increment of another shape or with a NaN in it.
     """
     check_settings(m, probability)
+    if increment.shape != weight.shape or increment.device != weight.device:
+        raise ValueError(
+            f"expected an increment of shape {tuple(weight.shape)} on {weight.device}, "
+            f"got {tuple(increment.shape)} on {increment.device}"
+        )
     kernel = _native() if weight.device.type == "cpu" and increment.dtype == torch.float32 else None
     if kernel is None:
         u = uniform(key, weight.numel(), weight.device).view(weight.shape)
