@@ -247,3 +247,9 @@ def test_tensorboard_is_written_where_asked_for(tiny, tmp_path):
 
 def test_work_errors_leave_with_code_1_and_wrong_calls_with_2():
     assert (WorkError.exit_code, GxnorError.exit_code) == (1, 2)
+
+
+@pytest.mark.parametrize("setting", ["bfloat16", pytest.param("compile", marks=pytest.mark.slow)])
+def test_options_for_a_gpu_train_on_the_cpu_too(setting, tiny, tmp_path):
+    recipe = tiny(f"train.{setting}=true", "train.epochs=8", "train.batch=50")
+    assert train(recipe, tmp_path / "run")["test_accuracy"] > 0.4  # chance is 0.1
