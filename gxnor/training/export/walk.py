@@ -6,9 +6,12 @@ import copy
 import warnings
 from collections.abc import Sequence
 
+import numpy as np
+import torch
 from torch import fx, nn
 from torch.utils._pytree import tree_leaves
 
+from gxnor import reference
 from gxnor.errors import GxnorError
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.layers import DiscreteLayer
@@ -58,7 +61,24 @@ def to_program(
             RuntimeWarning,
             stacklevel=2,
         )
-    return Program(build.source, tuple(build.layers), tuple(classes))
+    program = Program(build.source, tuple(build.layers), tuple(classes))
+    if not build.rounded:
+        _verify(model, program)
+    return program
+
+
+@torch.no_grad()
+def _verify(model: nn.Module, program: Program) -> None:
+    """Compares logits on random input: a model can do what tracing does not see, such as to change a tensor in place."""
+    space = program.input.space
+    x = np.random.default_rng(0).integers(space.size if space else 256, size=(2, *program.input.shape), dtype=np.uint8)
+    expected = model(torch.from_numpy(space.value(x) if space else x)).numpy()
+    last, sums = program.layers[-1], program.values[-1].bound
+    if (np.abs(reference.run(program, x) - expected) > 1e-5 * (np.abs(last.scale) * sums + np.abs(last.bias))).any():
+        raise GxnorError(
+            "cannot export: the program that was traced computes something else than the model; expected one without hooks, "
+            "without tensors changed in place, and with forward depending on nothing but the input"
+        )
 
 
 class _Tracer(fx.Tracer):
