@@ -30,11 +30,16 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     train.set_defaults(run=_train)
 
-    evaluate = commands.add_parser("eval", help="accuracy of a run on the test set")
+    evaluate = commands.add_parser("eval", help="accuracy of a run or of an exported network on the test set")
     evaluate.add_argument("path", type=Path, metavar="DIR|FILE")
     evaluate.add_argument("--data-dir", type=Path, metavar="DIR")
     evaluate.add_argument("--json", action="store_true")
     evaluate.set_defaults(run=_eval)
+
+    export = commands.add_parser("export", help="the best network of a run as an integer program")
+    export.add_argument("path", type=Path, metavar="DIR")
+    export.add_argument("-o", "--output", type=Path, metavar="FILE.gxnor", required=True)
+    export.set_defaults(run=_export)
 
     cli_program.add_parsers(commands)
     bench.add_parser(commands)
@@ -86,6 +91,15 @@ def _train(arguments) -> None:
 
 
 def _eval(arguments) -> None:
+    if arguments.path.is_file():
+        cli_program.evaluate(arguments.path, arguments.data_dir, arguments.json)
+        return
     from gxnor.training import commands
 
     commands.evaluate(arguments.path, arguments.data_dir, arguments.json)
+
+
+def _export(arguments) -> None:
+    from gxnor.training import commands
+
+    commands.export(arguments.path, arguments.output)

@@ -1,4 +1,4 @@
-"""`gxnor run` and `gxnor inspect`: what needs a program and no PyTorch."""
+"""`gxnor run`, `gxnor inspect` and `gxnor eval` of a file: what needs a program and no PyTorch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +16,7 @@ from gxnor import energy, events, file, sizes
 from gxnor.errors import GxnorError
 from gxnor.program import Conv, Dense, Program, Threshold
 
+BATCH = 1000  # images at a time
 SAMPLES = 200  # of the test set, where nothing else is said: a second on MNIST, a minute on CIFAR-10
 
 
@@ -40,14 +42,7 @@ def add_parsers(commands) -> None:
 
 def run(arguments) -> int:
     """`gxnor run`: class and score of every input; the score is the logit of that class."""
-    from gxnor.network import load
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RuntimeWarning)
-        network = load(arguments.file, threads=os.cpu_count() or 1)
-    for warning in caught:
-        print(f"gxnor: {warning.message}", file=sys.stderr)
-    rows = []
+    network, rows = _network(file.read(arguments.file)), []
     for path in arguments.inputs:
         names, logits = network.read(path)
         for name, row in zip(names, logits, strict=True):
@@ -64,6 +59,40 @@ def run(arguments) -> int:
         table.add_row(row["input"], row["class"], f"{row['score']:.3f}")
     _print(table)
     return 0
+
+
+def evaluate(path: Path, data_dir: Path | None, as_json: bool) -> None:
+    """`gxnor eval FILE`: accuracy of an exported network on the test set of the data that it was trained for."""
+    from gxnor.training import data
+
+    program = file.read(path)
+    if program.data is None:
+        raise GxnorError(f"{path} does not say which data its network is for, so there is no test set to read")
+    options = {"path": data_dir, "size": program.input.shape[1:]} if program.data == "folder" else {}
+    dataset = data.load(program.data, data_dir, **options)
+    if dataset.classes != program.classes:
+        raise GxnorError(f"{path} knows other classes than {program.data}: {', '.join(program.classes):.100}")
+    network, images = _network(program), dataset.test_images
+    _check_images(program, program.data, images)
+    predicted = np.concatenate([network.predict(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
+    accuracy = float((predicted == dataset.test_labels).mean())
+    if as_json:
+        result = {"path": str(path), "images": len(images), "test_accuracy": accuracy}
+        print(json.dumps({**result, "predictions": predicted.tolist()}))
+    else:
+        print(f"{100 * accuracy:.2f} % of {len(images):,} test images")
+
+
+def _network(program: Program):
+    """A program ready to run on all cores; what there is to warn of goes to stderr."""
+    from gxnor.network import Network
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        network = Network(program, threads=os.cpu_count() or 1)
+    for warning in caught:
+        print(f"gxnor: {warning.message}", file=sys.stderr)
+    return network
 
 
 def inspect(arguments) -> int:
@@ -104,11 +133,15 @@ def _samples(program: Program, name: str, folder: Path | None, limit: int | None
     from gxnor.training import data
 
     images = data.load(name, folder).test_images[: SAMPLES if limit is None else limit]
+    _check_images(program, name, images)
+    return images
+
+
+def _check_images(program: Program, name: str, images: np.ndarray) -> None:
     if images.shape[1:] != program.input.shape or program.input.space is not None:
         raise GxnorError(
             f"expected data for an input of {program.input.shape}, {name} has images of {images.shape[1:]}"
         )
-    return images
 
 
 def _layer_table(program: Program, size: sizes.Sizes) -> Table:

@@ -54,6 +54,8 @@ def encode(program: Program) -> bytes:
         "layers": [_encode_layer(number, layer, tensors) for number, layer in enumerate(program.layers, 1)],
         "classes": program.classes,
     }
+    if program.data is not None:
+        text["data"] = program.data
     return to_safetensors(tensors, {"gxnor": json.dumps(text, separators=(",", ":"))})
 
 
@@ -111,7 +113,8 @@ def read_stream(file: BinaryIO, size: int) -> Program:
     version = text.get("version")
     if version != VERSION or isinstance(version, bool):
         raise GxnorError(f"expected format version {VERSION}, got {version!r:.20}; a newer gxnor may read it")
-    _expect_keys(text, ("version", "input", "layers", "classes"), "the program")
+    optional = ("data",) if "data" in text else ()
+    _expect_keys(text, ("version", "input", "layers", "classes", *optional), "the program")
     entry = _object(text["input"], "input")
     _expect_keys(entry, ("shape", "N"), "input")
     space = None if entry["N"] is None else _space(entry["N"])
@@ -124,7 +127,10 @@ def read_stream(file: BinaryIO, size: int) -> Program:
             raise GxnorError(f"layer {number}: {error}") from None
     if left := tensors.unused():
         raise GxnorError(f"tensor {left!r:.60} belongs to no layer")
-    return Program(source, tuple(layers), tuple(_list(text["classes"], "classes")))
+    classes, data = tuple(_list(text["classes"], "classes")), text.get("data")
+    if optional and data is None:
+        raise GxnorError("expected the name of a data set, or no such key, got null")
+    return Program(source, tuple(layers), classes, data)
 
 
 def _decode_layer(number: int, entry: dict, tensors: Tensors) -> Layer:

@@ -84,11 +84,14 @@ class Input:
 class Program:
     """An input, layers in the order they run, and one class name a logit. Checked when it is made.
 
+    data: the name of the data set the network was trained for, where it has one; `gxnor eval` reads its test images.
+
     Raises GxnorError, naming the layer, where shapes do not fit, a field is wrong, or a sum could leave int32."""
 
     input: Input
     layers: tuple[Layer, ...]
     classes: tuple[str, ...]
+    data: str | None = None
 
     def __post_init__(self):
         self.validate()
@@ -125,6 +128,8 @@ class Program:
             raise GxnorError(f"value {unused[0]} is used by no layer")
         if not all(isinstance(name, str) and name.isprintable() for name in self.classes):
             raise GxnorError("expected class names that are strings of printable characters")
+        if self.data is not None and not (isinstance(self.data, str) and self.data.isprintable()):
+            raise GxnorError(f"expected the name of a data set in printable characters, got {self.data!r:.60}")
         if (len(self.classes),) != values[-1].shape:
             raise GxnorError(f"expected a class name for each of {values[-1].shape[0]} logits, got {len(self.classes)}")
 

@@ -115,6 +115,11 @@ class DiscreteLayer:
             self.weight.clamp_(-self.space.H, self.space.H)
         return _Project.apply(self.weight, self.space)
 
+    def _convolve(self, x: torch.Tensor) -> torch.Tensor:
+        """The bias comes behind the sums: those of discrete inputs stay exact, in whatever order they are taken."""
+        y = self._conv_forward(x, self.effective_weight(), None)
+        return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, *(1,) * len(self.kernel_size))
+
     def zero_fraction(self) -> float:
         """Share of weights in state 0; 0 for binary weights, which have none."""
         if self.space.N == 0:
@@ -136,10 +141,11 @@ class Linear(DiscreteLayer, nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.latent:
-            return F.linear(x, self.effective_weight(), self.bias)
-        if torch.is_autocast_enabled(x.device.type):
-            x = x.to(torch.get_autocast_dtype(x.device.type))
-        y = _Linear.apply(x, self.weight)
+            y = F.linear(x, self.effective_weight())
+        else:
+            if torch.is_autocast_enabled(x.device.type):
+                x = x.to(torch.get_autocast_dtype(x.device.type))
+            y = _Linear.apply(x, self.weight)
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
 
@@ -153,7 +159,7 @@ class Conv1d(DiscreteLayer, nn.Conv1d):
         self._make_discrete(N, H, latent)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self._conv_forward(x, self.effective_weight(), self.bias)
+        return self._convolve(x)
 
 
 class Conv2d(DiscreteLayer, nn.Conv2d):
@@ -166,4 +172,4 @@ class Conv2d(DiscreteLayer, nn.Conv2d):
         self._make_discrete(N, H, latent)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self._conv_forward(x, self.effective_weight(), self.bias)
+        return self._convolve(x)

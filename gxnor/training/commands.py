@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+import warnings
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from gxnor import file, sizes
 from gxnor.errors import GxnorError
 from gxnor.training import recipe as recipes
-from gxnor.training.loop import test_run
+from gxnor.training.loop import export_run, test_run
 from gxnor.training.loop import train as run_training
 
 
@@ -38,10 +41,22 @@ def train(recipe: str, settings: list[str], out: Path | None, data_dir: Path | N
 def evaluate(path: Path, data_dir: Path | None, as_json: bool) -> None:
     """`gxnor eval`: accuracy of a run's best network on the test set."""
     if not path.exists():
-        raise GxnorError(f"there is no {path}; expected a run folder")
+        raise GxnorError(f"there is no {path}; expected a run folder or a .gxnor file")
     test = test_run(path, data_dir)
     result = {"path": str(path), "images": len(test.labels), "test_accuracy": test.accuracy, "test_loss": test.loss}
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps({**result, "predictions": test.predicted.tolist()}))
     else:
         print(f"{100 * test.accuracy:.2f} % of {len(test.labels):,} test images")
+
+
+def export(path: Path, output: Path) -> None:
+    """`gxnor export`: writes a run's best network as an integer program."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        program = export_run(path)
+    for warning in caught:
+        print(f"gxnor: {warning.message}", file=sys.stderr)
+    file.save(program, output)
+    size = sizes.measure(program, output.stat().st_size)
+    print(f"{output}: {size.weights:,} weights in {size.disk:,} bytes, {size.disk_bits:.3f} bits a weight")

@@ -28,7 +28,7 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        return (self.predicted == self.labels).float().mean().item()
+        return (self.predicted == self.labels).double().mean().item()
 
     def confusion(self) -> torch.Tensor:
         """int64 [classes, classes]: true class by row, predicted by column."""

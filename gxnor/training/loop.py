@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from pathlib import Path
 
 from gxnor.errors import GxnorError, WorkError
+from gxnor.program import Program
 from gxnor.training import checkpoint, report
 from gxnor.training import recipe as recipes
 from gxnor.training.console import Console
 from gxnor.training.evaluate import Evaluation, weight_summary
+from gxnor.training.export import to_program
 from gxnor.training.recipe import Recipe
 from gxnor.training.result import make_result, save_worst
 from gxnor.training.runfolder import RunFolder
-from gxnor.training.trainer import Trainer
+from gxnor.training.trainer import Trainer, load_network
 
 CHECKPOINT_SECONDS = float(os.environ.get("GXNOR_CHECKPOINT_SECONDS", "60"))
 
@@ -67,6 +70,17 @@ def train(recipe: Recipe, out: Path, data_dir: Path | None = None, resume: bool 
 def test_run(path: Path, data_dir: Path | None = None) -> Evaluation:
     """The test set's scores of a run's best network. Raises GxnorError where the folder holds no run that has finished an
     epoch."""
+    return Trainer(_recipe(path), data_dir).test(path / "best.safetensors")
+
+
+def export_run(path: Path) -> Program:
+    """A run's best network as an integer program. Raises GxnorError as `test_run` does, and where it cannot be one."""
+    recipe = _recipe(path)
+    program = to_program(*load_network(path / "best.safetensors", recipe))
+    return dataclasses.replace(program, data=recipe.data.name)
+
+
+def _recipe(path: Path) -> Recipe:
     if not (path / "recipe.toml").exists():
         raise GxnorError(f"{path} is no run folder: recipe.toml is missing")
-    return Trainer(recipes.load(str(path / "recipe.toml")), data_dir).test(path / "best.safetensors")
+    return recipes.load(str(path / "recipe.toml"))
