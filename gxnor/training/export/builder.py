@@ -56,7 +56,7 @@ class Builder:
         value = layer.infer(*(self.values[i] for i in layer.inputs))
         if value.bound >= NEVER:
             raise GxnorError(f"a sum could reach {value.bound} and leave int32")
-        if isinstance(layer, Conv | Dense | SumPool | Add) and not (_power_of_two(unit) and value.bound <= EXACT):
+        if isinstance(layer, Conv | Dense | SumPool | Add) and not (power_of_two(unit) and value.bound <= EXACT):
             self.rounded[self.at] = None
         self.layers.append(layer)
         self.values.append(value)
@@ -114,5 +114,5 @@ def unit_of(space: DiscreteSpace) -> Fraction:
     return Fraction(float(np.float32(space.H))) / space.denominator
 
 
-def _power_of_two(unit: Fraction) -> bool:
+def power_of_two(unit: Fraction) -> bool:
     return unit.numerator.bit_count() == 1 and unit.denominator.bit_count() == 1

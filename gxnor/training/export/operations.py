@@ -11,6 +11,7 @@ import operator
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -22,7 +23,7 @@ from gxnor.nn.layers import DiscreteLayer
 from gxnor.nn.networks import Pixels
 from gxnor.space import DiscreteSpace
 from gxnor.training.export import folding
-from gxnor.training.export.builder import Builder, Tensor, integers, known, tensor, unit_of
+from gxnor.training.export.builder import Builder, Tensor, integers, known, power_of_two, tensor, unit_of
 
 
 def same(build: Builder, x, *_, **__) -> Tensor:
@@ -127,6 +128,23 @@ def add(build: Builder, a, b, alpha=1) -> Tensor:
     return build.emit(Add((a.number, b.number), (int(units[0] / unit), int(units[1] / unit))), unit)
 
 
+def multiply(build: Builder, a, b) -> Tensor:
+    """By a number: pixels to [-1, 1], for one."""
+    return _scaled(build, b, a, 1) if isinstance(a, int | float) else _scaled(build, a, b, 1)
+
+
+def divide(build: Builder, x, number) -> Tensor:
+    return _scaled(build, x, number, -1)
+
+
+def _scaled(build: Builder, x, number, power: int) -> Tensor:
+    if not isinstance(number, int | float) or not 0 < np.float32(number) < math.inf:
+        raise GxnorError("expected a product or quotient of a value and a positive number")
+    if not power_of_two(integers(x).unit):
+        build.rounded[build.at] = None  # for a second time
+    return replace(x, unit=x.unit * Fraction(float(np.float32(number))) ** power)
+
+
 def size(build: Builder, x, dim=None):
     """-1 stands for the size of the batch, on which nothing may depend, as it does in `reshape`."""
     shape = (-1, *tensor(x).shape)
@@ -199,6 +217,8 @@ FUNCTIONS = {
     torch.reshape: reshape,
     operator.add: add,
     torch.add: add,
+    operator.mul: multiply,
+    operator.truediv: divide,
     F.dropout: same,
     getattr: attribute,
 }

@@ -126,14 +126,14 @@ class _Walk(fx.Interpreter):
         raise GxnorError(f"{type(module).__name__} is no operation of an integer program")
 
     def call_function(self, target, args, kwargs):
+        given = tree_leaves((args, kwargs))
+        if not any(x is UNKNOWN or isinstance(x, Tensor) for x in given):
+            return super().call_function(target, args, kwargs)  # sizes and other plain numbers
         if target in FUNCTIONS:
             return FUNCTIONS[target](self.build, *args, **kwargs)
-        given = tree_leaves((args, kwargs))
-        if UNKNOWN in given and getattr(target, "__module__", None) in ("_operator", "builtins"):
+        if any(x is UNKNOWN for x in given) and getattr(target, "__module__", None) in ("_operator", "builtins"):
             raise Unknown  # arithmetic with the sizes of something refused
-        if any(x is UNKNOWN or isinstance(x, Tensor) for x in given):
-            raise GxnorError("no operation of an integer program")
-        return super().call_function(target, args, kwargs)
+        raise GxnorError("no operation of an integer program")
 
     def call_method(self, target, args, kwargs):
         if target not in METHODS:

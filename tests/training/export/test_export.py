@@ -253,13 +253,46 @@ class Functions(nn.Module):
         x = torch.max_pool1d(F.avg_pool1d(x, 2, 1), kernel_size=2, stride=1).add(F.max_pool1d(x, 3, 1))
         whole = x.mean(-1, keepdim=True) + F.adaptive_avg_pool1d(x, 1) + torch.mean(x, dim=[2], keepdim=True)
         x = self.conv2(x)
-        x = torch.reshape(x, (-1, x.shape[1] * x.shape[2]))
+        x = torch.reshape(x, (-1, x.shape[1] * x.shape[2] + 0))
         return self.fc(x) + self.fc2(torch.flatten(whole, 1))
 
 
 def test_functions_and_sizes():
     program = check(Functions, (2, 14), phi_is_called=True)
     assert kinds(program).count("SumPool") == 4 and kinds(program)[-2:] == ["Add", "Scale"]
+
+
+def test_values_times_and_by_a_number():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pixels, self.first, self.act = Pixels(), Activation(3, r=0.1), Activation(2, r=0.2)
+            self.conv, self.norm, self.fc = Conv1d(3, 4, 2), nn.BatchNorm1d(4), Linear(12, 3)
+
+        def forward(self, x):
+            x = self.first(self.pixels(x) / 255)
+            x = self.act(self.norm(0.25 * self.conv(x)))
+            return self.fc(x.flatten(1) * 2) / 7
+
+    check(Scaled, (3, 4))
+
+
+def test_real_pixels_in_front_of_a_weighted_layer_are_rounded_by_pytorch():
+    class Real(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pixels, self.conv, self.norm, self.act = Pixels(), Conv1d(3, 4, 2), nn.BatchNorm1d(4), Activation()
+            self.fc = Linear(12, 3)
+
+        def forward(self, x):
+            return self.fc(self.act(self.norm(self.conv(self.pixels(x) / 255))).flatten(1))
+
+    x = pixels((3, 4), 50)
+    model = fit(seeded(Real), x)
+    with pytest.warns(RuntimeWarning, match="the sums of conv, "):
+        program = to_program(model, (3, 4), "abc")
+    with torch.no_grad():
+        assert np.array_equal(reference.run(program, x.numpy()), model(x).numpy())
 
 
 def test_a_network_whose_input_is_states():
