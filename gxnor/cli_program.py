@@ -68,6 +68,8 @@ def evaluate(path: Path, data_dir: Path | None, as_json: bool) -> None:
     program = file.read(path)
     if program.data is None:
         raise GxnorError(f"{path} does not say which data its network is for, so there is no test set to read")
+    if program.data == "folder" and data_dir is None:
+        raise GxnorError(f"{path} is for a folder of images, train/CLASS/ and test/CLASS/: give it as --data-dir DIR")
     options = {"path": data_dir, "size": program.input.shape[1:]} if program.data == "folder" else {}
     dataset = data.load(program.data, data_dir, **options)
     if dataset.classes != program.classes:

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import os
@@ -79,6 +80,12 @@ def test_round_trip_of_networks(build, N1, N2, tmp_path):
 def test_round_trip_of_any_program(seed):
     program = random_program(seed)
     assert_same(parse(file.encode(program)), program)
+
+
+def test_a_file_can_name_its_data():
+    program = dataclasses.replace(tiny(), data="mnist")
+    assert parse(file.encode(program)).data == "mnist"
+    assert parse(file.encode(tiny())).data is None and b"mnist" not in file.encode(tiny())
 
 
 def test_one_program_has_one_file():
@@ -214,6 +221,9 @@ HOSTILE = {
     "classes": (("program", "classes"), "ab", "expected classes as a list"),
     "class names": (("program", "classes"), ["a", {}], "class names that are strings"),
     "too many classes": (("program", "classes"), ["a", "b", "c"], "a class name for each of 2 logits, got 3"),
+    "data": (("program", "data"), 3, "the name of a data set in printable characters, got 3"),
+    "data null": (("program", "data"), None, "the name of a data set, or no such key, got null"),
+    "data control": (("program", "data"), "a\n", "the name of a data set in printable characters"),
     "no metadata": (("header", "__metadata__"), KeyError, "expected metadata as a JSON object, got None"),
     "metadata": (("header", "__metadata__"), {"gxnor": 1}, "a JSON text in the metadata"),
     "other metadata": (("header", "__metadata__"), {"format": "pt"}, "expected metadata with gxnor, got 'format'"),

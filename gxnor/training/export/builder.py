@@ -98,7 +98,7 @@ def tensor(x) -> Tensor:
 def known(x) -> Tensor:
     """x, if it is no bare pixels either."""
     if tensor(x).pixels:
-        raise GxnorError("expected integers, got pixels: put gxnor.nn.networks.Pixels() in front")
+        raise GxnorError("expected integers, got pixels: put gxnor.nn.Pixels() in front")
     return x
 
 

@@ -1,5 +1,6 @@
 """Exported programs against the models they come from: every sum, every state, every prediction."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 from gxnor import cli, file, reference
@@ -393,7 +395,7 @@ def test_everything_that_cannot_be_exported_is_named():
         "add: expected discrete input, got real", "layer: LayerNorm is no operation", "conv: expected padding_mode='zeros'",
         "edge: its divisor differs", "sigmoid: no operation", "quarter: expected adaptive pooling to size 1, got 2",
         "same: padding='same' of an even window", "good: expected discrete input, got real",
-        "good: expected integers, got pixels: put gxnor.nn.networks.Pixels() in front", "find: max pooling that returns",
+        "good: expected integers, got pixels: put gxnor.nn.Pixels() in front", "find: max pooling that returns",
         "squeeze: no operation",
     ):  # fmt: skip
         assert words in message
@@ -500,8 +502,6 @@ def test_a_run_that_cannot_be_exported_writes_nothing(tiny, tmp_path, capsys):
 
 
 def test_eval_of_a_file_that_does_not_fit_its_data_is_refused(tmp_path, capsys):
-    import dataclasses
-
     program = to_program(network("10", (1, 8, 8)), (1, 8, 8), [str(i) for i in range(10)])
     for changed, words in (
         ({}, "does not say which data"),
@@ -515,6 +515,26 @@ def test_eval_of_a_file_that_does_not_fit_its_data_is_refused(tmp_path, capsys):
     file.save(dataclasses.replace(other, data="digits"), tmp_path / "net.gxnor")
     assert cli.main(["eval", str(tmp_path / "net.gxnor")]) == 2
     assert "images of (1, 8, 8)" in capsys.readouterr().err
+
+
+def test_a_network_for_a_folder_of_images(tiny, tmp_path, capsys):
+    images = load_data("digits").train_images[:80, 0]
+    for number, image in enumerate(images):
+        folder = tmp_path / "images" / ("test" if number >= 60 else "train") / str(number % 2)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{number}.png")
+    recipe = tiny("data.name=folder", f"data.path={tmp_path / 'images'}", "data.size=[9, 7]", "data.validation=10",
+                  "network.layers=4C3-2", "train.batch=10", "train.epochs=1")  # fmt: skip
+    train(recipe, tmp_path / "run")
+    out = str(tmp_path / "net.gxnor")
+    assert cli.main(["export", str(tmp_path / "run"), "-o", out]) == 0
+    assert str(tmp_path).encode() not in (tmp_path / "net.gxnor").read_bytes()  # the file tells no paths
+    capsys.readouterr()
+    assert cli.main(["eval", out, "--data-dir", str(tmp_path / "images"), "--json"]) == 0
+    predictions = json.loads(capsys.readouterr().out)["predictions"]
+    assert predictions == evaluate_run(tmp_path / "run").predicted.tolist() and len(predictions) == 20
+    assert cli.main(["eval", out]) == 2
+    assert "--data-dir DIR" in capsys.readouterr().err
 
 
 @pytest.mark.skipif("GXNOR_DATA" not in os.environ, reason="needs MNIST: set GXNOR_DATA to the folder that holds it")
