@@ -9,9 +9,12 @@ Two codes, both with the first state lowest in its byte and the last byte filled
 
 from __future__ import annotations
 
+import ctypes
 import functools
 
 import numpy as np
+
+from gxnor import native
 
 PIECE = 1 << 16  # bytes turned at a time, a multiple of 4: keeps temporary arrays out of the memory bill
 
@@ -76,15 +79,27 @@ def unpack_radix(packed, states: int, count: int) -> np.ndarray:
 
 
 def radix_to_bits(packed, states: int, count: int) -> np.ndarray:
-    """`pack_bits(unpack_radix(packed, states, count), storage_bits(states))` without holding the states one by one.
+    """`pack_bits(unpack_radix(packed, states, count), storage_bits(states))` without holding the states one by one, on
+    the native library where there is one.
 
-    A pair of bytes becomes its bits by table, two pairs become whole bytes. Raises ValueError
-    as `unpack_radix` does."""
-    packed = _check_radix(packed, states, count)
-    bits, digits = storage_bits(states), radix_digits(states)
-    wide = bits * digits  # bits that one byte becomes: 8, or 10 (ternary) or 12 (five states)
-    one = (_table(states, None).astype(np.uint32) << np.arange(0, wide, bits, dtype=np.uint32)).sum(1, dtype=np.uint32)
-    pair = (one | one[:, None] << np.uint32(wide)).reshape(-1)
+    Raises ValueError as `unpack_radix` does."""
+    packed = np.ascontiguousarray(_check_radix(packed, states, count))
+    library = native.library()
+    if not hasattr(library, "gxnor_repack"):
+        return _radix_to_bits(packed, states, count)
+    table, wide = _repacked(states)
+    out = np.empty(bits_size(count, storage_bits(states)), dtype=np.uint8)
+    pointer, size = ctypes.c_void_p, ctypes.c_int64
+    library.gxnor_repack.argtypes = (pointer, size, pointer, ctypes.c_int32, pointer, size)
+    library.gxnor_repack.restype = None
+    library.gxnor_repack(packed.ctypes.data, packed.size, table.ctypes.data, wide, out.ctypes.data, out.size)
+    return out
+
+
+def _radix_to_bits(packed: np.ndarray, states: int, count: int) -> np.ndarray:
+    """The reference: a pair of bytes becomes its bits by table, two pairs become whole bytes."""
+    one, wide = _repacked(states)
+    pair = (one | one[:, None].astype(np.uint32) << np.uint32(wide)).reshape(-1)
     out = np.empty((-(-len(packed) // 4), wide // 2), dtype=np.uint8)  # a row is what four bytes become
     for start in range(0, len(packed), PIECE):
         piece = packed[start : start + PIECE]
@@ -94,7 +109,7 @@ def radix_to_bits(packed, states: int, count: int) -> np.ndarray:
         rows = out[start // 4 : start // 4 + len(fours)]
         for column in range(wide // 2):  # one by one: NumPy is slow where the last axis is short
             rows[:, column] = fours.view(np.uint8)[column::8]
-    return out.reshape(-1)[: bits_size(count, bits)]
+    return out.reshape(-1)[: bits_size(count, storage_bits(states))]
 
 
 def check_bits(packed, states: int, count: int) -> None:
@@ -108,6 +123,14 @@ def check_bits(packed, states: int, count: int) -> None:
             raise ValueError(f"packed states hold an index beyond the last of {states} states")
     if count * bits % 8 and packed[-1] >> (count * bits % 8):
         raise ValueError("packed states end in spare bits that are not zero")
+
+
+@functools.cache
+def _repacked(states: int) -> tuple[np.ndarray, int]:
+    """uint16 [256], the bits that every byte of the radix code becomes, and how many: 8, 10 or 12."""
+    bits, digits = storage_bits(states), radix_digits(states)
+    shifted = _table(states, None).astype(np.uint16) << np.arange(0, bits * digits, bits, dtype=np.uint16)
+    return shifted.sum(axis=1, dtype=np.uint16), bits * digits
 
 
 @functools.cache

@@ -81,8 +81,9 @@ void store(const Buffer& buffer, uint8_t* to, const int32_t* integers) {
 Scratch::Scratch(const std::vector<Buffer>& buffers, int64_t images) : images(images) {
   for (const Buffer& buffer : buffers) {
     void* zeros = std::calloc(static_cast<size_t>(images * buffer.image + Buffer::kSlack), 1);
-    if (!zeros) throw std::bad_alloc();
-    memory.emplace_back(static_cast<uint8_t*>(zeros), std::free);
+    std::unique_ptr<uint8_t, void (*)(void*)> owner(static_cast<uint8_t*>(zeros), std::free);
+    if (!owner) throw std::bad_alloc();
+    memory.push_back(std::move(owner));
   }
 }
 

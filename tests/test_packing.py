@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from gxnor import native, packing
 from gxnor.packing import (
     check_bits,
     pack_bits,
@@ -14,6 +15,16 @@ from gxnor.packing import (
 
 STATES = [2, 3, 4, 5, 6, 7, 9, 15, 16, 17, 33, 65, 129, 256]
 COUNTS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 19, 20, 21, 1000, 330_001]
+
+
+@pytest.fixture(params=["native", "reference"])
+def repack(request, monkeypatch):
+    """`radix_to_bits` on the native library, and where there is none."""
+    if request.param == "reference":
+        monkeypatch.setattr(packing.native, "library", lambda: None)
+    elif not hasattr(native.library(), "gxnor_repack"):
+        pytest.skip("the native library is not built")
+    return radix_to_bits
 
 
 def random_indices(states, count):
@@ -60,31 +71,45 @@ def test_round_trips(states, count):
     assert len(radix) == -(-count // radix_digits(states))
     np.testing.assert_array_equal(unpack_bits(packed, bits, count), indices)
     np.testing.assert_array_equal(unpack_radix(radix, states, count), indices)
-    np.testing.assert_array_equal(radix_to_bits(radix, states, count), packed)
     check_bits(packed, states, count)
 
 
 @pytest.mark.parametrize("states", STATES)
-def test_every_radix_byte_is_a_group_of_states_or_refused(states):
+def test_radix_becomes_bits(repack, states):
+    """Every length up to some groups of bytes, and one of several pieces; equal and all-zero states among them."""
+    for count in (*range(90), 700_001):
+        for indices in (random_indices(states, count), np.full(count, states - 1, np.uint8), np.zeros(count, np.uint8)):
+            bits = repack(pack_radix(indices, states), states, count)
+            assert bits.dtype == np.uint8
+            np.testing.assert_array_equal(bits, pack_bits(indices, storage_bits(states)))
+
+
+def test_radix_becomes_bits_of_bytes_that_are_not_side_by_side(repack):
+    packed = pack_radix(random_indices(3, 100), 3)
+    np.testing.assert_array_equal(repack(np.repeat(packed, 2)[::2], 3, 100), repack(packed, 3, 100))
+
+
+@pytest.mark.parametrize("states", STATES)
+def test_every_radix_byte_is_a_group_of_states_or_refused(repack, states):
     digits = radix_digits(states)
     for byte in range(256):
         packed = np.array([byte], dtype=np.uint8)
         if byte < states**digits:
             np.testing.assert_array_equal(pack_radix(unpack_radix(packed, states, digits), states), packed)
         else:
-            for reader in (unpack_radix, radix_to_bits):
+            for reader in (unpack_radix, repack):
                 with pytest.raises(ValueError, match=f"no group of {digits} states"):
                     reader(packed, states, digits)
 
 
-@pytest.mark.parametrize("reader", [unpack_radix, radix_to_bits])
-def test_radix_refuses_wrong_bytes(reader):
-    with pytest.raises(ValueError, match="6 of 3 states in base 3 take 2 bytes"):
-        reader(np.zeros(3, dtype=np.uint8), 3, 6)
-    with pytest.raises(ValueError, match="got int32"):
-        reader(np.zeros(2, dtype=np.int32), 3, 6)
-    with pytest.raises(ValueError, match="spare digits"):
-        reader(np.array([0, 3], dtype=np.uint8), 3, 6)
+def test_radix_refuses_wrong_bytes(repack):
+    for reader in (unpack_radix, repack):
+        with pytest.raises(ValueError, match="6 of 3 states in base 3 take 2 bytes"):
+            reader(np.zeros(3, dtype=np.uint8), 3, 6)
+        with pytest.raises(ValueError, match="got int32"):
+            reader(np.zeros(2, dtype=np.int32), 3, 6)
+        with pytest.raises(ValueError, match="spare digits"):
+            reader(np.array([0, 3], dtype=np.uint8), 3, 6)
 
 
 def test_check_bits_refuses_what_pack_bits_never_makes():
