@@ -122,7 +122,9 @@ def reshape(build: Builder, x, *shape) -> Tensor:
 def add(build: Builder, a, b, alpha=1) -> Tensor:
     if alpha != 1:
         raise GxnorError(f"expected alpha=1, got {alpha}")
-    units = integers(a).unit, integers(b).unit
+    if known(a).norms or known(b).norms:
+        raise GxnorError("adds real values: expected states or plain sums, and batch norm only behind the addition")
+    units = a.unit, b.unit
     common = math.lcm(*(unit.denominator for unit in units))
     unit = Fraction(math.gcd(*(int(unit * common) for unit in units)), common)
     return build.emit(Add((a.number, b.number), (int(units[0] / unit), int(units[1] / unit))), unit)

@@ -392,7 +392,7 @@ def test_everything_that_cannot_be_exported_is_named():
     message = str(caught.value)
     for words in (
         "real: Conv2d has real weights", "body.1: batch norm without running statistics", "body.2: ReLU is a real",
-        "add: expected discrete input, got real", "layer: LayerNorm is no operation", "conv: expected padding_mode='zeros'",
+        "add: adds real values", "layer: LayerNorm is no operation", "conv: expected padding_mode='zeros'",
         "edge: its divisor differs", "sigmoid: no operation", "quarter: expected adaptive pooling to size 1, got 2",
         "same: padding='same' of an even window", "good: expected discrete input, got real",
         "good: expected integers, got pixels: put gxnor.nn.Pixels() in front", "find: max pooling that returns",
