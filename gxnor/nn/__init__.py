@@ -1,7 +1,22 @@
 """PyTorch layers with discrete weights and activations."""
 
 from gxnor.nn.activation import Activation, phi
+from gxnor.nn.discretize import Report, discretize
 from gxnor.nn.layers import Conv1d, Conv2d, DiscreteLayer, Linear
+from gxnor.nn.networks import PRECISIONS, Precision, network
 from gxnor.nn.parameter import DiscreteParameter
 
-__all__ = ["Activation", "Conv1d", "Conv2d", "DiscreteLayer", "DiscreteParameter", "Linear", "phi"]
+__all__ = [
+    "PRECISIONS",
+    "Activation",
+    "Conv1d",
+    "Conv2d",
+    "DiscreteLayer",
+    "DiscreteParameter",
+    "Linear",
+    "Precision",
+    "Report",
+    "discretize",
+    "network",
+    "phi",
+]
