@@ -14,16 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.projection import nearest, project
 from gxnor.space import DiscreteSpace
-
-
-def _nearest(weight: torch.Tensor, space: DiscreteSpace) -> torch.Tensor:
-    """Levels of the nearest states, as float: `DiscreteSpace.nearest`, computed in the precision of `weight`."""
-    if space.N == 0:
-        return (weight >= 0).to(weight.dtype) * 2 - 1
-    distance = (weight.abs() / space.step).clamp_(max=space.denominator)
-    level = torch.floor(distance)
-    return torch.copysign(level + (distance - level >= 0.5), weight)
 
 
 class _Project(torch.autograd.Function):
@@ -31,7 +23,7 @@ class _Project(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, weight, space):
-        return _nearest(weight, space) / space.denominator * space.H
+        return project(weight, space)
 
     @staticmethod
     def backward(ctx, grad):
@@ -104,8 +96,7 @@ class DiscreteLayer:
         """uint8 state indices of the weights the forward pass uses, for a latent weight too."""
         if not self.latent:
             return self.weight.indices()
-        level = _nearest(self.weight.detach(), self.space)
-        return ((level + 1) / 2 if self.space.N == 0 else level + self.space.denominator).to(torch.uint8)
+        return nearest(self.weight.detach(), self.space)
 
     def effective_weight(self) -> torch.Tensor:
         """What the forward pass convolves with; differentiable."""

@@ -77,7 +77,7 @@ def _values(packed: torch.Tensor, space: DiscreteSpace, shape: torch.Size, dtype
     kernel = _native() if real and dtype == torch.float32 else None
     if kernel is None:
         return values_reference(packed, space, shape, dtype)
-    table, out = _byte_values(space), torch.empty(shape)
+    table, out = _byte_values(space), torch.empty(shape, dtype=dtype)
     kernel(
         packed.data_ptr(), table.shape[1], table.ctypes.data, out.data_ptr(), out.numel(), torch.get_num_threads()
     )  # fmt: skip

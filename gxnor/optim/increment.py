@@ -28,8 +28,10 @@ def adam(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
     state["decay_sq"] *= beta2
     v1 = state["exp_avg"].lerp_(grad, 1 - beta1)
     v2 = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-    denominator = v2.sqrt().div_(math.sqrt(1 - state["decay_sq"])).add_(group["eps"])
-    return (v1 / denominator).mul_(-group["lr"] / (1 - state["decay"]))
+    root = math.sqrt(1 - state["decay_sq"])
+    denominator = v2.sqrt().add_(group["eps"] * root)
+    # Into the same memory: a fresh temporary of this size costs more in page faults than the division does.
+    return torch.div(v1, denominator, out=denominator).mul_(-group["lr"] * root / (1 - state["decay"]))
 
 
 def sgd(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:

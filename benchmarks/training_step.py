@@ -1,0 +1,202 @@
+"""What one training step costs: GXNOR against the same network in plain PyTorch, and in Brevitas where it is installed.
+
+    python benchmarks/training_step.py [--threads N] [--repeats N] [--json PATH]
+
+A step is forward, cross-entropy, zero_grad, backward and optimizer step on one batch that lies in memory. The
+contenders have the same layers, input and memory format and run in one process, taking turns, so that whatever else the
+machine does falls on all of them; a ratio is the median, over the rounds, of times taken in the same round.
+
+    gxnor      gxnor.nn layers, ternary weights and activations, gxnor.optim.DST
+    full       nn.Conv2d, nn.Linear, nn.ReLU in float32, torch.optim.Adam in its fastest form (for-loop, foreach, fused)
+    brevitas   QuantConv2d, QuantLinear and QuantIdentity with Brevitas' signed ternary quantizers, the same Adam
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+import gxnor
+from gxnor import native
+from gxnor.nn.networks import CIFAR10, MNIST, PRECISIONS, network
+from gxnor.optim import DST
+
+try:
+    import brevitas
+    import brevitas.nn as qnn
+    from brevitas.quant import SignedTernaryActPerTensorConst, SignedTernaryWeightPerTensorConst
+except ImportError:
+    brevitas = None
+
+TARGET = 1.15  # gxnor / full, at most
+WORKLOADS = {
+    "MNIST net": {"notation": MNIST, "input_shape": (1, 28, 28), "padding": "valid", "width": 1.0},
+    "CIFAR net, width 1/4": {"notation": CIFAR10, "input_shape": (3, 32, 32), "padding": "same", "width": 0.25},
+}
+BATCHES = {"MNIST net": 250, "CIFAR net, width 1/4": 100}
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+ADAMS = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
+
+
+def to_brevitas(net: nn.Sequential) -> nn.Sequential:
+    """The full-precision network with every weight and activation layer replaced by its ternary counterpart."""
+    ternary = {"bias": False, "weight_quant": SignedTernaryWeightPerTensorConst, "weight_scaling_const": 1.0}
+    for name, m in net.named_children():
+        if isinstance(m, nn.Conv2d):
+            padding = m.kernel_size[0] // 2 if m.padding == "same" else 0
+            new = qnn.QuantConv2d(m.in_channels, m.out_channels, m.kernel_size, padding=padding, **ternary)
+        elif isinstance(m, nn.Linear):
+            new = qnn.QuantLinear(m.in_features, m.out_features, **ternary)
+        elif isinstance(m, nn.ReLU):
+            new = qnn.QuantIdentity(act_quant=SignedTernaryActPerTensorConst)
+        else:
+            continue
+        setattr(net, name, new)
+    return net
+
+
+def fastest_adam(net: nn.Module, x: torch.Tensor, y: torch.Tensor, rounds: int = 15) -> str:
+    """Races the forms of torch.optim.Adam on this network's gradients."""
+    F.cross_entropy(net(x), y).backward()
+    adams = {name: torch.optim.Adam(net.parameters(), **options) for name, options in ADAMS.items()}
+    times = take_turns({name: adam.step for name, adam in adams.items()}, rounds)
+    return min(times, key=lambda name: statistics.median(times[name]))
+
+
+def take_turns(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every contender in every round; each round starts with another one. Three rounds of warm-up first."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    names = list(steps)
+    for i in range(-3, rounds):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            start = time.perf_counter()
+            steps[name]()
+            if i >= 0:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def contenders(workload: dict, batch: int, memory_format: torch.memory_format) -> tuple[dict[str, Callable], str]:
+    """A training step of every contender, and the form of Adam that was the fastest."""
+    # empty, not contiguous(): that would leave the strides of images with one channel as they are
+    x = torch.empty(batch, *workload["input_shape"], dtype=torch.uint8, memory_format=memory_format)
+    x.random_(0, 256)
+    y = torch.randint(0, 10, (batch,))
+    nets = {name: network(**workload, precision=PRECISIONS[name]) for name in ("gxnor", "full")}
+    if brevitas:
+        nets["brevitas"] = to_brevitas(network(**workload, precision=PRECISIONS["full"]))
+    nets = {name: net.to(memory_format=memory_format) for name, net in nets.items()}
+    adam = fastest_adam(nets["full"], x, y)
+
+    def step_of(net: nn.Module, optimizer: torch.optim.Optimizer) -> Callable:
+        def step():
+            loss = F.cross_entropy(net(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        return step
+
+    steps = {"gxnor": step_of(nets["gxnor"], DST(nets["gxnor"], lr=0.01))}
+    for name in nets:
+        if name != "gxnor":
+            steps[name] = step_of(nets[name], torch.optim.Adam(nets[name].parameters(), lr=0.001, **ADAMS[adam]))
+    return steps, adam
+
+
+def quartiles(values: list[float]) -> dict[str, float]:
+    low, middle, high = statistics.quantiles(values, n=4)
+    return {"q25": round(low, 4), "median": round(middle, 4), "q75": round(high, 4)}
+
+
+def measure(name: str, format_name: str, repeats: int) -> dict:
+    torch.manual_seed(0)
+    steps, adam = contenders(WORKLOADS[name], BATCHES[name], FORMATS[format_name])
+    times = take_turns(steps, repeats)
+    others = [who for who in times if who != "full"]
+    return {
+        "network": name,
+        "batch": BATCHES[name],
+        "memory_format": format_name,
+        "adam": adam,
+        "milliseconds": {who: quartiles([1000 * t for t in times[who]]) for who in times},
+        "ratio_to_full": {
+            who: quartiles([a / b for a, b in zip(times[who], times["full"], strict=True)]) for who in others
+        },
+    }
+
+
+def machine() -> dict:
+    model = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    return {"cpu": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "system": platform.platform()}
+
+
+def print_table(results: list[dict]) -> None:
+    table = Table(title="One training step, median of the rounds (quartiles of the ratio)")
+    for column in ("network", "batch", "memory format", "contender", "ms", "ratio to full"):
+        table.add_column(column, justify="right" if column in ("batch", "ms") else "left")
+    for result in results:
+        setting = (result["network"], str(result["batch"]), result["memory_format"])
+        for who, ms in result["milliseconds"].items():
+            ratio = f"1 (Adam: {result['adam']})"
+            if who != "full":
+                ratio = "{median:.3f} ({q25:.3f} to {q75:.3f})".format(**result["ratio_to_full"][who])
+            table.add_row(*setting, who, f"{ms['median']:.1f}", ratio)
+    Console(width=120).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: all cores")
+    parser.add_argument("--repeats", type=int, default=40, help="rounds that count (default 40)")
+    parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "training_step.json")
+    args = parser.parse_args()
+    if args.threads < 1 or args.repeats < 2:
+        parser.error("--threads must be at least 1 and --repeats at least 2")
+    torch.set_num_threads(args.threads)
+    if native.library() is None:
+        sys.exit("the native library was not built: python setup.py build_ext --inplace")
+    if brevitas is None:
+        print("brevitas is not installed: skipped (pip install brevitas)")
+
+    results = [measure(name, format_name, args.repeats) for name in WORKLOADS for format_name in FORMATS]
+    report = {
+        "benchmark": "training_step",
+        "command": " ".join(["python", "benchmarks/training_step.py", *sys.argv[1:]]),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": {
+            "gxnor": gxnor.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "brevitas": brevitas.__version__ if brevitas else None,
+        },
+        "rounds": args.repeats,
+        "target_ratio": TARGET,
+        "results": results,
+    }
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(report, indent=2) + "\n")
+    print_table(results)
+    print(f"written to {args.json}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""Turns a PyTorch model into one with discrete weights and activations.
+
+    report = discretize(model)                              ternary weights and activations, in place
+    report = discretize(model, PRECISIONS["bnn"], keep=("head", nn.PReLU))
+    print(report)
+    optimizer = gxnor.optim.DST(model, lr=0.01)
+
+Linear, Conv1d and Conv2d become the layers of `gxnor.nn`, activation modules become `gxnor.nn.Activation`; batch norm,
+pooling, dropout, containers and the model's own Python code, residual additions for example, stay.
+
+The states of a weight W are those nearest to W / s, s the layer's scale (`gxnor.nn.projection.best_scale`). The scale is
+not kept: a batch norm behind the layer takes it in (running mean / s, running variance / s^2), and the bias with it, so
+that in evaluation mode what the norm puts out is changed by the rounding to states alone. Without such a norm the
+layer's results, and its real bias, grow by 1 / s; the report says where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from gxnor.nn import graph
+from gxnor.nn.activation import Activation
+from gxnor.nn.layers import Conv1d, Conv2d, DiscreteLayer, Linear
+from gxnor.nn.networks import PRECISIONS, Precision
+from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.projection import best_scale, nearest
+from gxnor.space import DiscreteSpace
+
+LAYERS = {nn.Linear: Linear, nn.Conv1d: Conv1d, nn.Conv2d: Conv2d}
+ACTIVATIONS = (
+    nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.ReLU,
+    nn.ReLU6, nn.RReLU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Tanh,
+)  # fmt: skip
+REASONS = (
+    ((nn.RNNBase, nn.RNNCellBase), "is recurrent: its gates need real values between the steps"),
+    (
+        (nn.MultiheadAttention, nn.Transformer, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer),
+        "multiplies activations with each other, which has no discrete form here",
+    ),
+    (
+        (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.instancenorm._InstanceNorm, nn.LocalResponseNorm),
+        "normalises by each sample's own statistics, which no threshold of an integer can express; use batch norm",
+    ),
+    (nn.PReLU, "has a trained slope, which a discrete activation has not; use nn.ReLU"),
+    (nn.modules.lazy.LazyModuleMixin, "has no weights yet: run a batch through the model first"),
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One module: its path in the model (all of them where it is shared), what it was, and what became of it."""
+
+    path: str
+    module: str
+    remark: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `discretize` changed and what it left; `print(report)` shows it as a table.
+
+    weights: number of weights that are discrete now. notes: what to know about the model as a whole.
+    """
+
+    changed: tuple[Line, ...]
+    left: tuple[Line, ...]
+    weights: int
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = (*self.changed, *self.left)
+        widths = [max((len(getattr(line, field)) for line in lines), default=0) for field in ("path", "module")]
+
+        def rows(title: str, lines: tuple[Line, ...]) -> list[str]:
+            return [title] + [f"  {x.path:{widths[0]}}  {x.module:{widths[1]}}  {x.remark}" for x in lines]
+
+        text = rows(f"changed: {len(self.changed)} modules, {self.weights:,} discrete weights", self.changed)
+        text += rows(f"left: {len(self.left)} modules", self.left)
+        return "\n".join(text + [f"note: {note}" for note in self.notes])
+
+
+@torch.no_grad()
+def discretize(
+    model: nn.Module, precision: Precision = PRECISIONS["gxnor"], *, keep: Iterable[str | type] = ()
+) -> Report:
+    """Makes a model discrete, in place; see the module's text.
+
+    Args:
+        model: the model. Its layers are replaced, so make the optimizer afterwards.
+        precision: spaces of weights and activations; a space of None leaves that kind as it is.
+        keep: what to leave real: paths as in `model.named_modules()`, with all that is below them, and module types.
+
+    Returns a report of what was changed and what was left. Raises ValueError, and leaves the model as it was, for modules
+    and functions that have no discrete form and are not in `keep` (all of them are named, with the reason), for a name in
+    `keep` that the model does not have, and for a model that is itself one of the layers to replace.
+    """
+    paths: dict[nn.Module, list[str]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        paths.setdefault(module, []).append(path)
+    kept = _kept(paths, (keep,) if isinstance(keep, (str, type)) else tuple(keep))
+    visible = {m: where for m, where in paths.items() if not (m in kept or isinstance(m, (DiscreteLayer, Activation)))}
+    layers = [m for m in visible if type(m) in LAYERS] if precision.weights is not None else []
+    activations = [m for m in visible if type(m) in ACTIVATIONS] if precision.activations is not None else []
+    forward, notes = _read(model, kept | {m for m in paths if type(m).__module__.startswith("gxnor.")})
+    activations = [m for m in activations if m not in forward.outputs]
+
+    problems = _problems(visible, layers, activations, paths)
+    if precision.activations is not None:
+        problems += [
+            f"{where or 'the model'}: calls {name}() as a function, which cannot be replaced; make it a module (nn.ReLU())"
+            for where, name in dict.fromkeys(forward.functional)
+        ]
+    if problems:
+        raise ValueError(
+            "no discrete form for:\n  " + "\n  ".join(problems) + "\nkeep=(...) leaves modules real, by path or by type"
+        )
+
+    weights = {m.weight: _states(m.weight, precision, paths[m][0]) for m in layers}
+    replaced: dict[nn.Module, nn.Module] = {}
+    remarks: dict[nn.Module, str] = {}
+    for m in layers:
+        replaced[m], remarks[m] = _layer(m, precision, *weights[m.weight], forward.norms.get(m, []), paths)
+    for m in activations:
+        replaced[m], remarks[m] = precision.activation(), f"-> Activation Z_{precision.activations}"
+    for m, new in replaced.items():
+        new.train(m.training)
+        for path in paths[m]:
+            parent, _, name = path.rpartition(".")
+            setattr(model.get_submodule(parent), name, new)
+
+    if forward.adds:
+        where = ", ".join(path or "the model" for path in forward.adds)
+        notes.append(f"additions in {where} stay: their sums are no states until the next activation")
+
+    left = [m for m in paths if m not in replaced and (m in kept or not any(m.children()) or _own(m))]
+    for m in left:
+        remarks[m] = "kept as asked" if m in kept else "the model's output" if m in forward.outputs else ""
+        if any(m.children()) and _own(m) and m not in kept:
+            remarks[m] = f"its own parameters ({_own(m)}) stay real"
+
+    def lines(modules: Iterable[nn.Module]) -> tuple[Line, ...]:
+        return tuple(Line(", ".join(paths[m]) or "the model", type(m).__name__, remarks[m]) for m in modules)
+
+    weight_count = sum(weight.numel() for weight in weights)
+    return Report(lines(m for m in paths if m in replaced), lines(left), weight_count, tuple(notes))
+
+
+def _read(model: nn.Module, leaves: set[nn.Module]) -> tuple[graph.Forward, list[str]]:
+    """What the forward pass does, or a note that it could not be seen."""
+    try:
+        return graph.read(model, leaves - {model}), []
+    except Exception as error:  # torch.fx may run into anything that a user's forward pass can raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        note = f"the forward pass could not be traced ({reason}): "
+        note += "activations that are functions were not looked for, and every bias was kept"
+        return graph.Forward({}, [], [], set()), [note]
+
+
+def _kept(paths: dict[nn.Module, list[str]], keep: tuple[str | type, ...]) -> set[nn.Module]:
+    """The modules that `keep` names, and all below them."""
+    names = {name for name in keep if isinstance(name, str)}
+    types = tuple(kind for kind in keep if isinstance(kind, type))
+    unknown = names - {path for where in paths.values() for path in where}
+    if unknown:
+        raise ValueError(f"keep names what the model does not have: {', '.join(sorted(unknown))}")
+    top = [m for m, where in paths.items() if isinstance(m, types) or names.intersection(where)]
+    return {below for m in top for below in m.modules()}
+
+
+def _own(m: nn.Module) -> str:
+    """Names of the parameters that a module holds itself."""
+    return ", ".join(name for name, _ in m.named_parameters(recurse=False))
+
+
+def _problems(visible: dict, layers: list, activations: list, paths: dict[nn.Module, list[str]]) -> list[str]:
+    """A line for each module that has no discrete form, with the reason."""
+    problems = []
+    inside: set[nn.Module] = set()  # what a module that is named already holds, an attention's Linear for example
+    for m, where in visible.items():
+        reason = next((text for kinds, text in REASONS if isinstance(m, kinds)), "")
+        if m in layers and (set(m._parameters) != {"weight", "bias"} or m._forward_hooks or m._forward_pre_hooks):
+            reason = "has hooks or further parameters (a pruning, for example), which would be lost"
+        elif where == [""] and (m in layers or m in activations):
+            reason = "is the model itself and cannot be replaced in place; put it into an nn.Sequential"
+        elif not reason and isinstance(m, tuple(LAYERS)) and type(m) not in LAYERS:
+            reason = "is a subclass or a reparametrised form of a layer and may compute something else"
+        elif not (reason or any(m.children()) or type(m) in LAYERS or isinstance(m, graph.NORMS)) and _own(m):
+            reason = f"has weights ({_own(m)}) and is no Linear, Conv1d, Conv2d or batch norm"
+        if reason and m not in inside:
+            inside.update(m.modules())
+            problems.append(f"{where[0] or 'the model'}: {type(m).__name__} {reason}")
+
+    owners: dict[torch.Tensor, list[tuple[nn.Module, str]]] = {}
+    for m in paths:
+        for name, parameter in m.named_parameters(recurse=False):
+            owners.setdefault(parameter, []).append((m, name))
+    for sharing in owners.values():
+        together = all(m in layers and name == "weight" for m, name in sharing)
+        if len(sharing) > 1 and not together and any(m in layers for m, _ in sharing):
+            names = " and ".join(f"{paths[m][0]}.{name}" for m, name in sharing)
+            problems.append(f"{names} are one parameter, and not all of them can become discrete together")
+    return problems
+
+
+def _states(weight: nn.Parameter, precision: Precision, path: str) -> tuple[nn.Parameter, float]:
+    """The discrete (or latent) parameter that takes the place of a real one, and its scale."""
+    space = DiscreteSpace(precision.weights)
+    if not torch.isfinite(weight).all():
+        raise ValueError(f"{path}.weight is not finite")
+    s = best_scale(weight, space)
+    if precision.latent:
+        return nn.Parameter((weight / s).clamp(-space.H, space.H), weight.requires_grad), s
+    packed = DiscreteParameter.from_indices(nearest(weight / s, space), space).packed
+    return DiscreteParameter(packed, space, weight.shape, weight.dtype, weight.requires_grad, weight.stride()), s
+
+
+def _layer(m: nn.Module, precision: Precision, weight, s: float, norms: list, paths) -> tuple[nn.Module, str]:
+    """The discrete layer for m, and what to say about it. Brings scale and bias into the norms."""
+    norms = [norm for norm in norms if norm.num_features == m.weight.shape[0]]
+    options = {"bias": m.bias is not None and not norms, "device": m.weight.device, "dtype": m.weight.dtype,
+               "N": precision.weights, "latent": precision.latent}  # fmt: skip
+    if isinstance(m, nn.Linear):
+        new = Linear(m.in_features, m.out_features, **options)
+    else:
+        new = LAYERS[type(m)](m.in_channels, m.out_channels, m.kernel_size, m.stride, m.padding, m.dilation, m.groups,
+                              padding_mode=m.padding_mode, **options)  # fmt: skip
+    new.weight = weight
+    for norm in norms:
+        if norm.running_mean is not None:
+            norm.running_mean.sub_(0 if m.bias is None else m.bias).div_(s)
+            norm.running_var.div_(s * s)
+    if new.bias is not None:
+        new.bias.copy_(m.bias / s).requires_grad_(m.bias.requires_grad)
+    shape = " x ".join(map(str, m.weight.shape))
+    remark = f"-> Z_{precision.weights} [{shape}], zeros {100 * new.zero_fraction():.1f} %, scale {s:.3g}"
+    if not norms:
+        remark += f"; no batch norm follows: results grow {1 / s:.3g}-fold" + ("" if m.bias is None else ", bias kept")
+    elif m.bias is not None:
+        remark += f"; bias taken in by {', '.join(paths[norm][0] for norm in norms)}"
+    return new, remark

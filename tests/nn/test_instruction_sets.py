@@ -1,0 +1,110 @@
+"""The native training kernels agree exactly with their references on every instruction set that this machine has."""
+
+import importlib
+import itertools
+
+import pytest
+import torch
+
+from gxnor import native
+from gxnor.nn.activation import WINDOWS, phi, phi_reference, steps, window_reference
+from gxnor.nn.parameter import DiscreteParameter, values_reference
+from gxnor.optim.stream import uniform
+from gxnor.space import DiscreteSpace
+
+rule = importlib.import_module("gxnor.optim.transition")
+SIZES = (1, 2, 3, 7, 255, 256, 257, 1023, 1025)  # around the blocks
+LONG = 20001  # several pieces for several threads
+
+pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library was not built")
+
+
+@pytest.fixture(params=[0, 1, 2], ids=["portable", "avx2", "avx512"])
+def isa(request):
+    if native.library().gxnor_limit_isa(request.param) != request.param:
+        pytest.skip("this machine does not have it")
+    yield
+    native.library().gxnor_limit_isa(2)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("probability", rule.PROBABILITIES)
+@pytest.mark.parametrize("N", [0, 1, 2, 3, 7])
+def test_transition(isa, two_threads, N, probability):
+    for n, (m, H) in itertools.product((*SIZES, LONG), ((3.0, 1.0), (0.5, 0.7), (40.0, 1.0), (1e30, 0.7))):
+        generator = torch.Generator().manual_seed(n)
+        space = DiscreteSpace(N, H)
+        weight = DiscreteParameter.random((n,), space, generator)
+        increment = torch.randn(n, generator=generator) * space.step * 0.5
+        increment[::7] = 0.0
+        increment[3::11] *= 20
+        increment[5::13] *= 1e-4
+        increment[6::17] = torch.inf
+        before = weight.indices()
+        after = rule.transition(before, increment, space, uniform(99, n), m, probability)
+        assert rule.move(weight, increment, 99, m, probability) == int((after != before).sum())
+        assert torch.equal(weight.indices(), after)
+
+
+@pytest.mark.parametrize("dW", [0.0, 1e-30, 0.3, -0.3, 5.0])
+def test_transition_of_equal_weights(isa, dW):
+    space = DiscreteSpace(1)
+    for index, n in itertools.product(range(3), SIZES):
+        weight = DiscreteParameter.from_indices(torch.full((n,), index, dtype=torch.uint8), space)
+        increment = torch.full((n,), dW)
+        expected = rule.transition(weight.indices(), increment, space, uniform(5, n))
+        rule.move(weight, increment, 5)
+        assert torch.equal(weight.indices(), expected)
+
+
+def test_transition_leaves_padding_bits_zero(isa):
+    for N, n in itertools.product((0, 1, 2), (1, 3, 257)):
+        weight = DiscreteParameter.random((n,), DiscreteSpace(N))
+        rule.move(weight, torch.full((n,), 10.0), 1)
+        again = DiscreteParameter.from_indices(weight.indices(), weight.space)
+        assert torch.equal(weight.packed, again.packed)
+
+
+def test_transition_refuses_nan_anywhere(isa):
+    for at in (0, 255, 300):
+        weight = DiscreteParameter.random((301,), DiscreteSpace(1))
+        before, increment = weight.indices(), torch.full((301,), 10.0)
+        increment[at] = torch.nan
+        with pytest.raises(ValueError, match="NaN"):
+            rule.move(weight, increment, 1)
+        assert torch.equal(weight.indices(), before)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("N", [0, 1, 2, 3, 7])
+def test_activation(isa, two_threads, N, window):
+    settings = [(0.5, 0.5, 1.0), (0.0, 0.3, 1.0), (0.2, 0.9, 1.5), (1.0, 0.5, 1.0)]
+    for n, (r, a, H) in [*itertools.product(SIZES, settings), (LONG, settings[0])]:
+        generator = torch.Generator().manual_seed(n)
+        x = torch.randn(n, generator=generator) * 1.2
+        edges = torch.tensor([s + o for s in steps(N, r, H) for o in (-a, 0, a)])
+        x[::3] = edges[torch.randint(len(edges), x[::3].shape, generator=generator)]
+        x[1::7] = 0.0
+        x[2::7] *= -1
+        dy = torch.randn(n, generator=generator)
+        x.requires_grad_()
+        y = phi(x, N, r, a, H, window)
+        y.backward(dy)
+        assert torch.equal(y.detach(), phi_reference(x.detach(), N, r, H))
+        assert torch.equal(x.grad, dy * window_reference(x.detach(), N, r, H, a, window))
+
+
+@pytest.mark.parametrize("N", [0, 1, 2, 3, 4, 7])
+def test_unpacked_values(two_threads, N):
+    for n, H in itertools.product((*SIZES, 4 * LONG), (1.0, 0.3)):
+        weight = DiscreteParameter.random((n,), DiscreteSpace(N, H), torch.Generator().manual_seed(n))
+        values = weight.values()
+        assert torch.equal(values, values_reference(weight.packed, weight.space, weight.shape, torch.float32))
+        assert torch.equal(values, torch.from_numpy(weight.space.value(weight.indices().numpy())))
