@@ -8,6 +8,7 @@ python benchmarks/results.py picture RUN     draws docs/images/run.png from the 
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import sys
 from pathlib import Path
@@ -41,6 +42,7 @@ def add(run: Path) -> Path:
     result = json.loads((run / "result.json").read_text())
     recipe = tomllib.loads((run / "recipe.toml").read_text())
     kept = {key: value for key, value in result.items() if key not in LEFT_OUT}
+    kept["command"] = re.sub(r" --(out|data-dir) \S+", "", kept["command"])  # somebody's folders
     name = "-".join(kind(recipe["precision"]).lower().replace(",", "").split())
     path = RESULTS / result["recipe"] / f"{name}-seed{result['seed']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
