@@ -101,6 +101,7 @@ def write_tables(text: str) -> str:
 def picture(run: Path, path: Path) -> None:
     """Validation error, flip rate and share of zeros along a run."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import StrMethodFormatter
 
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     recipe = tomllib.loads((run / "recipe.toml").read_text())
@@ -115,6 +116,12 @@ def picture(run: Path, path: Path) -> None:
         middle.plot(epochs, rates, label=layer["name"])
         right.plot(epochs, [100 * line["layers"][i]["states"][1] for line in history], label=layer["name"])
     middle.set(yscale="log", title="weights that move in a step, %", xlabel="epoch")
+    for set_formatter in (
+        left.yaxis.set_major_formatter,
+        left.yaxis.set_minor_formatter,
+        middle.yaxis.set_major_formatter,
+    ):
+        set_formatter(StrMethodFormatter("{x:g}"))
     right.set(title="weights at zero, %", xlabel="epoch", ylim=(0, None))
     right.legend(frameon=False)
     figure.suptitle(f"recipe {recipe['name']}, seed {recipe['train']['seed']}: {kind(recipe['precision'])}")
