@@ -387,3 +387,38 @@ class TestDescriptions:
         steps = next(array for array in status.keep if array.dtype == np.int32)
         steps[0] = [5, -5]
         assert status() == 2
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_any_changed_integer_is_refused_or_runs(self, seed):
+        """The short form of tests/fuzz/fuzz_engine.cpp: every instruction set refuses it, or all compute the same."""
+        program = programs.random_program(seed)
+        x, library = programs.batch(program, 3), engine._library()
+        given = engine._Input(engine._lift(program.input.shape), engine._space(program.input.space))
+        described, _keep = engine._describe(program)
+        words = engine._Layer.data.offset // 4
+
+        def outcome(isa):
+            plan, at = ctypes.c_void_p(), ctypes.c_int32()
+            status = library.gxnor_plan_create(
+                ctypes.byref(given), described, len(described), isa.encode(), 1, ctypes.byref(plan), ctypes.byref(at)
+            )
+            assert bool(plan) == (status == 0)
+            if status == 0:
+                logits = np.zeros((3, len(program.classes)), dtype=np.float32)
+                assert library.gxnor_plan_run(plan, x.ctypes.data, 3, 1, logits.ctypes.data) == 0
+                library.gxnor_plan_destroy(plan)
+                return logits.tobytes()
+            return status, at.value
+
+        outcomes = set()
+        for layer in described:
+            fields = (ctypes.c_int32 * words).from_buffer(layer)
+            for i, word in enumerate(list(fields)):
+                for value in (-(2**31), -1, 0, 1, 2, 3, 5, 99, 65536, 2**31 - 1):
+                    fields[i] = value
+                    first, *others = {outcome(isa) for isa in ISAS}
+                    assert not others
+                    outcomes.add(first)
+                fields[i] = word
+        assert {status for status, _ in (o for o in outcomes if isinstance(o, tuple))} <= {2, 4}
+        assert len(outcomes) > 10
