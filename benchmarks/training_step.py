@@ -4,7 +4,8 @@
 
 A step is forward, cross-entropy, zero_grad, backward and optimizer step on one batch that lies in memory. The
 contenders have the same layers, input and memory format and run in one process, taking turns, so that whatever else the
-machine does falls on all of them; a ratio is the median, over the rounds, of times taken in the same round.
+machine does falls on all of them; a ratio is the median, over the rounds, of times taken in the same round. The same
+ratio of processor time, which other programs hardly touch, stands beside that of wall-clock time.
 
     gxnor      gxnor.nn layers, ternary weights and activations, gxnor.optim.DST
     full       nn.Conv2d, nn.Linear, nn.ReLU in float32, torch.optim.Adam in its fastest form (for-loop, foreach, fused)
@@ -73,21 +74,25 @@ def fastest_adam(net: nn.Module, x: torch.Tensor, y: torch.Tensor, rounds: int =
     """Races the forms of torch.optim.Adam on this network's gradients."""
     F.cross_entropy(net(x), y).backward()
     adams = {name: torch.optim.Adam(net.parameters(), **options) for name, options in ADAMS.items()}
-    times = take_turns({name: adam.step for name, adam in adams.items()}, rounds)
+    _, times = take_turns({name: adam.step for name, adam in adams.items()}, rounds)
     return min(times, key=lambda name: statistics.median(times[name]))
 
 
-def take_turns(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every contender in every round; each round starts with another one. Three rounds of warm-up first."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
+def take_turns(steps: dict[str, Callable[[], object]], rounds: int) -> tuple[dict[str, list], dict[str, list]]:
+    """Wall-clock and processor seconds of every contender in every round; each round starts with another one. Three
+    rounds of warm-up come first."""
+    wall: dict[str, list[float]] = {name: [] for name in steps}
+    processor: dict[str, list[float]] = {name: [] for name in steps}
     names = list(steps)
     for i in range(-3, rounds):
         for name in names[i % len(names) :] + names[: i % len(names)]:
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             steps[name]()
+            end = time.perf_counter(), time.process_time()
             if i >= 0:
-                times[name].append(time.perf_counter() - start)
-    return times
+                wall[name].append(end[0] - start[0])
+                processor[name].append(end[1] - start[1])
+    return wall, processor
 
 
 def contenders(workload: dict, batch: int, memory_format: torch.memory_format) -> tuple[dict[str, Callable], str]:
@@ -126,18 +131,21 @@ def quartiles(values: list[float]) -> dict[str, float]:
 def measure(name: str, format_name: str, repeats: int) -> dict:
     torch.manual_seed(0)
     steps, adam = contenders(WORKLOADS[name], BATCHES[name], FORMATS[format_name])
-    times = take_turns(steps, repeats)
-    others = [who for who in times if who != "full"]
+    wall, processor = take_turns(steps, repeats)
     return {
         "network": name,
         "batch": BATCHES[name],
         "memory_format": format_name,
         "adam": adam,
-        "milliseconds": {who: quartiles([1000 * t for t in times[who]]) for who in times},
-        "ratio_to_full": {
-            who: quartiles([a / b for a, b in zip(times[who], times["full"], strict=True)]) for who in others
-        },
+        "milliseconds": {who: quartiles([1000 * t for t in wall[who]]) for who in wall},
+        "ratio_to_full": ratios(wall),
+        "processor_time_ratio_to_full": ratios(processor),
     }
+
+
+def ratios(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    full = times["full"]
+    return {who: quartiles([a / b for a, b in zip(times[who], full, strict=True)]) for who in times if who != "full"}
 
 
 def machine() -> dict:
@@ -150,15 +158,16 @@ def machine() -> dict:
 
 def print_table(results: list[dict]) -> None:
     table = Table(title="One training step, median of the rounds (quartiles of the ratio)")
-    for column in ("network", "batch", "memory format", "contender", "ms", "ratio to full"):
+    for column in ("network", "batch", "memory format", "contender", "ms", "ratio to full", "processor time"):
         table.add_column(column, justify="right" if column in ("batch", "ms") else "left")
     for result in results:
         setting = (result["network"], str(result["batch"]), result["memory_format"])
         for who, ms in result["milliseconds"].items():
-            ratio = f"1 (Adam: {result['adam']})"
+            shown = [f"1 (Adam: {result['adam']})", "1"]
             if who != "full":
-                ratio = "{median:.3f} ({q25:.3f} to {q75:.3f})".format(**result["ratio_to_full"][who])
-            table.add_row(*setting, who, f"{ms['median']:.1f}", ratio)
+                both = result["ratio_to_full"][who], result["processor_time_ratio_to_full"][who]
+                shown = ["{median:.3f} ({q25:.3f} to {q75:.3f})".format(**ratio) for ratio in both]
+            table.add_row(*setting, who, f"{ms['median']:.1f}", *shown)
     Console(width=120).print(table)
 
 
