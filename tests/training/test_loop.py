@@ -202,7 +202,7 @@ def test_every_special_case_trains_by_settings_alone(tiny, weights, activations,
     _, shape, classes = load_network(tmp_path / "run" / "best.safetensors", recipe)
     assert shape == (1, 8, 8) and len(classes) == 10
     if weights != "real" and latent == "false":
-        assert result["train_state_bytes_per_weight"] < 9
+        assert result["train_state_bytes_per_weight"] <= 9  # a byte for 65 states, and Adam's moments
 
 
 def test_restart_search_runs_and_goes_back_to_the_best(tiny, tmp_path):
