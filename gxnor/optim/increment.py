@@ -7,9 +7,13 @@ the product of the betas that were used, whatever they were.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
 
 import torch
+
+from gxnor import native
 
 
 def adam(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
@@ -26,12 +30,39 @@ def adam(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
         state.update(decay=1.0, decay_sq=1.0, exp_avg=torch.zeros_like(grad), exp_avg_sq=torch.zeros_like(grad))
     state["decay"] *= beta1
     state["decay_sq"] *= beta2
-    v1 = state["exp_avg"].lerp_(grad, 1 - beta1)
-    v2 = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
     root = math.sqrt(1 - state["decay_sq"])
-    denominator = v2.sqrt().add_(group["eps"] * root)
-    # Into the same memory: a fresh temporary of this size costs more in page faults than the division does.
-    return torch.div(v1, denominator, out=denominator).mul_(-group["lr"] * root / (1 - state["decay"]))
+    settings = (1 - beta1, beta2, 1 - beta2, group["eps"] * root, -group["lr"] * root / (1 - state["decay"]))
+    tensors = (grad, state["exp_avg"], state["exp_avg_sq"])
+    kernel = _native() if all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors) else None
+    if kernel is None or any(t.stride() != grad.stride() for t in tensors) or not _is_dense(grad):
+        return adam_reference(*tensors, *settings)
+    dW = torch.empty_like(grad)
+    kernel(*(t.data_ptr() for t in (*tensors, dW)), grad.numel(), *settings, torch.get_num_threads())
+    return dW
+
+
+def adam_reference(g, v1, v2, w1: float, beta2: float, w2: float, eps: float, factor: float) -> torch.Tensor:
+    """Updates v1 and v2 in place and returns dW, operation by operation as the native kernel does."""
+    v1.add_((g - v1).mul_(w1))
+    v2.mul_(beta2).add_((g * g).mul_(w2))
+    denominator = v2.double().sqrt().to(v2.dtype).add_(eps)  # torch's float32 sqrt is not always the nearest number
+    return torch.div(v1, denominator, out=denominator).mul_(factor)
+
+
+def _is_dense(t: torch.Tensor) -> bool:
+    return t.is_contiguous() or (t.dim() == 4 and t.is_contiguous(memory_format=torch.channels_last))
+
+
+@functools.cache
+def _native():
+    """The fused kernel of native/adam.cpp, or None where it was not built."""
+    lib = native.library()
+    if lib is None:
+        return None
+    pointer, number = ctypes.c_void_p, ctypes.c_float
+    lib.gxnor_adam.argtypes = [pointer] * 4 + [ctypes.c_int64] + [number] * 5 + [ctypes.c_int]
+    lib.gxnor_adam.restype = None
+    return lib.gxnor_adam
 
 
 def sgd(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:

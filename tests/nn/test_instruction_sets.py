@@ -9,6 +9,7 @@ import torch
 from gxnor import native
 from gxnor.nn.activation import WINDOWS, phi, phi_reference, steps, window_reference
 from gxnor.nn.parameter import DiscreteParameter, values_reference
+from gxnor.optim import increment
 from gxnor.optim.stream import uniform
 from gxnor.space import DiscreteSpace
 
@@ -108,3 +109,22 @@ def test_unpacked_values(two_threads, N):
         values = weight.values()
         assert torch.equal(values, values_reference(weight.packed, weight.space, weight.shape, torch.float32))
         assert torch.equal(values, torch.from_numpy(weight.space.value(weight.indices().numpy())))
+
+
+@pytest.mark.parametrize("n", [0, *SIZES, LONG])
+def test_adam(isa, n):
+    draws = torch.Generator().manual_seed(n)
+    for case in ("normal", "zero", "equal"):
+        g, v1 = (torch.randn(n, generator=draws) for _ in range(2))
+        v2 = torch.rand(n, generator=draws)
+        if case != "normal":
+            for t in (g, v1, v2):
+                t.fill_(0.0 if case == "zero" else 0.3)
+        settings = {"lr": 0.03, "betas": (0.95, 0.99), "eps": 1e-8}
+        state = {"decay": 0.5, "decay_sq": 0.7, "exp_avg": v1.clone(), "exp_avg_sq": v2.clone()}
+        fast = increment.adam(g, state, settings)
+        root = (1 - 0.7 * 0.99) ** 0.5
+        slow = increment.adam_reference(
+            g, v1, v2, 1 - 0.95, 0.99, 1 - 0.99, 1e-8 * root, -0.03 * root / (1 - 0.5 * 0.95)
+        )
+        assert torch.equal(fast, slow) and torch.equal(state["exp_avg"], v1) and torch.equal(state["exp_avg_sq"], v2)
