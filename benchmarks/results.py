@@ -106,7 +106,28 @@ def step_table() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"mnist": lambda: accuracy_table("mnist"), "training-step": step_table}
+def speed_table() -> str:
+    """Markdown: time an image against PyTorch, from what `gxnor bench FILE --against torch --json` has printed."""
+    lines = ["| network | batch | threads | gxnor | PyTorch float32 | ratio |", "|---|---|---|---|---|---|"]
+    for name in ("mnist", "cifar"):
+        report = json.loads((RESULTS / f"bench-{name}.json").read_text())
+        threads = report["contestants"]["gxnor"]["threads"]
+        for result in report["results"]:
+            ours, theirs = result["gxnor"]["us_per_image"], result["torch"]["us_per_image"]
+            lines.append(
+                f"| {name.upper()} | {result['batch']} | {threads} | {ours:.0f} us | {theirs:.0f} us "
+                f"| **{result['torch']['over_gxnor']:.1f}** |"
+            )
+    machine, contestants = report["machine"], report["contestants"]
+    lines += [
+        "",
+        f"Medians of alternating turns. {machine['cpu']}, {contestants['gxnor']['isa']}; "
+        f"PyTorch {contestants['torch']['torch']}, {contestants['torch']['form']}.",
+    ]
+    return "\n".join(lines)
+
+
+TABLES = {"mnist": lambda: accuracy_table("mnist"), "training-step": step_table, "speed": speed_table}
 
 
 def write_tables(text: str) -> str:
