@@ -10,6 +10,7 @@ from torch import nn
 
 from gxnor.nn.activation import Activation
 from gxnor.nn.layers import DiscreteLayer
+from gxnor.packing import radix_size
 
 BATCH = 1000
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -121,8 +122,6 @@ def state_shares(layer: DiscreteLayer) -> list[float]:
 def weight_summary(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict:
     """weights: their number in weighted layers; bits_per_weight: as shipped, states packed; zero_fraction; and, with the
     optimizer, train_state_bytes_per_weight: weights and optimizer state of these layers that persist between steps."""
-    from gxnor.packing import radix_size
-
     layers = [module for module in model.modules() if isinstance(module, WEIGHTED)]
     count = sum(layer.weight.numel() for layer in layers)
     bits, zeros, held = 0, 0.0, 0
