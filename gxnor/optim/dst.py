@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from gxnor.nn.parameter import DiscreteParameter
+from gxnor.optim import counter as counters
 from gxnor.optim import increment as increments
 from gxnor.optim import stream
 from gxnor.optim import transition as transitions
@@ -27,8 +28,10 @@ class DST(torch.optim.Optimizer):
             parameters, or groups.
         lr: learning rate. With the tanh rule a small dW moves a weight with probability m |dW| / dz, so only the
             product m * lr counts for discrete weights.
-        increment: "adam" (8 bytes of state a weight) or "sgd" (4), see `gxnor.optim.increment`.
+        increment: "factored" (next to no state), "adam" (8 bytes a weight) or "sgd" (4), see `gxnor.optim.increment`.
         betas, eps: the increment's settings. betas may be changed between steps.
+        counter: bits a weight in which increments too small to move a state are remembered, see `gxnor.optim.counter`;
+            taken as fewer where the space has no room for them in a byte.
         m, probability: the transition rule, "tanh" (the paper's) or "linear".
         generator: the torch.Generator (on the CPU) that keys the stochastic moves' streams; its state is saved in
             `state_dict`. Default: a new one, seeded from torch's global generator.
@@ -46,6 +49,7 @@ class DST(torch.optim.Optimizer):
         increment: str = "adam",
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        counter: int = 0,
         m: float = 3.0,
         probability: str = "tanh",
         generator: torch.Generator | None = None,
@@ -53,8 +57,8 @@ class DST(torch.optim.Optimizer):
     ):
         if isinstance(params, nn.Module):
             params, model = list(params.named_parameters()), params
-        defaults = {"lr": lr, "increment": increment, "betas": tuple(betas), "eps": eps, "m": m,
-                    "probability": probability}  # fmt: skip
+        defaults = {"lr": lr, "increment": increment, "betas": tuple(betas), "eps": eps,
+                    "counter": counter, "m": m, "probability": probability}  # fmt: skip
         super().__init__(params, defaults)
         if model is not None:
             self._check_claims(model)
@@ -91,10 +95,15 @@ class DST(torch.optim.Optimizer):
                 number += 1
                 if p.grad is None:
                     continue
-                dW = rule(p.grad, self.state[p], group)
+                state = self.state[p]
+                dW = rule(p.grad, state, group)
                 if isinstance(p, DiscreteParameter):
-                    moved = transitions.move(p, dW, stream.subkey(key, number), group["m"], group["probability"])
-                    state = self.state[p]
+                    bits = min(group["counter"], counters.most_bits(p.space))
+                    if bits and "counter" not in state:
+                        state["counter"] = counters.new_counters(p, bits)
+                    moved = transitions.move(
+                        p, dW, stream.subkey(key, number), group["m"], group["probability"], state.get("counter"), bits
+                    )
                     state["moved"] = state.get("moved", 0) + moved
                     state["moves"] = state.get("moves", 0) + p.numel()
                 else:
@@ -134,6 +143,11 @@ class DST(torch.optim.Optimizer):
         state_dict = dict(state_dict)
         generator = state_dict.pop("generator")
         super().load_state_dict(state_dict)
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            for p, number in zip(group["params"], saved["params"], strict=True):
+                counter = state_dict["state"].get(number, {}).get("counter")
+                if counter is not None:  # torch has made floats of it
+                    self.state[p]["counter"] = counter.to(p.device, copy=True)
         self.generator.set_state(generator.cpu())
 
     def __getstate__(self) -> dict:
@@ -147,6 +161,8 @@ def _check_settings(group: dict) -> None:
         raise ValueError(f"increment must be one of {', '.join(increments.RULES)}, got {group['increment']!r}")
     if not all(0 <= beta < 1 for beta in group["betas"]):
         raise ValueError(f"betas must lie in [0, 1), got {group['betas']!r}")
+    if not (isinstance(group["counter"], int) and 0 <= group["counter"] <= 7):
+        raise ValueError(f"counter must be 0 to 7 bits, got {group['counter']!r}")
     if not group["eps"] > 0:
         raise ValueError(f"eps must be positive, got {group['eps']!r}")
     transitions.check_settings(group["m"], group["probability"])

@@ -17,16 +17,14 @@ class Console:
         self.recipe, self.trainer, self.folder = recipe, trainer, folder
         self.terminal = Terminal(stderr=True)
         self.stopping = False
-        total = recipe.train.epochs * trainer.steps_per_epoch
         now = trainer.progress
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[rate]}"), TextColumn("left"), TimeRemainingColumn(compact=True),
             console=self.terminal, disable=not self.terminal.is_terminal, transient=True,
         )  # fmt: skip
-        done = now.epoch * trainer.steps_per_epoch + now.step
-        self.task = self.bar.add_task("epoch 1", total=total, completed=done, rate="")
-        self.started = (now.seconds, done)
+        self.task = self.bar.add_task("epoch 1", total=recipe.train.epochs, completed=now.epoch, rate="")
+        self.started, self.images = now.seconds, 0
         self.board = self._board() if recipe.train.tensorboard else None
 
     def __enter__(self):
@@ -50,11 +48,11 @@ class Console:
         self.stopping = True
 
     def stepped(self) -> None:
-        now, (seconds, done) = self.trainer.progress, self.started
-        completed = now.epoch * self.trainer.steps_per_epoch + now.step
-        images = (completed - done) * self.recipe.train.batch / max(now.seconds - seconds, 1e-9)
+        now = self.trainer.progress
+        self.images += self.trainer.batch
+        rate = self.images / max(now.seconds - self.started, 1e-9)
         self.bar.update(
-            self.task, completed=completed, rate=f"{images:,.0f} images/s",
+            self.task, completed=now.epoch + now.step / self.trainer.steps_per_epoch, rate=f"{rate:,.0f} images/s",
             description=f"epoch {now.epoch + 1}/{self.recipe.train.epochs}",
         )  # fmt: skip
 

@@ -56,20 +56,18 @@ class Trainer:
         self.device = pick_device(settings.device)
         self.dataset = load_data(recipe, data_dir)
         (self.images, self.labels), (self.val_images, self.val_labels) = split(self.dataset, recipe, self.device)
-        if settings.batch > len(self.images):
-            raise GxnorError(
-                f"train.batch is {settings.batch}, but only {len(self.images)} images are there to train on"
-            )
+        largest = max(settings.batch, settings.batch_end or 0)
+        if largest > len(self.images):
+            raise GxnorError(f"train.batch is {largest}, but only {len(self.images)} images are there to train on")
         self.model = build(recipe, self.dataset.train_images.shape[1:], self.dataset.classes).to(self.device)
         generator = torch.Generator().manual_seed(self.key(MOVES))
         opt = recipe.optimizer
         self.optimizer = DST(
-            self.model, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps, m=opt.m,
-            probability=opt.probability, generator=generator,
+            self.model, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps,
+            counter=opt.counter, m=opt.m, probability=opt.probability, generator=generator,
         )  # fmt: skip
         self.loss = LOSSES[settings.loss]
         self.forward = torch.compile(self.model) if settings.compile else self.model
-        self.steps_per_epoch = len(self.images) // settings.batch
         self.progress = Progress()
 
     def key(self, *path: int) -> int:
@@ -79,6 +77,16 @@ class Trainer:
             key = subkey(key, number)
         return key >> 1  # torch's generators take 63 bits of it
 
+    @property
+    def batch(self) -> int:
+        """Images in a batch of the epoch under way."""
+        return schedule.batch(self.recipe.train, self.progress.epoch)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of the epoch under way; images that do not fill a batch wait for another epoch's order."""
+        return len(self.images) // self.batch
+
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         format = torch.channels_last if self.recipe.train.channels_last else torch.contiguous_format
         return images.to(self.device, memory_format=format)
@@ -86,15 +94,15 @@ class Trainer:
     def train_epoch(self, pause, after_step) -> None:
         """The steps of the epoch that are left. `pause()` before each may raise to leave; `after_step()` follows each."""
         settings, now = self.recipe.train, self.progress
+        batch, steps = self.batch, self.steps_per_epoch
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.key(ORDER, now.epoch)))
         self.model.train()
-        while now.step < self.steps_per_epoch:
+        while now.step < steps:
             pause()
             start = time.perf_counter()
-            done = now.epoch * self.steps_per_epoch + now.step
-            fraction = done / (settings.epochs * self.steps_per_epoch)
+            fraction = (now.epoch + now.step / steps) / settings.epochs
             schedule.apply(self.optimizer, self.recipe.optimizer, fraction, now.epoch)
-            chosen = order[now.step * settings.batch : (now.step + 1) * settings.batch].to(self.device)
+            chosen = order[now.step * batch : (now.step + 1) * batch].to(self.device)
             draws = torch.Generator().manual_seed(self.key(AUGMENT, now.epoch, now.step))
             images = augment(self.images[chosen], self.recipe.augment, draws)
             labels = self.labels[chosen]
@@ -125,7 +133,7 @@ class Trainer:
         group = self.optimizer.param_groups[0]
         line = {
             "epoch": now.epoch + 1, "seconds": 0.0, "lr": group["lr"], "beta1": group["betas"][0],
-            "train_loss": now.loss_sum / now.step, "train_accuracy": now.correct / (now.step * settings.batch),
+            "train_loss": now.loss_sum / now.step, "train_accuracy": now.correct / (now.step * self.batch),
             "val_loss": val.loss, "val_accuracy": val.accuracy, "layers": layers,
         }  # fmt: skip
         now.epoch, now.step, now.loss_sum, now.correct = now.epoch + 1, 0, 0.0, 0
