@@ -111,12 +111,18 @@ class DST(torch.optim.Optimizer):
         return loss
 
     def _check_gradients(self) -> None:
+        sums: dict[torch.device, list[torch.Tensor]] = {}
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    sums.setdefault(p.grad.device, []).append(p.grad.sum().double())
+        # Read together: a GPU then waits once a step, not once a parameter.
+        if all(math.isfinite(total) for values in sums.values() for total in torch.stack(values).tolist()):
+            return
         for group in self.param_groups:
             names = group.get("param_names") or range(len(group["params"]))
             for name, p in zip(names, group["params"], strict=True):
-                if p.grad is None or math.isfinite(p.grad.sum()):
-                    continue
-                if not torch.isfinite(p.grad).all():  # a sum may overflow where no element does
+                if p.grad is not None and not torch.isfinite(p.grad).all():  # a sum may overflow where no element does
                     raise FloatingPointError(
                         f"the gradient of parameter {name} is not finite; no weight was moved. "
                         "A lower learning rate, or a look at the loss and the data, is the usual mend"

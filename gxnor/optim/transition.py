@@ -23,14 +23,15 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import math
 
 import torch
 
 from gxnor import native
-from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.parameter import DiscreteParameter, pack_indices, unpack_indices
 from gxnor.optim.counter import counter_bytes, pack_counters, unpack_counters
-from gxnor.optim.stream import uniform
+from gxnor.optim.stream import signed, uniform
 from gxnor.packing import storage_bits
 from gxnor.space import DiscreteSpace
 
@@ -69,6 +70,10 @@ def transition(
     check_settings(m, probability)
     if torch.isnan(increment).any():
         raise ValueError("the increment of a discrete weight is NaN")
+    return _transition(index, increment, space, u, m, probability, bits)
+
+
+def _transition(index, increment, space: DiscreteSpace, u, m: float, probability: str, bits: int) -> torch.Tensor:
     at = index.to(increment.dtype)
     first = 2**bits // 2
     last = (space.size << bits) - 1 - first
@@ -79,6 +84,35 @@ def transition(
     if probability == "tanh":
         tau = torch.tanh(tau.double())  # double: so that no implementation's rounding of tanh decides a draw
     return (at + kappa + torch.sign(nu) * (u < tau)).to(torch.uint8)
+
+
+def move_packed(packed, counters, bits: int, increment, space: DiscreteSpace, key, m: float, probability: str):
+    """The transition of packed states, as operations that a compiler makes one pass of.
+
+    Args:
+        packed: uint8, the states; left as they are.
+        counters: uint8, the counters of `bits` each, left as they are; None for bits = 0.
+        increment: float [n] in C order.
+        key: of the stream; where this is compiled, an int64 scalar with its 64 bits.
+
+    Returns the packed states and the counters behind the move, and int64 [2]: how many states moved, how many
+    increments are NaN.
+    """
+    storage, shape = storage_bits(space.size), increment.shape
+    before = unpack_indices(packed, storage, shape)
+    place = (before << bits) + unpack_counters(counters, bits, shape) if bits else before
+    nan = torch.isnan(increment)
+    u = uniform(key, increment.numel(), increment.device)
+    place = _transition(place, torch.where(nan, 0, increment), space, u, m, probability, bits)
+    after = place >> bits
+    counts = torch.stack([(after != before).sum(), nan.sum()])
+    return pack_indices(after, storage), pack_counters(place & (2**bits - 1), bits) if bits else None, counts
+
+
+@functools.cache
+def _compiled():
+    """`move_packed`, compiled, or None where there is no compiler for GPUs."""
+    return torch.compile(move_packed, dynamic=True) if importlib.util.find_spec("triton") else None
 
 
 @functools.cache
@@ -109,9 +143,9 @@ def move(
 ) -> int:
     """`transition` of a parameter in place, with the draws of the stream `key`; returns how many states moved.
 
-    `counters` are those of `gxnor.optim.counter.new_counters`, `bits` each, and move too. On the CPU one fused pass over
-    the packed states; equal to the reference, state for state. Raises ValueError, and moves nothing, for an increment of
-    another shape or with a NaN in it, and for counters of another size.
+    `counters` are those of `gxnor.optim.counter.new_counters`, `bits` each, and move too. One fused pass over the packed
+    states, on the CPU by a native kernel and on a GPU by a compiled one; equal to the reference, state for state. Raises
+    ValueError, and moves nothing, for an increment of another shape or with a NaN in it, and for counters of another size.
     """
     check_settings(m, probability)
     if increment.shape != weight.shape or increment.device != weight.device:
@@ -121,20 +155,23 @@ def move(
         )
     if (0 if counters is None else counters.numel()) != counter_bytes(weight.numel(), bits):
         raise ValueError(f"expected {counter_bytes(weight.numel(), bits)} bytes of counters")
+    increment = increment.contiguous()
     kernel = _native() if weight.device.type == "cpu" and increment.dtype == torch.float32 else None
     if kernel is None:
-        u = uniform(key, weight.numel(), weight.device).view(weight.shape)
-        before = weight.indices()
-        place = before << bits
+        compiled = _compiled() if weight.is_cuda else None
+        if compiled is not None:
+            key = torch.tensor(signed(key), pin_memory=True).to(weight.device, non_blocking=True)
+        flat = increment.view(-1)
+        packed, after, counts = (compiled or move_packed)(
+            weight.packed, counters, bits, flat, weight.space, key, m, probability
+        )
+        moved, nan = counts.tolist()
+        if nan:
+            raise ValueError("the increment of a discrete weight is NaN")
+        weight.packed.copy_(packed)
         if bits:
-            place += unpack_counters(counters, bits, weight.shape)
-        place = transition(place, increment, weight.space, u, m, probability, bits)
-        after = place >> bits
-        weight.set_indices(after)
-        if bits:
-            counters.copy_(pack_counters(place & (2**bits - 1), bits))
-        return int((after != before).sum())
-    increment = increment.contiguous()
+            counters.copy_(after)
+        return moved
     moved = kernel(
         weight.packed.data_ptr(), storage_bits(weight.space.size), weight.space.size,
         counters.data_ptr() if bits else None, bits, increment.data_ptr(), weight.numel(), weight.space.step, m,

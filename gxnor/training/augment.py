@@ -14,7 +14,7 @@ def augment(images: torch.Tensor, settings: Augment, generator: torch.Generator)
     """uint8 [batch, channels, height, width] -> the same shape, on the same device.
 
     Rotation, scale and shear are one bilinear resampling; shifts are by whole pixels and fill up with black. The draws
-    come from a CPU generator, so that they do not depend on the device.
+    come from a CPU generator, so that they do not depend on the device, and a GPU's work does not wait for them.
     """
     if settings.rotate or settings.scale or settings.shear:
         images = _warp(images, settings, generator)
@@ -22,8 +22,13 @@ def augment(images: torch.Tensor, settings: Augment, generator: torch.Generator)
         images = _shift(images, settings.shift, generator)
     if settings.flip:
         flipped = torch.rand(len(images), generator=generator) < 0.5
-        images = torch.where(flipped.to(images.device)[:, None, None, None], images.flip(-1), images)
+        images = torch.where(send(flipped, images.device)[:, None, None, None], images.flip(-1), images)
     return images
+
+
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A CPU tensor on another device. The copy to a GPU is from pinned memory, so that neither side waits."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _warp(images: torch.Tensor, settings: Augment, generator: torch.Generator) -> torch.Tensor:
@@ -32,7 +37,7 @@ def _warp(images: torch.Tensor, settings: Augment, generator: torch.Generator) -
     cos, sin = torch.cos(angle) * (1 + scale * settings.scale), torch.sin(angle) * (1 + scale * settings.scale)
     zero = torch.zeros_like(cos)
     matrix = torch.stack([cos, torch.tan(shear) - sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False).to(images.device)
+    grid = F.affine_grid(send(matrix, images.device), list(images.shape), align_corners=False)
     warped = F.grid_sample(images.float(), grid, align_corners=False)
     return warped.round().to(torch.uint8)
 
@@ -40,7 +45,7 @@ def _warp(images: torch.Tensor, settings: Augment, generator: torch.Generator) -
 def _shift(images: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
     batch, _, height, width = images.shape
     padded = F.pad(images, (most, most, most, most))
-    top, left = torch.randint(0, 2 * most + 1, (2, batch), generator=generator).to(images.device)
+    top, left = send(torch.randint(0, 2 * most + 1, (2, batch), generator=generator), images.device)
     rows = top[:, None] + torch.arange(height, device=images.device)
     columns = left[:, None] + torch.arange(width, device=images.device)
     image = torch.arange(batch, device=images.device)

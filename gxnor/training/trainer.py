@@ -18,7 +18,7 @@ from gxnor.nn.networks import network, parse
 from gxnor.optim import DST
 from gxnor.optim.stream import subkey
 from gxnor.training import checkpoint, data, schedule
-from gxnor.training.augment import augment
+from gxnor.training.augment import augment, send
 from gxnor.training.evaluate import Evaluation, counting_zeros, evaluate, layer_statistics, reestimate_norms
 from gxnor.training.losses import LOSSES
 from gxnor.training.recipe import Recipe
@@ -69,6 +69,7 @@ class Trainer:
         self.loss = LOSSES[settings.loss]
         self.forward = torch.compile(self.model) if settings.compile else self.model
         self.progress = Progress()
+        self._totals: torch.Tensor | None = None  # float64 [2]: loss_sum and correct of the epoch under way
 
     def key(self, *path: int) -> int:
         """A seed of its own for every purpose and place in the run."""
@@ -96,13 +97,16 @@ class Trainer:
         settings, now = self.recipe.train, self.progress
         batch, steps = self.batch, self.steps_per_epoch
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.key(ORDER, now.epoch)))
+        order = send(order, self.device)
+        self._read_totals()
+        self._totals = torch.tensor([now.loss_sum, now.correct], dtype=torch.float64, device=self.device)
         self.model.train()
         while now.step < steps:
             pause()
             start = time.perf_counter()
             fraction = (now.epoch + now.step / steps) / settings.epochs
             schedule.apply(self.optimizer, self.recipe.optimizer, fraction, now.epoch)
-            chosen = order[now.step * batch : (now.step + 1) * batch].to(self.device)
+            chosen = order[now.step * batch : (now.step + 1) * batch]
             draws = torch.Generator().manual_seed(self.key(AUGMENT, now.epoch, now.step))
             images = augment(self.images[chosen], self.recipe.augment, draws)
             labels = self.labels[chosen]
@@ -114,17 +118,24 @@ class Trainer:
             loss.backward()
             self.optimizer.step()
 
-            now.loss_sum += loss.item()
-            now.correct += int((scores.argmax(1) == labels).sum())
+            correct = (scores.argmax(1) == labels).sum()
+            self._totals += torch.stack([loss.detach().double(), correct.double()])
             now.step += 1
             now.seconds += time.perf_counter() - start
             after_step()
+
+    def _read_totals(self) -> None:
+        """Brings loss_sum and correct up to date. Not after each step: a GPU would wait."""
+        if self._totals is not None:
+            self.progress.loss_sum, correct = self._totals.tolist()
+            self.progress.correct = int(correct)
 
     def finish_epoch(self, best: Path) -> dict:
         """Evaluates on the validation split, keeps the best network in the file `best`, and returns the epoch's line of
         history."""
         start = time.perf_counter()
         settings, now = self.recipe.train, self.progress
+        self._read_totals()
         if settings.norm_batches:
             reestimate_norms(self.model, self._norm_batches())
         with counting_zeros(self.model) as zeros:
@@ -136,7 +147,7 @@ class Trainer:
             "train_loss": now.loss_sum / now.step, "train_accuracy": now.correct / (now.step * self.batch),
             "val_loss": val.loss, "val_accuracy": val.accuracy, "layers": layers,
         }  # fmt: skip
-        now.epoch, now.step, now.loss_sum, now.correct = now.epoch + 1, 0, 0.0, 0
+        now.epoch, now.step, now.loss_sum, now.correct, self._totals = now.epoch + 1, 0, 0.0, 0, None
         if (val.accuracy, -val.loss) > (now.best_accuracy, -now.best_loss):
             now.best_epoch, now.best_accuracy, now.best_loss, now.waited = now.epoch, val.accuracy, val.loss, 0
             save_network(best, self.model, self.dataset)
@@ -157,7 +168,7 @@ class Trainer:
         draws = torch.Generator().manual_seed(self.key(NORMS, self.progress.epoch))
         size = self.recipe.train.batch
         for _ in range(self.recipe.train.norm_batches):
-            chosen = torch.randint(len(self.images), (size,), generator=draws).to(self.device)
+            chosen = send(torch.randint(len(self.images), (size,), generator=draws), self.device)
             yield self.prepare(augment(self.images[chosen], self.recipe.augment, draws))
 
     def _restart(self, best: Path) -> None:
@@ -166,13 +177,14 @@ class Trainer:
         self.progress.waited = 0
 
     def state(self) -> dict:
+        self._read_totals()
         model = checkpoint.model_state(self.model)
         return {"model": model, "optimizer": self.optimizer.state_dict(), "progress": vars(self.progress)}
 
     def load_state(self, state: dict) -> None:
         checkpoint.load_model_state(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = Progress(**state["progress"])
+        self.progress, self._totals = Progress(**state["progress"]), None
 
 
 def pick_device(name: str) -> torch.device:
