@@ -174,7 +174,7 @@ def unsummed(module: nn.Module):
     return module.no_sync() if isinstance(module, DistributedDataParallel) else contextlib.nullcontext()
 
 
-def _sum_bucket(_, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+def _sum_bucket(_, bucket):  # torch checks the annotations of such a hook, and takes none that are strings
     total = bucket.buffer()
     add(total)
     done = torch.futures.Future(devices=[total.device] if total.is_cuda else [])
