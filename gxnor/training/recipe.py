@@ -104,7 +104,7 @@ class Augment(Section):
 class Train(Section):
     epochs: AtLeastOne
     batch: AtLeastOne
-    parts: AtLeastOne = 1  # of a batch: each has its own passes and batch norm, gradients are averaged; see docs/runs.md
+    parts: AtLeastOne = 1  # of a batch, each with its own batch norm; gradients are averaged (docs/runs.md)
     seed: Count = 1
     loss: Literal["squared-hinge", "cross-entropy"] = "squared-hinge"
     norm_batches: Count = 0  # batches from which batch norm's statistics are re-estimated before each evaluation

@@ -224,10 +224,14 @@ def count_parts(recipe: Recipe, workers: int) -> int:
     """The number of parts of a batch. Raises GxnorError where they cannot be equal and the workers have the same share."""
     parts, batch = recipe.train.parts, recipe.train.batch
     if parts > 1 and parts % workers:
-        raise GxnorError(f"train.parts is {parts}, expected 1 or a multiple of the number of workers, which is {workers}")
+        raise GxnorError(
+            f"train.parts is {parts}, expected 1 or a multiple of the number of workers, which is {workers}"
+        )
     parts = max(parts, workers)
     if parts > 1 and (batch % parts or batch == parts):
-        raise GxnorError(f"train.batch is {batch}, expected a multiple of {parts} (train.parts, workers), and more than it")
+        raise GxnorError(
+            f"train.batch is {batch}, expected a multiple of {parts} (train.parts, workers), and more than it"
+        )
     return parts
 
 
