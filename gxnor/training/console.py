@@ -8,24 +8,27 @@ from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gxnor.errors import GxnorError
+from gxnor.training import distributed
 
 
 class Console:
-    """Shows progress and catches the wish to stop: on the first Ctrl-C or SIGTERM `stopping` becomes true."""
+    """Shows progress and catches the wish to stop: on the first Ctrl-C or SIGTERM `stopping` becomes true.
+    Of several workers, all catch the wish and the first one shows."""
 
     def __init__(self, recipe, trainer, folder):
         self.recipe, self.trainer, self.folder = recipe, trainer, folder
-        self.terminal = Terminal(stderr=True)
+        shows = distributed.rank() == 0
+        self.terminal = Terminal(stderr=True, quiet=not shows)
         self.stopping = False
         now = trainer.progress
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[rate]}"), TextColumn("left"), TimeRemainingColumn(compact=True),
-            console=self.terminal, disable=not self.terminal.is_terminal, transient=True,
+            console=self.terminal, disable=not (shows and self.terminal.is_terminal), transient=True,
         )  # fmt: skip
         self.task = self.bar.add_task("epoch 1", total=recipe.train.epochs, completed=now.epoch, rate="")
         self.started, self.images = now.seconds, 0
-        self.board = self._board() if recipe.train.tensorboard else None
+        self.board = self._board() if recipe.train.tensorboard and shows else None
 
     def __enter__(self):
         self.previous = {}

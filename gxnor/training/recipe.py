@@ -106,6 +106,7 @@ class Train(Section):
     epochs: AtLeastOne
     batch: AtLeastOne
     batch_end: Count = 0  # of the last epoch, to which the batch grows exponentially; 0: it stays
+    parts: AtLeastOne = 1  # of a batch, each with its own batch norm; gradients are averaged (docs/runs.md)
     seed: Count = 1
     loss: Literal["squared-hinge", "cross-entropy"] = "squared-hinge"
     norm_batches: Count = 0  # batches from which batch norm's statistics are re-estimated before each evaluation

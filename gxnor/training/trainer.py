@@ -3,10 +3,18 @@
 Everything random is a function of the recipe's seed and of where the run stands (epoch, step), or is saved with it; so
 a run that is killed at any moment and resumed ends in the same weights, bit for bit, as one that was never stopped (on
 the CPU, with the same number of threads).
+
+A step takes its batch in parts, each with its own forward and backward pass and its own batch norm:
+
+    gradient = 1/parts * sum of the parts' gradients       running statistics = mean of what each part makes of them
+
+Workers (`gxnor.training.distributed`) share the parts out. The gradient of a discrete layer lives from its backward pass
+to its move, right after; with several parts a worker, those of all layers live from the first part to the last.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +23,10 @@ import torch
 
 from gxnor.errors import GxnorError
 from gxnor.nn.networks import network, parse
+from gxnor.nn.parameter import DiscreteParameter
 from gxnor.optim import DST
 from gxnor.optim.stream import subkey
-from gxnor.training import checkpoint, data, schedule
+from gxnor.training import checkpoint, data, distributed, schedule
 from gxnor.training.augment import augment, send
 from gxnor.training.evaluate import Evaluation, counting_zeros, evaluate, layer_statistics, reestimate_norms
 from gxnor.training.losses import LOSSES
@@ -59,6 +68,7 @@ class Trainer:
         largest = max(settings.batch, settings.batch_end or 0)
         if largest > len(self.images):
             raise GxnorError(f"train.batch is {largest}, but only {len(self.images)} images are there to train on")
+        self.parts = count_parts(recipe, distributed.size())
         self.model = build(recipe, self.dataset.train_images.shape[1:], self.dataset.classes).to(self.device)
         generator = torch.Generator().manual_seed(self.key(MOVES))
         opt = recipe.optimizer
@@ -66,6 +76,7 @@ class Trainer:
             self.model, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps,
             counter=opt.counter, m=opt.m, probability=opt.probability, generator=generator,
         )  # fmt: skip
+        self.optimizer.update_in_backward(distributed.add)
         self.loss = LOSSES[settings.loss]
         self.forward = torch.compile(self.model) if settings.compile else self.model
         self.progress = Progress()
@@ -81,7 +92,7 @@ class Trainer:
     @property
     def batch(self) -> int:
         """Images in a batch of the epoch under way."""
-        return schedule.batch(self.recipe.train, self.progress.epoch)
+        return schedule.batch(self.recipe.train, self.progress.epoch, self.parts)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -109,20 +120,42 @@ class Trainer:
             chosen = order[now.step * batch : (now.step + 1) * batch]
             draws = torch.Generator().manual_seed(self.key(AUGMENT, now.epoch, now.step))
             images = augment(self.images[chosen], self.recipe.augment, draws)
-            labels = self.labels[chosen]
-
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bfloat16):
-                scores = self.forward(self.prepare(images))
-            loss = self.loss(scores.float(), labels)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-
-            correct = (scores.argmax(1) == labels).sum()
-            self._totals += torch.stack([loss.detach().double(), correct.double()])
+            self._totals += self._step(images, self.labels[chosen])
             now.step += 1
             now.seconds += time.perf_counter() - start
             after_step()
+
+    def _step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """One step on a batch, of which this worker computes its share of parts. Returns float64 [2], on the device: the
+        mean loss and how many were right."""
+        share = self.parts // distributed.size()
+        parts = list(zip(images.chunk(self.parts), labels.chunk(self.parts), strict=True))
+        mine = parts[distributed.rank() * share :][:share]
+        buffers = list(self.model.buffers()) if self.parts > 1 else []
+        before = [buffer.clone() for buffer in buffers]
+        sums = torch.zeros(2 + sum(map(torch.numel, buffers)), dtype=torch.float64, device=self.device)
+        self.optimizer.zero_grad()
+        for number, (images, labels) in enumerate(mine, start=1):
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
+            with contextlib.nullcontext() if number == share else self._accumulating():
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.train.bfloat16):
+                    scores = self.forward(self.prepare(images))
+                loss = self.loss(scores.float(), labels)
+                (loss / self.parts).backward()
+            right = (scores.argmax(1) == labels).sum()
+            sums += torch.cat([t.detach().double().view(-1) for t in (loss, right, *buffers)])
+        self.optimizer.step()
+        distributed.add(sums)
+        loss, _, *means = (sums / self.parts).split([1, 1, *map(torch.numel, buffers)])
+        for buffer, mean in zip(buffers, means, strict=True):
+            buffer.copy_(mean.view(buffer.shape))
+        return torch.cat([loss, sums[1:2]])
+
+    @contextlib.contextmanager
+    def _accumulating(self):
+        with self.optimizer.accumulating(), distributed.unsummed(self.forward):
+            yield
 
     def _read_totals(self) -> None:
         """Brings loss_sum and correct up to date. Not after each step: a GPU would wait."""
@@ -132,7 +165,16 @@ class Trainer:
 
     def finish_epoch(self, best: Path) -> dict:
         """Evaluates on the validation split, keeps the best network in the file `best`, and returns the epoch's line of
-        history."""
+        history. Worker 0 does it, and all go on from where it then stands."""
+        distributed.check_equal(self.tensors())
+        flip_rates = self.optimizer.flip_rates()
+        line, progress = distributed.on_first(lambda: (self._finish_epoch(best, flip_rates), vars(self.progress)))
+        vars(self.progress).update(progress)
+        self._totals = None
+        distributed.broadcast(self.tensors())
+        return line
+
+    def _finish_epoch(self, best: Path, flip_rates: dict) -> dict:
         start = time.perf_counter()
         settings, now = self.recipe.train, self.progress
         self._read_totals()
@@ -140,14 +182,14 @@ class Trainer:
             reestimate_norms(self.model, self._norm_batches())
         with counting_zeros(self.model) as zeros:
             val = evaluate(self.model, self.val_images, self.val_labels, self.loss, self.prepare)
-        layers = layer_statistics(self.model, zeros, self.optimizer.flip_rates())
+        layers = layer_statistics(self.model, zeros, flip_rates)
         group = self.optimizer.param_groups[0]
         line = {
             "epoch": now.epoch + 1, "seconds": 0.0, "lr": group["lr"], "beta1": group["betas"][0],
             "train_loss": now.loss_sum / now.step, "train_accuracy": now.correct / (now.step * self.batch),
             "val_loss": val.loss, "val_accuracy": val.accuracy, "layers": layers,
         }  # fmt: skip
-        now.epoch, now.step, now.loss_sum, now.correct, self._totals = now.epoch + 1, 0, 0.0, 0, None
+        now.epoch, now.step, now.loss_sum, now.correct = now.epoch + 1, 0, 0.0, 0
         if (val.accuracy, -val.loss) > (now.best_accuracy, -now.best_loss):
             now.best_epoch, now.best_accuracy, now.best_loss, now.waited = now.epoch, val.accuracy, val.loss, 0
             save_network(best, self.model, self.dataset)
@@ -176,6 +218,10 @@ class Trainer:
         move_towards_random(self.model, self.recipe.train.restart_share, self.key(RESTART, self.progress.epoch))
         self.progress.waited = 0
 
+    def tensors(self) -> list[torch.Tensor]:
+        """The weights and running statistics themselves; of a discrete weight, the packed states."""
+        return [t.packed if isinstance(t, DiscreteParameter) else t for t in self.model.state_dict().values()]
+
     def state(self) -> dict:
         self._read_totals()
         model = checkpoint.model_state(self.model)
@@ -192,6 +238,21 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise GxnorError("train.device is cuda, but PyTorch finds no CUDA device; use auto or cpu")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def count_parts(recipe: Recipe, workers: int) -> int:
+    """The number of parts of a batch. Raises GxnorError where they cannot be equal and the workers have the same share."""
+    parts, batch = recipe.train.parts, recipe.train.batch
+    if parts > 1 and parts % workers:
+        raise GxnorError(
+            f"train.parts is {parts}, expected 1 or a multiple of the number of workers, which is {workers}"
+        )
+    parts = max(parts, workers)
+    if parts > 1 and (batch % parts or batch == parts):
+        raise GxnorError(
+            f"train.batch is {batch}, expected a multiple of {parts} (train.parts, workers), and more than it"
+        )
+    return parts
 
 
 def load_data(recipe: Recipe, data_dir: Path | None) -> data.Dataset:
