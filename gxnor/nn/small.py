@@ -19,7 +19,7 @@ import torch
 from gxnor import native
 from gxnor.nn.parameter import look_up, pack_indices, unpack_indices
 
-SLICE = 16 * 2**20  # bytes of a large tensor that an operation on the CPU works on at a time
+SLICE = 4 * 2**20  # bytes of a large tensor that an operation on the CPU works on at a time
 GRID = 12  # the largest e
 LARGEST = 2.0**18  # the largest |x|
 TOPS = {1: 1, 2: 1, 4: 7, 8: 127, 16: 32767}  # bits -> the largest |m|

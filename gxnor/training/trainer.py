@@ -7,6 +7,7 @@ the CPU, with the same number of threads).
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 
 from gxnor.errors import GxnorError
 from gxnor.nn.networks import network, parse
+from gxnor.nn.saving import small_activations
 from gxnor.optim import DST
 from gxnor.optim.stream import subkey
 from gxnor.training import checkpoint, data, schedule
@@ -61,12 +63,7 @@ class Trainer:
                 f"train.batch is {settings.batch}, but only {len(self.images)} images are there to train on"
             )
         self.model = build(recipe, self.dataset.train_images.shape[1:], self.dataset.classes).to(self.device)
-        generator = torch.Generator().manual_seed(self.key(MOVES))
-        opt = recipe.optimizer
-        self.optimizer = DST(
-            self.model, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps, m=opt.m,
-            probability=opt.probability, generator=generator,
-        )  # fmt: skip
+        self.optimizer = make_optimizer(recipe, self.model, torch.Generator().manual_seed(self.key(MOVES)))
         self.loss = LOSSES[settings.loss]
         self.forward = torch.compile(self.model) if settings.compile else self.model
         self.steps_per_epoch = len(self.images) // settings.batch
@@ -99,7 +96,7 @@ class Trainer:
             images = augment(self.images[chosen], self.recipe.augment, draws)
             labels = self.labels[chosen]
 
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bfloat16):
+            with saving(self.recipe), torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bfloat16):
                 scores = self.forward(self.prepare(images))
             loss = self.loss(scores.float(), labels)
             self.optimizer.zero_grad()
@@ -210,6 +207,20 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: tuple[str, ...]
             return network(settings.layers, input_shape, recipe.precision.build(), settings.padding, settings.width)
         except ValueError as error:
             raise GxnorError(f"recipe: network: {error}") from None
+
+
+def make_optimizer(recipe: Recipe, model: torch.nn.Module, generator: torch.Generator | None = None) -> DST:
+    opt = recipe.optimizer
+    return DST(
+        model, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps, m=opt.m,
+        probability=opt.probability, generator=generator,
+    )  # fmt: skip
+
+
+def saving(recipe: Recipe) -> contextlib.AbstractContextManager:
+    """The context of a forward pass in training: what it saves for backward is small where the recipe says so."""
+    on = recipe.train.small_activations and not recipe.train.compile
+    return small_activations() if on else contextlib.nullcontext()
 
 
 def save_network(path: Path, model: torch.nn.Module, dataset: data.Dataset) -> None:
