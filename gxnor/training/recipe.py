@@ -118,6 +118,7 @@ class Train(Section):
     bfloat16: bool = False
     channels_last: bool = True
     compile: bool = False
+    small_activations: bool = True  # save what backward needs in its true size; the gradients are the same bits
     tensorboard: bool = False
 
 

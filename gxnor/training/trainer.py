@@ -24,6 +24,7 @@ import torch
 from gxnor.errors import GxnorError
 from gxnor.nn.networks import network, parse
 from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.saving import small_activations
 from gxnor.optim import DST
 from gxnor.optim.stream import subkey
 from gxnor.training import checkpoint, data, distributed, schedule
@@ -70,13 +71,7 @@ class Trainer:
             raise GxnorError(f"train.batch is {largest}, but only {len(self.images)} images are there to train on")
         self.parts = count_parts(recipe, distributed.size())
         self.model = build(recipe, self.dataset.train_images.shape[1:], self.dataset.classes).to(self.device)
-        generator = torch.Generator().manual_seed(self.key(MOVES))
-        opt = recipe.optimizer
-        self.optimizer = DST(
-            self.model, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps,
-            counter=opt.counter, m=opt.m, probability=opt.probability, generator=generator,
-        )  # fmt: skip
-        self.optimizer.update_in_backward(distributed.add)
+        self.optimizer = make_optimizer(recipe, self.model, torch.Generator().manual_seed(self.key(MOVES)))
         self.loss = LOSSES[settings.loss]
         self.forward = torch.compile(self.model) if settings.compile else self.model
         self.progress = Progress()
@@ -139,7 +134,7 @@ class Trainer:
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
             with contextlib.nullcontext() if number == share else self._accumulating():
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.train.bfloat16):
+                with saving(self.recipe), torch.autocast(self.device.type, torch.bfloat16, self.recipe.train.bfloat16):
                     scores = self.forward(self.prepare(images))
                 loss = self.loss(scores.float(), labels)
                 (loss / self.parts).backward()
@@ -291,6 +286,23 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: tuple[str, ...]
             return network(settings.layers, input_shape, recipe.precision.build(), settings.padding, settings.width)
         except ValueError as error:
             raise GxnorError(f"recipe: network: {error}") from None
+
+
+def make_optimizer(recipe: Recipe, model: torch.nn.Module, generator: torch.Generator | None = None) -> DST:
+    """The recipe's optimizer; discrete weights move inside the backward pass."""
+    opt = recipe.optimizer
+    optimizer = DST(
+        model, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps, counter=opt.counter,
+        m=opt.m, probability=opt.probability, generator=generator,
+    )  # fmt: skip
+    optimizer.update_in_backward(distributed.add)
+    return optimizer
+
+
+def saving(recipe: Recipe) -> contextlib.AbstractContextManager:
+    """The context of a forward pass in training: what it saves for backward is small where the recipe says so."""
+    on = recipe.train.small_activations and not recipe.train.compile
+    return small_activations() if on else contextlib.nullcontext()
 
 
 def save_network(path: Path, model: torch.nn.Module, dataset: data.Dataset) -> None:
