@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
 import math
 
 import torch
 
 from gxnor import native
-from gxnor.nn.parameter import DiscreteParameter, pack_indices, unpack_indices
-from gxnor.optim.stream import signed, uniform
+from gxnor.nn.parameter import DiscreteParameter, pack_indices
+from gxnor.optim.stream import uniform
 from gxnor.packing import storage_bits
 from gxnor.space import DiscreteSpace
 
@@ -72,30 +71,6 @@ def _transition(index, increment, space: DiscreteSpace, u, m: float, probability
     return (at + kappa + torch.sign(nu) * (u < tau)).to(torch.uint8)
 
 
-def move_packed(packed, increment, space: DiscreteSpace, key: torch.Tensor, m: float, probability: str):
-    """The transition of packed states, as operations that a compiler makes one pass of.
-
-    Args:
-        packed: uint8, the states; left as they are.
-        increment: float [n] in C order.
-        key: int64 scalar with the 64 bits of the stream's key.
-
-    Returns the packed states behind the move, and int64 [2]: how many weights moved, how many increments are NaN.
-    """
-    bits, count = storage_bits(space.size), increment.numel()
-    before = unpack_indices(packed, bits, increment.shape)
-    nan = torch.isnan(increment)
-    u = uniform(key, count, increment.device)
-    after = _transition(before, torch.where(nan, 0, increment), space, u, m, probability)
-    return pack_indices(after, bits), torch.stack([(after != before).sum(), nan.sum()])
-
-
-@functools.cache
-def _compiled():
-    """`move_packed`, compiled, or None where there is no compiler for GPUs."""
-    return torch.compile(move_packed, dynamic=True) if importlib.util.find_spec("triton") else None
-
-
 @functools.cache
 def _native():
     """The fused kernel of native/transition.cpp, or None where it was not built."""
@@ -117,8 +92,8 @@ def move(
 ) -> int:
     """`transition` of a parameter in place, with the draws of the stream `key`; returns how many weights moved.
 
-    One fused pass over the packed states, on the CPU by a native kernel and on a GPU by a compiled one; equal to the
-    reference, state for state. Raises ValueError, and moves nothing, for an increment of another shape or with a NaN in it.
+    On the CPU one fused pass over the packed states; equal to the reference, state for state. Raises ValueError, and
+    moves nothing, for an increment of another shape or with a NaN in it.
     """
     check_settings(m, probability)
     if increment.shape != weight.shape or increment.device != weight.device:
@@ -126,22 +101,16 @@ def move(
             f"expected an increment of shape {tuple(weight.shape)} on {weight.device}, "
             f"got {tuple(increment.shape)} on {increment.device}"
         )
-    if weight.is_cuda and _compiled() is not None:
-        key = torch.tensor(signed(key), pin_memory=True).to(weight.device, non_blocking=True)
-        flat = increment.contiguous().view(-1)
-        packed, counts = _compiled()(weight.packed, flat, weight.space, key, m, probability)
-        moved, nan = counts.tolist()
-        if nan:
-            raise ValueError("the increment of a discrete weight is NaN")
-        weight.packed.copy_(packed)
-        return moved
     kernel = _native() if weight.device.type == "cpu" and increment.dtype == torch.float32 else None
     if kernel is None:
         u = uniform(key, weight.numel(), weight.device).view(weight.shape)
-        before = weight.indices()
-        after = transition(before, increment, weight.space, u, m, probability)
-        weight.set_indices(after)
-        return int((after != before).sum())
+        before, nan = weight.indices(), torch.isnan(increment)
+        after = _transition(before, increment.nan_to_num(0, math.inf, -math.inf), weight.space, u, m, probability)
+        moved, refused = torch.stack([(after != before).sum(), nan.sum()]).tolist()  # one wait for a GPU, not several
+        if refused:
+            raise ValueError("the increment of a discrete weight is NaN")
+        weight.packed.copy_(pack_indices(after, storage_bits(weight.space.size)))
+        return moved
     increment = increment.contiguous()
     moved = kernel(
         weight.packed.data_ptr(), storage_bits(weight.space.size), weight.space.size, increment.data_ptr(),

@@ -9,7 +9,7 @@ import torch
 from gxnor import native
 from gxnor.nn import DiscreteParameter
 from gxnor.optim import stream, transition
-from gxnor.optim.transition import move, move_packed
+from gxnor.optim.transition import move
 from gxnor.space import DiscreteSpace
 
 DRAWS = 100_000
@@ -173,36 +173,6 @@ def test_native_equals_reference(N, probability, instruction_set):
             check_move(space, count, 0.3, 3.0, probability)
         for scale, m in itertools.product((0.01, 1.0, 20.0), (1e-3, 1.0, 3.0, 50.0, 1e30)):
             check_move(space, 700, scale, m, probability)
-
-
-def check_packed(function, space: DiscreteSpace, count: int, m: float, probability: str) -> None:
-    w = DiscreteParameter.random((count,), space, torch.Generator().manual_seed(1))
-    dW, before = increments(space, count, 0.3), w.packed.clone()
-    packed, counts = function(w.packed, dW, space, torch.tensor(stream.signed(KEY)), m, probability)
-    assert torch.equal(w.packed, before)
-    assert counts.tolist() == [move(w, dW, KEY, m, probability), 0]
-    assert torch.equal(packed, w.packed)
-
-
-@pytest.mark.parametrize("probability", ["tanh", "linear"])
-@pytest.mark.parametrize("N", range(8))
-def test_the_form_for_compilers_moves_the_same_weights(N, probability):
-    for count in (1, 2, 3, 5, 8, 255, 256, 257, 1003):
-        check_packed(move_packed, DiscreteSpace(N), count, 3.0, probability)
-
-
-def test_the_form_for_compilers_counts_nan():
-    w = DiscreteParameter.random((9,), DiscreteSpace(1))
-    dW = torch.tensor([0.0, math.nan, 0, math.nan, 0, 0, 0, 0, 0])
-    packed, counts = move_packed(w.packed, dW, w.space, torch.tensor(KEY - 2**64), 3.0, "tanh")
-    assert counts.tolist() == [0, 2] and torch.equal(packed, w.packed)
-
-
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_compiled_in_one_piece_it_moves_the_same_weights(backend):
-    compiled = torch.compile(move_packed, backend=backend, dynamic=True, fullgraph=True)
-    for N, count in itertools.product((0, 1, 3), (257, 1003, 70_001)):
-        check_packed(compiled, DiscreteSpace(N), count, 3.0, "tanh")
 
 
 @pytest.mark.parametrize("m", [0.1, 1.0, 3.0, 9.0, 30.0])
