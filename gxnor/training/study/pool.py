@@ -61,12 +61,14 @@ def run_all(
                         )  # fmt: skip
                         finished()
                 over = [run for run in waiting if run not in queue and run not in working]
-                shares = {run: len(run.history) / run.recipe.train.epochs for run in working}
-                epochs = sum(len(run.history) - epochs_before[run] for run in (*over, *working))
+                epochs = {run: len(run.history) for run in working}
+                shares = {run: epochs[run] / run.recipe.train.epochs for run in working}
+                epochs |= {run: run.recipe.train.epochs for run in over}
+                new = sum(epochs[run] - epochs_before[run] for run in epochs)
                 bar.update(
                     task, completed=sum(seconds[r] for r in over) + sum(seconds[r] * s for r, s in shares.items()),
                     description=f"run {len(over) + len(working)}/{len(waiting)}",
-                    rate=f"{60 * epochs / (time.monotonic() - started):,.0f} epochs/min",
+                    rate=f"{60 * new / (time.monotonic() - started):,.0f} epochs/min",
                 )  # fmt: skip
         except KeyboardInterrupt:
             for process in working.values():

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing.connection
 import os
 import re
+import signal
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +76,7 @@ def _toml(value) -> str:
 def work(run: Run, data_dir: Path | None, threads: int, count: bool) -> None:
     """Trains one run to its end and counts its operations, in a process that does nothing else. What it prints goes to
     a file beside the run's folder. Leaves with the exit code of `gxnor train`."""
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
     log = os.open(run.path.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -87,6 +91,13 @@ def work(run: Run, data_dir: Path | None, threads: int, count: bool) -> None:
     except (GxnorError, FloatingPointError, OSError) as error:
         print(f"gxnor: {error}", file=sys.stderr, flush=True)
         sys.exit(getattr(error, "exit_code", 1))
+
+
+def _stop_with_parent() -> None:
+    """Where the study is killed, its runs write their checkpoints and end, rather than go on without it."""
+    if parent := multiprocessing.parent_process():
+        multiprocessing.connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def last_words(run: Run) -> str:

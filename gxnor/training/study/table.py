@@ -62,10 +62,11 @@ def provenance(summary: dict) -> str:
     if not summary["complete"]:
         form += f", {summary['runs']} of {summary['runs_planned']} runs so far"
     time = f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    where = f"{machine.get('gpu') or machine['cpu']}, threads a run: {machine['threads']}"
     return (
-        f"This is {form}: {summary['runs']} runs, {time} of training in all, {summary['rows'][0]['epochs']} epochs each, the "
-        f"best epoch chosen on the validation images, test set read once. {machine.get('gpu') or machine['cpu']}, threads a run: "
-        f"{machine['threads']}; gxnor {summary['versions']['gxnor']}, PyTorch {summary['versions']['torch']}; "
+        f"This is {form}: {summary['runs']} runs, {time} of training in all, {summary['rows'][0]['epochs']} epochs "
+        "each, the best epoch chosen on the validation images, test set read once. "
+        f"{where}; gxnor {summary['versions']['gxnor']}, PyTorch {summary['versions']['torch']}; "
         f"{summary['date'][:10]}; `{summary['command']}`."
     )
 
