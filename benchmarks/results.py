@@ -26,8 +26,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 LEFT_OUT = ("confusion", "classes")
 
 
-def kind(precision: dict) -> str:
-    """The name of a special case, as the tables print it."""
+def kind(recipe: dict) -> str:
+    """The name of a special case, as the tables print it, from the resolved recipe."""
+    precision, optimizer = recipe["precision"], recipe["optimizer"]
     weights, activations = precision["weights"], precision["activations"]
     known = {
         ("real", "real"): "full precision",
@@ -37,7 +38,11 @@ def kind(precision: dict) -> str:
         (1, 1): "GXNOR",
     }
     name = known.get((weights, activations), f"N1 = {weights}, N2 = {activations}")
-    return name if weights == "real" else f"{name}, {'latent float weights' if precision['latent'] else 'DST'}"
+    if weights == "real":
+        return name
+    counter = f", counter of {optimizer['counter']} bits" if optimizer.get("counter") else ""
+    dst = "DST with Adam" if optimizer["increment"] == "adam" else f"DST, {optimizer['increment']}"
+    return f"{name}, {'latent float weights' if precision['latent'] else dst + counter}"
 
 
 def add(run: Path) -> Path:
@@ -48,7 +53,7 @@ def add(run: Path) -> Path:
     recipe = tomllib.loads((run / "recipe.toml").read_text())
     kept = {key: value for key, value in result.items() if key not in LEFT_OUT}
     kept["command"] = re.sub(r" --(out|data-dir) \S+", "", kept["command"])  # somebody's folders
-    name = "-".join(kind(recipe["precision"]).lower().replace(",", "").split())
+    name = "-".join(kind(recipe).lower().replace(",", "").split())
     path = RESULTS / result["recipe"] / f"{name}-seed{result['seed']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**kept, "settings": recipe}, indent=1) + "\n")
@@ -60,7 +65,7 @@ def accuracy_table(recipe: str) -> str:
     groups: dict[str, list[dict]] = {}
     for path in sorted((RESULTS / recipe).glob("*.json")):
         result = json.loads(path.read_text())
-        groups.setdefault(kind(result["settings"]["precision"]), []).append(result)
+        groups.setdefault(kind(result["settings"]), []).append(result)
     columns = (
         "network", "test accuracy, mean (each seed)", "training state, bytes a weight", "shipped, bits a weight", "time",
     )  # fmt: skip
@@ -175,7 +180,7 @@ def picture(run: Path, path: Path) -> None:
         set_formatter(StrMethodFormatter("{x:g}"))
     right.set(title="weights at zero, %", xlabel="epoch", ylim=(0, None))
     right.legend(frameon=False)
-    figure.suptitle(f"recipe {recipe['name']}, seed {recipe['train']['seed']}: {kind(recipe['precision'])}")
+    figure.suptitle(f"recipe {recipe['name']}, seed {recipe['train']['seed']}: {kind(recipe)}")
     figure.savefig(path, dpi=110)
 
 

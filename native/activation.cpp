@@ -1,14 +1,16 @@
 // phi_r and its derivative window, one pass over memory each; the reference is gxnor/nn/activation.py.
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 
 #include "gxnor.h"
+#include "pack_levels.h"
 #include "threads.h"
 #include "vectorise.h"
 
 namespace {
 
-constexpr int kBlock = 1024;  // elements at a time: what lies between two loops over a block stays in cache
+constexpr int kBlock = gxnor::kPackBlock;  // elements at a time: what lies between two loops over a block stays in cache
 constexpr int64_t kGrain = 1 << 14;
 
 GXNOR_BODY void forward_binary(const float* x, float* y, int64_t n) {
@@ -61,6 +63,27 @@ void backward_vectorised(const float* x, const float* dy, float* dx, int64_t n, 
   gxnor::vectorised<backward<kBoth, kTriangular>>(x, dy, dx, n, t, steps, a, factor);
 }
 
+// In how many rectangular windows each x lies, packed; returns the largest of these counts.
+template <bool kBoth>
+GXNOR_BODY float windows(const float* x, uint8_t* packed, int64_t n, const float* t, int steps, float a, int bits) {
+  float total[kBlock], largest = 0.0f;
+  for (int64_t begin = 0; begin < n; begin += kBlock, x += kBlock) {
+    const int size = static_cast<int>(n - begin < kBlock ? n - begin : kBlock);
+    for (int i = 0; i < size; ++i) total[i] = 0.0f;
+    for (int k = 0; k < steps; ++k) {
+      for (int i = 0; i < size; ++i) total[i] = add_windows<kBoth, false>(total[i], std::fabs(x[i]), t[k], a);
+    }
+    for (int i = 0; i < size; ++i) largest = largest < total[i] ? total[i] : largest;
+    gxnor::pack_levels(total, size, bits, packed + begin * bits / 8);
+  }
+  return largest;
+}
+
+template <bool kBoth>
+float windows_vectorised(const float* x, uint8_t* packed, int64_t n, const float* t, int steps, float a, int bits) {
+  return gxnor::vectorised<windows<kBoth>>(x, packed, n, t, steps, a, bits);
+}
+
 }  // namespace
 
 // steps = 0 means binary.
@@ -82,4 +105,20 @@ GXNOR_API void gxnor_phi_backward(const float* x, const float* dy, float* dx, in
   gxnor::parallel_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
     backward(x + begin, dy + begin, dx + begin, end - begin, t, steps ? steps : 1, a, factor);
   });
+}
+
+// packed[ceil(n * bits / 8)]: in how many rectangular windows each x lies; bits 1, 2, 4 or 8. steps = 0 means binary.
+// Returns the largest of these counts; packed holds nothing where that takes more bits.
+GXNOR_API int gxnor_phi_windows(const float* x, uint8_t* packed, int64_t n, const float* t, int steps, float a, int bits,
+                                int threads) {
+  const auto windows = steps ? windows_vectorised<true> : windows_vectorised<false>;
+  std::atomic<int> largest{0};
+  gxnor::parallel_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {
+    const int some = static_cast<int>(
+        windows(x + begin, packed + begin * bits / 8, end - begin, t, steps ? steps : 1, a, bits));
+    int before = largest.load();
+    while (before < some && !largest.compare_exchange_weak(before, some)) {
+    }
+  });
+  return largest;
 }

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SMALL = ["data.name=digits", "data.validation=200", "network.layers=8C3-MP2-16FC-10", "augment.shift=1", "train.epochs=60",
-         "train.batch=50", "train.norm_batches=2", "train.compile=false"]  # fmt: skip
+SMALL = ["data.name=digits", "data.validation=200", "network.layers=8C3-MP2-16FC-10", "augment.shift=1",
+         "train.epochs=60", "train.batch=50", "train.batch_end=100", "train.norm_batches=2",
+         "train.compile=false"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_a_run_in_pieces_ends_as_one_in_one_piece(script, tmp_path):
     assert script.piece(arguments, 10) == 0  # finished: nothing to do
 
 
-@pytest.mark.parametrize("network", ["full", "latent"])
+@pytest.mark.parametrize("network", ["gxnor-adam", "full", "latent"])
 def test_the_twins_train_too(script, network, tmp_path):
     out = tmp_path / "run"
     assert script.piece(script.command(network, 1, out, None, [*SMALL, "train.epochs=2"]), 10) == 0

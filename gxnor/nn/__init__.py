@@ -5,6 +5,7 @@ from gxnor.nn.discretize import Report, discretize
 from gxnor.nn.layers import Conv1d, Conv2d, DiscreteLayer, Linear
 from gxnor.nn.networks import PRECISIONS, Pixels, Precision, network
 from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.saving import small_activations
 
 __all__ = [
     "PRECISIONS",
@@ -20,4 +21,5 @@ __all__ = [
     "discretize",
     "network",
     "phi",
+    "small_activations",
 ]

@@ -26,6 +26,8 @@ import torch
 from torch import nn
 
 from gxnor import native
+from gxnor.nn import small
+from gxnor.nn.parameter import pack_indices
 from gxnor.space import DiscreteSpace
 
 WINDOWS = ("rectangular", "triangular")
@@ -78,6 +80,11 @@ def _native():
         ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64,  # x, y, n
         ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_int,  # steps, their number, d, threads
     ]  # fmt: skip
+    lib.gxnor_phi_windows.argtypes = [
+        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64,  # x, packed, n
+        ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_int, ctypes.c_int,  # steps, number, a, bits, threads
+    ]  # fmt: skip
+    lib.gxnor_phi_windows.restype = ctypes.c_int
     lib.gxnor_phi_backward.argtypes = [
         ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64,  # x, dy, dx, n
         ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_float,  # steps, their number, a, factor
@@ -103,19 +110,72 @@ def _steps_array(N: int, r: float, H: float):
     return (ctypes.c_float * len(values))(*values)
 
 
+def _forward(x: torch.Tensor, N: int, r: float, H: float) -> torch.Tensor:
+    """`phi_reference`, by the native kernel where it applies."""
+    if not _fused(x):
+        return phi_reference(x, N, r, H)
+    y = torch.empty_like(x)
+    t = _steps_array(N, r, H)
+    _native().gxnor_phi_forward(
+        x.data_ptr(), y.data_ptr(), x.numel(), t, len(t) if N else 0, DiscreteSpace(N).step, torch.get_num_threads()
+    )
+    return y
+
+
+class _SmallPhi(torch.autograd.Function):
+    """phi with rectangular windows; `packed` says in how many of them each x lies, which is all that backward needs."""
+
+    @staticmethod
+    def forward(ctx, x, N, r, H, a, packed, bits):
+        ctx.save_for_backward(packed)
+        ctx.like = x.shape, x.stride()
+        factor = torch.tensor(_factor(N, a, "rectangular"), dtype=x.dtype)
+        ctx.bits, ctx.slopes = bits, tuple((torch.arange(2**bits) * factor).tolist())
+        return _forward(x, N, r, H)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (packed,) = ctx.saved_tensors
+        shape, strides = ctx.like
+        slope = torch.empty_strided(shape, strides, dtype=dy.dtype, device=dy.device)
+        slope = small.unpack(packed, ctx.bits, ctx.slopes, slope)
+        return dy * slope if torch.is_grad_enabled() else slope.mul_(dy), *[None] * 6
+
+
+def windows_reference(x: torch.Tensor, N: int, r: float, H: float, a: float) -> torch.Tensor:
+    """uint8: in how many of the rectangular windows each x lies."""
+    return (window_reference(x, N, r, H, a, "rectangular") / _factor(N, a, "rectangular")).round().to(torch.uint8)
+
+
+def _pack_windows(x: torch.Tensor, N: int, r: float, H: float, a: float) -> tuple[torch.Tensor, int]:
+    """`windows_reference` in the order of memory, packed in as few bits as it takes, and their number."""
+    x = x.detach()
+    counts = None if _fused(x) else small.in_memory_order(windows_reference(x, N, r, H, a))
+    for bits in (1, 2, 4, 8):
+        if counts is None:
+            packed, t = torch.empty((x.numel() * bits + 7) // 8, dtype=torch.uint8), _steps_array(N, r, H)
+            most = _native().gxnor_phi_windows(
+                x.data_ptr(), packed.data_ptr(), x.numel(), t, len(t) if N else 0, a, bits, torch.get_num_threads()
+            )
+            if most < 2**bits:
+                return packed, bits
+        elif bits == 8 or counts.amax() < 2**bits:
+            return pack_indices(counts, bits), bits
+    raise AssertionError("no phi has more than 128 windows")
+
+
+def _apply(x: torch.Tensor, N: int, r: float, H: float, a: float, window: str) -> torch.Tensor:
+    if window == "rectangular" and x.requires_grad and small.is_on() and x.numel() and small.is_dense(x):
+        return _SmallPhi.apply(x, N, r, H, a, *_pack_windows(x, N, r, H, a))
+    return _Phi.apply(x, N, r, H, a, window)
+
+
 class _Phi(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, N, r, H, a, window):
         ctx.save_for_backward(x)
         ctx.options = (N, r, H, a, window)
-        if not _fused(x):
-            return phi_reference(x, N, r, H)
-        y = torch.empty_like(x)
-        t = _steps_array(N, r, H)
-        _native().gxnor_phi_forward(
-            x.data_ptr(), y.data_ptr(), x.numel(), t, len(t) if N else 0, DiscreteSpace(N).step, torch.get_num_threads()
-        )
-        return y
+        return _forward(x, N, r, H)
 
     @staticmethod
     def backward(ctx, dy):
@@ -150,7 +210,7 @@ def phi(
     Returns a tensor like x whose values are states of Z_N in [-1, 1]. Raises ValueError for impossible settings.
     """
     check_settings(N, r, a, H, window)
-    return _Phi.apply(x, N, r, H, a, window)
+    return _apply(x, N, r, H, a, window)
 
 
 def check_settings(N: int, r: float, a: float, H: float, window: str) -> None:
@@ -179,7 +239,7 @@ class Activation(nn.Module):
         return DiscreteSpace(self.N)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return _Phi.apply(x, self.N, self.r, self.H, self.a, self.window)
+        return _apply(x, self.N, self.r, self.H, self.a, self.window)
 
     def extra_repr(self) -> str:
         top = f", H={self.H:g}" if self.N > 1 else ""

@@ -9,10 +9,13 @@ full-precision weights that DST does without.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gxnor.nn import small
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.projection import nearest, project
 from gxnor.space import DiscreteSpace
@@ -30,23 +33,80 @@ class _Project(torch.autograd.Function):
         return grad, None
 
 
-class _Linear(torch.autograd.Function):
-    """x W^T for packed W: unlike F.linear, what it saves for backward is W packed, not its float values."""
+class _Convolution(torch.autograd.Function):
+    """Convolution with packed W, a slice of a large batch at a time: so what the kernels need beside input and output is
+    small too. `data` is what is saved of x, see `gxnor.nn.small`."""
 
     @staticmethod
-    def forward(ctx, x, weight):
-        ctx.save_for_backward(x, weight)
+    def forward(ctx, x, weight, data, form, stride, padding, dilation, groups):
+        ctx.form, ctx.geometry = form, (stride, padding, dilation, False, (0,) * len(stride), groups)
+        ctx.save_for_backward(data if form.bits else x, weight)
+        values, y = weight.values(x.dtype), None
+        for begin, end in _slices(x, weight, *ctx.geometry):
+            part = torch.convolution(x[begin:end], values, None, *ctx.geometry)
+            if end - begin == len(x):
+                return part
+            if y is None:
+                y = torch.empty_strided((len(x), *part.shape[1:]), part.stride(), dtype=x.dtype, device=x.device)
+            y[begin:end] = part
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        data, weight = ctx.saved_tensors
+        form, need = ctx.form, [*ctx.needs_input_grad[:2], False]
+        convolution_backward = torch.ops.aten.convolution_backward
+        if torch.is_grad_enabled():  # this pass is itself to be differentiated
+            small.refuse_double_backward(form)
+            dx, dw, _ = convolution_backward(dy, data, weight, None, *ctx.geometry, need)
+            return dx, dw, *[None] * 6
+        values, dx, dw = weight.values(dy.dtype), None, None
+        for begin, end in _slices(form, weight, *ctx.geometry):
+            x = form.rows(data, begin, end)
+            part, dw_part, _ = convolution_backward(dy[begin:end], x, values, None, *ctx.geometry, need)
+            if need[1]:
+                dw = dw_part if dw is None else dw.add_(dw_part)
+            if need[0] and end - begin == form.shape[0]:
+                dx = part
+            elif need[0]:
+                if dx is None:
+                    dx = torch.empty_strided(form.shape, form.strides, dtype=dy.dtype, device=dy.device)
+                dx[begin:end] = part
+        return dx, dw if dw is None else dw.to(weight.dtype), *[None] * 6
+
+
+def _slices(x: torch.Tensor | small.Form, weight, stride, padding, dilation, *_):
+    """The slices of a batch x, by the larger of input and output."""
+    size = x.shape[2:]
+    size = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(size, padding, dilation, weight.shape[2:], stride)
+    ]
+    largest = max(x.shape[1:].numel(), weight.shape[0] * math.prod(size))
+    return small.slices(x.shape[0], largest * x.dtype.itemsize, weight.device)
+
+
+class _Linear(torch.autograd.Function):
+    """x W^T for packed W: unlike F.linear, what it saves for backward is W packed, not its float values. `data` is what is
+    saved of x, see `gxnor.nn.small`."""
+
+    @staticmethod
+    def forward(ctx, x, weight, data, form):
+        ctx.form = form
+        ctx.save_for_backward(data if form.bits else x, weight)
         return F.linear(x, weight.values(x.dtype))
 
     @staticmethod
     def backward(ctx, dy):
-        x, weight = ctx.saved_tensors
+        small.refuse_double_backward(ctx.form)
+        data, weight = ctx.saved_tensors
         rows, dx, dw = dy.reshape(-1, dy.shape[-1]), None, None
         if ctx.needs_input_grad[0]:
-            dx = (rows @ weight.to(dy.dtype)).view_as(x)
+            dx = (rows @ weight.to(dy.dtype)).view(ctx.form.shape)
         if ctx.needs_input_grad[1]:
+            x = ctx.form.whole(data)
             dw = (rows.t() @ x.reshape(-1, x.shape[-1])).to(weight.dtype)
-        return dx, dw
+        return dx, dw, None, None
 
 
 class DiscreteLayer:
@@ -108,8 +168,28 @@ class DiscreteLayer:
 
     def _convolve(self, x: torch.Tensor) -> torch.Tensor:
         """The bias comes behind the sums: those of discrete inputs stay exact, in whatever order they are taken."""
-        y = self._conv_forward(x, self.effective_weight(), None)
+        padding = self._plain_padding()
+        if self._is_sliced(x) and padding is not None:
+            y = _Convolution.apply(x, self.weight, *small.small(x), self.stride, padding, self.dilation, self.groups)
+        else:
+            y = self._conv_forward(x, self.effective_weight(), None)
         return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, *(1,) * len(self.kernel_size))
+
+    def _is_sliced(self, x: torch.Tensor) -> bool:
+        """Whether `_Convolution` applies: to a batch, packed weights, one dtype and no graph of torch.compile."""
+        plain = not self.latent and x.dim() == self.weight.dim() and x.numel() and x.dtype == self.weight.dtype
+        return plain and not torch.is_autocast_enabled(x.device.type) and not torch.compiler.is_compiling()
+
+    def _plain_padding(self) -> tuple[int, ...] | None:
+        """The zeros on either side, or None where the padding is of another kind."""
+        if self.padding_mode != "zeros":
+            return None
+        if self.padding == "valid":
+            return (0,) * len(self.kernel_size)
+        if self.padding == "same":
+            total = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+            return None if any(n % 2 for n in total) else tuple(n // 2 for n in total)
+        return self.padding
 
     def zero_fraction(self) -> float:
         """Share of weights in state 0; 0 for binary weights, which have none."""
@@ -136,7 +216,7 @@ class Linear(DiscreteLayer, nn.Linear):
         else:
             if torch.is_autocast_enabled(x.device.type):
                 x = x.to(torch.get_autocast_dtype(x.device.type))
-            y = _Linear.apply(x, self.weight)
+            y = _Linear.apply(x, self.weight, *small.small(x))
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
 

@@ -63,25 +63,39 @@ def _native():
 
 
 @functools.cache
-def _byte_values(space: DiscreteSpace) -> np.ndarray:
+def _byte_values(values: tuple[float, ...], bits: int) -> np.ndarray:
     """float32 [256, states per byte]: the values that each packed byte stands for."""
-    bits = storage_bits(space.size)
-    values = np.zeros(2**bits, dtype=np.float32)
-    values[: space.size] = space.values
-    return values[unpack_bits(np.arange(256, dtype=np.uint8), bits, 256 * 8 // bits)].reshape(256, -1)
+    table = np.zeros(2**bits, dtype=np.float32)
+    table[: len(values)] = values
+    return table[unpack_bits(np.arange(256, dtype=np.uint8), bits, 256 * 8 // bits)].reshape(256, -1)
 
 
-def _values(packed: torch.Tensor, space: DiscreteSpace, shape: torch.Size, dtype) -> torch.Tensor:
-    """`values_reference`, by the native kernel where it applies: float32 on the CPU, bytes that are really there."""
-    real = type(packed) is torch.Tensor and packed.device.type == "cpu"
-    kernel = _native() if real and dtype == torch.float32 else None
+def look_up(packed: torch.Tensor, bits: int, values: tuple[float, ...], out: torch.Tensor) -> bool:
+    """Fills `out`, in the order of its memory, with values[index] of packed indices, by the native kernel; False, and
+    nothing done, where it does not apply: float32 on the CPU, bytes that are really there."""
+    real = type(packed) is torch.Tensor and packed.device.type == "cpu" and out.dtype == torch.float32
+    kernel = _native() if real else None
     if kernel is None:
-        return values_reference(packed, space, shape, dtype)
-    table, out = _byte_values(space), torch.empty(shape, dtype=dtype)
+        return False
+    table = _byte_values(values, bits)
     kernel(
         packed.data_ptr(), table.shape[1], table.ctypes.data, out.data_ptr(), out.numel(), torch.get_num_threads()
     )  # fmt: skip
-    return out
+    return True
+
+
+@functools.cache
+def _space_values(space: DiscreteSpace) -> tuple[float, ...]:
+    return tuple(space.values.tolist())
+
+
+def _values(packed: torch.Tensor, space: DiscreteSpace, shape: torch.Size, dtype) -> torch.Tensor:
+    """`values_reference`, by the native kernel where it applies."""
+    if type(packed) is torch.Tensor:
+        out = torch.empty(shape, dtype=dtype, device=packed.device)
+        if look_up(packed, storage_bits(space.size), _space_values(space), out):
+            return out
+    return values_reference(packed, space, shape, dtype)
 
 
 class DiscreteParameter(torch.Tensor):

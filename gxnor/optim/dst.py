@@ -3,17 +3,22 @@
 Every parameter gets an increment dW from the chosen gradient rule (`gxnor.optim.increment`). A `DiscreteParameter`
 moves by the transition rule of GXNOR-Net (`gxnor.optim.transition`); any other parameter (batch norm, bias, a latent
 weight) is real and becomes W + dW.
+
+The gradients of all layers together would be as large as the full-precision weights that DST does without; with
+`update_in_backward` the gradient of one layer lives at a time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import nn
 
 from gxnor.nn.parameter import DiscreteParameter
+from gxnor.optim import counter as counters
 from gxnor.optim import increment as increments
 from gxnor.optim import stream
 from gxnor.optim import transition as transitions
@@ -27,8 +32,10 @@ class DST(torch.optim.Optimizer):
             parameters, or groups.
         lr: learning rate. With the tanh rule a small dW moves a weight with probability m |dW| / dz, so only the
             product m * lr counts for discrete weights.
-        increment: "adam" (8 bytes of state a weight) or "sgd" (4), see `gxnor.optim.increment`.
+        increment: "factored" (next to no state), "adam" (8 bytes a weight) or "sgd" (4), see `gxnor.optim.increment`.
         betas, eps: the increment's settings. betas may be changed between steps.
+        counter: bits a weight in which increments too small to move a state are remembered, see `gxnor.optim.counter`;
+            taken as fewer where the space has no room for them in a byte.
         m, probability: the transition rule, "tanh" (the paper's) or "linear".
         generator: the torch.Generator (on the CPU) that keys the stochastic moves' streams; its state is saved in
             `state_dict`. Default: a new one, seeded from torch's global generator.
@@ -36,7 +43,13 @@ class DST(torch.optim.Optimizer):
 
     Raises ValueError for impossible settings and for a model with a parameter that no group claims; `step` raises
     FloatingPointError, naming the parameter and leaving all weights as they were, for a gradient that is not finite.
+
+    `update_in_backward` moves the weights inside the backward pass, so that no model-sized gradient exists.
     """
+
+    _key: int | None = None  # of the step under way, once something has moved in it
+    _hooks: contextlib.ExitStack | None = None
+    _accumulating = False
 
     def __init__(
         self,
@@ -46,6 +59,7 @@ class DST(torch.optim.Optimizer):
         increment: str = "adam",
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        counter: int = 0,
         m: float = 3.0,
         probability: str = "tanh",
         generator: torch.Generator | None = None,
@@ -53,8 +67,8 @@ class DST(torch.optim.Optimizer):
     ):
         if isinstance(params, nn.Module):
             params, model = list(params.named_parameters()), params
-        defaults = {"lr": lr, "increment": increment, "betas": tuple(betas), "eps": eps, "m": m,
-                    "probability": probability}  # fmt: skip
+        defaults = {"lr": lr, "increment": increment, "betas": tuple(betas), "eps": eps,
+                    "counter": counter, "m": m, "probability": probability}  # fmt: skip
         super().__init__(params, defaults)
         if model is not None:
             self._check_claims(model)
@@ -82,42 +96,114 @@ class DST(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._check_gradients()
-        key = int(torch.randint(-(2**63), 2**63 - 1, (), generator=self.generator))
-        number = 0
-        for group in self.param_groups:
-            rule = increments.RULES[group["increment"]]
-            for p in group["params"]:
-                number += 1
-                if p.grad is None:
-                    continue
-                dW = rule(p.grad, self.state[p], group)
-                if isinstance(p, DiscreteParameter):
-                    moved = transitions.move(p, dW, stream.subkey(key, number), group["m"], group["probability"])
-                    state = self.state[p]
-                    state["moved"] = state.get("moved", 0) + moved
-                    state["moves"] = state.get("moves", 0) + p.numel()
-                else:
-                    p.add_(dW)
+        self._check_gradients([(name, p.grad) for name, p, *_ in self._parameters() if p.grad is not None])
+        self._step_key()  # drawn for every step, whether anything moves in it or not
+        for _, p, group, number in self._parameters():
+            if p.grad is not None:
+                self._update(p, p.grad, self.param_groups[group], number)
+        self._key = None
         return loss
 
-    def _check_gradients(self) -> None:
-        sums: dict[torch.device, list[torch.Tensor]] = {}
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    sums.setdefault(p.grad.device, []).append(p.grad.sum().double())
-        # Read together: a GPU then waits once a step, not once a parameter.
-        if all(math.isfinite(total) for values in sums.values() for total in torch.stack(values).tolist()):
-            return
-        for group in self.param_groups:
+    def update_in_backward(self, reduce: Callable[[torch.Tensor], None] | None = None) -> contextlib.ExitStack:
+        """From now on every discrete weight moves inside the backward pass, as soon as its gradient is complete, and the
+        gradient is dropped: p.grad is None after it, and no two layers' gradients are alive at once. `step()` updates
+        the real parameters and ends the step, so the training loop stays as it is, and so do the moves, bit for bit.
+
+        Args:
+            reduce: called with every gradient before the rule, to change it in place: a sum over workers, say.
+
+        Returns an ExitStack that undoes it on `close()`, or as a context. Raises RuntimeError where it is on already.
+
+        What it costs: where a gradient is not finite, the layers behind it in the forward order have moved before that
+        is seen (the FloatingPointError says so). Clipping by the norm of all gradients needs them all before anything
+        moves: that is the plain `step()`. Several backward passes a step need `accumulating`. Under torch.compile the
+        backward pass of a graph hands out the gradients of all its layers at once, so they are alive together. State is
+        to be saved between steps, not between a backward pass and `step()`.
+        """
+        if self._hooks is not None:
+            raise RuntimeError("the update runs inside the backward pass already; close what turned it on first")
+        hooks = contextlib.ExitStack()
+        for name, p, group, number in self._parameters():
+            if isinstance(p, DiscreteParameter) and p.requires_grad:
+                hook = self._make_hook(name, group, number, reduce)
+                hooks.callback(p.register_post_accumulate_grad_hook(hook).remove)
+        hooks.callback(setattr, self, "_hooks", None)
+        self._hooks = hooks
+        return hooks
+
+    @contextlib.contextmanager
+    def accumulating(self) -> Iterator[None]:
+        """Backward passes in this context move nothing: gradients add up, until a backward pass outside of it moves the
+        weights by the sum. For all but the last of the micro-batches of a step, with `update_in_backward`; the plain
+        `step()` does not need it. Cost: between micro-batches the gradients of all layers live, 4 bytes a weight."""
+        before, self._accumulating = self._accumulating, True
+        try:
+            yield
+        finally:
+            self._accumulating = before
+
+    def _parameters(self) -> Iterator[tuple[str | int, torch.Tensor, int, int]]:
+        """Every parameter with its name (else its place in its group), the number of its group, and its own number, from
+        1, which makes its stream of draws."""
+        number = 0
+        for i, group in enumerate(self.param_groups):
             names = group.get("param_names") or range(len(group["params"]))
             for name, p in zip(names, group["params"], strict=True):
-                if p.grad is not None and not torch.isfinite(p.grad).all():  # a sum may overflow where no element does
-                    raise FloatingPointError(
-                        f"the gradient of parameter {name} is not finite; no weight was moved. "
-                        "A lower learning rate, or a look at the loss and the data, is the usual mend"
-                    )
+                number += 1
+                yield name, p, i, number
+
+    def _make_hook(self, name: str | int, group: int, number: int, reduce) -> Callable[[torch.Tensor], None]:
+        @torch.no_grad()
+        def move(p: torch.Tensor) -> None:
+            if self._accumulating:
+                return
+            if reduce is not None:
+                reduce(p.grad)
+            self._check_gradients([(name, p.grad)])
+            self._update(p, p.grad, self.param_groups[group], number)
+            p.grad = None
+
+        return move
+
+    def _check_gradients(self, gradients: list[tuple[str | int, torch.Tensor]]) -> None:
+        """Raises FloatingPointError, naming the parameter, for a gradient that is not finite."""
+        sums: dict[torch.device, list[torch.Tensor]] = {}
+        for _, grad in gradients:
+            sums.setdefault(grad.device, []).append(grad.sum().double())
+        # Read together: a GPU then waits once, not once a parameter.
+        if all(math.isfinite(total) for values in sums.values() for total in torch.stack(values).tolist()):
+            return
+        for name, grad in gradients:
+            if torch.isfinite(grad).all():  # a sum may overflow where no element does
+                continue
+            consequence = (
+                "no weight was moved" if self._key is None else "other weights have moved already in this step"
+            )
+            self._key = None
+            raise FloatingPointError(
+                f"the gradient of parameter {name} is not finite; {consequence}. "
+                "A lower learning rate, or a look at the loss and the data, is the usual mend"
+            )
+
+    def _step_key(self) -> int:
+        if self._key is None:
+            self._key = int(torch.randint(-(2**63), 2**63 - 1, (), generator=self.generator))
+        return self._key
+
+    def _update(self, p: torch.Tensor, grad: torch.Tensor, group: dict, number: int) -> None:
+        """Moves one parameter by its complete gradient."""
+        state = self.state[p]
+        dW = increments.RULES[group["increment"]](grad, state, group)
+        if not isinstance(p, DiscreteParameter):
+            p.add_(dW)
+            return
+        bits = min(group["counter"], counters.most_bits(p.space))
+        if bits and "counter" not in state:
+            state["counter"] = counters.new_counters(p, bits)
+        key = stream.subkey(self._step_key(), number)
+        moved = transitions.move(p, dW, key, group["m"], group["probability"], state.get("counter"), bits)
+        state["moved"] = state.get("moved", 0) + moved
+        state["moves"] = state.get("moves", 0) + p.numel()
 
     def flip_rates(self) -> dict[torch.Tensor, float]:
         """Share of each discrete parameter's weights that moved in a step, averaged over the steps since the last
@@ -140,6 +226,11 @@ class DST(torch.optim.Optimizer):
         state_dict = dict(state_dict)
         generator = state_dict.pop("generator")
         super().load_state_dict(state_dict)
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            for p, number in zip(group["params"], saved["params"], strict=True):
+                counter = state_dict["state"].get(number, {}).get("counter")
+                if counter is not None:  # torch has made floats of it
+                    self.state[p]["counter"] = counter.to(p.device, copy=True)
         self.generator.set_state(generator.cpu())
 
     def __getstate__(self) -> dict:
@@ -153,6 +244,8 @@ def _check_settings(group: dict) -> None:
         raise ValueError(f"increment must be one of {', '.join(increments.RULES)}, got {group['increment']!r}")
     if not all(0 <= beta < 1 for beta in group["betas"]):
         raise ValueError(f"betas must lie in [0, 1), got {group['betas']!r}")
+    if not (isinstance(group["counter"], int) and 0 <= group["counter"] <= 7):
+        raise ValueError(f"counter must be 0 to 7 bits, got {group['counter']!r}")
     if not group["eps"] > 0:
         raise ValueError(f"eps must be positive, got {group['eps']!r}")
     transitions.check_settings(group["m"], group["probability"])

@@ -80,4 +80,30 @@ def sgd(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
     return state["exp_avg"].lerp_(grad, 1 - beta1) * (-group["lr"] / (1 - state["decay"]))
 
 
-RULES = {"adam": adam, "sgd": sgd}
+def factored(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
+    """The gradient over the root of its second moment, which is kept as a row and a column (Adafactor, Shazeer and Stern,
+    arXiv 1804.04235, section 3); no momentum. With the gradient of a layer as a matrix g, one row an output:
+
+        r_i <- beta2 r_i + (1 - beta2) mean_j g_ij^2          c2 = 1 - product of all beta2 so far
+        c_j <- beta2 c_j + (1 - beta2) mean_i g_ij^2
+        dW_ij = -lr g_ij / (sqrt(r_i c_j / (c2 mean_i r_i)) + eps)
+
+    A vector (batch norm, bias) has nothing to factor and takes Adam's increment. State: two float vectors, 4 bytes a row
+    and a column. Group: lr, betas (the second; both for vectors), eps.
+    """
+    if grad.dim() < 2:
+        return adam(grad, state, group)
+    beta2 = group["betas"][1]
+    g = grad.reshape(len(grad), -1)
+    if "row" not in state:
+        state.update(decay_sq=1.0, row=g.new_zeros(g.shape[0]), column=g.new_zeros(g.shape[1]))
+    state["decay_sq"] *= beta2
+    square = g.square()
+    row = state["row"].lerp_(square.mean(1), 1 - beta2)
+    column = state["column"].lerp_(square.mean(0), 1 - beta2)
+    scale = row / (row.mean() * (1 - state["decay_sq"])).clamp(min=torch.finfo(row.dtype).tiny)
+    root = torch.outer(scale.sqrt(), column.sqrt(), out=square).add_(group["eps"])
+    return torch.div(g, root, out=square).mul_(-group["lr"]).view_as(grad)
+
+
+RULES = {"factored": factored, "adam": adam, "sgd": sgd}

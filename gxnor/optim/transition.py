@@ -8,6 +8,15 @@ GXNOR-Net (arXiv 1705.09283), section 2.4, with dz the step of the space and H i
 
     tau(nu) = tanh(m |nu| / dz)     "tanh", the paper's, m = 3
     tau(nu) = min(m |nu| / dz, 1)   "linear"; with m = 1 the move is dW in expectation (stochastic rounding)
+
+With a counter of b bits a weight the same rule moves a place on a lattice that is 2^b times finer; what the network
+sees is the state whose cell the place lies in, and the counter, the place within the cell, is kept by the optimizer
+(`gxnor.optim.counter`):
+
+    place = 2^b state + counter,  moves as above with dz / 2^b for dz;  state = place div 2^b,  counter = place mod 2^b
+
+So an increment too small to move the state is remembered instead of gambled away. Staying inside [-H, H] leaves half a
+cell to each of the two outer states. b = 0 is the paper's rule.
 """
 
 from __future__ import annotations
@@ -19,7 +28,8 @@ import math
 import torch
 
 from gxnor import native
-from gxnor.nn.parameter import DiscreteParameter, pack_indices
+from gxnor.nn.parameter import DiscreteParameter, pack_indices, unpack_indices
+from gxnor.optim.counter import counter_bytes, pack_counters, unpack_counters
 from gxnor.optim.stream import uniform
 from gxnor.packing import storage_bits
 from gxnor.space import DiscreteSpace
@@ -42,33 +52,60 @@ def transition(
     u: torch.Tensor,
     m: float = 3.0,
     probability: str = "tanh",
+    bits: int = 0,
 ) -> torch.Tensor:
     """The states after one transition.
 
     Args:
-        index: uint8 state indices.
+        index: uint8 state indices; with a counter, the places 2^bits state + counter.
         increment: float dW in the units of the weights, same shape; infinite is allowed and goes to the bound.
         space: the weights' space.
         u: float draws, uniform in [0, 1), same shape.
         m, probability: the rule for tau; see the module's text.
+        bits: of the counter.
 
-    Returns uint8 state indices. Raises ValueError for NaN increments and impossible settings.
+    Returns what `index` is, after the move. Raises ValueError for NaN increments and impossible settings.
     """
     check_settings(m, probability)
     if torch.isnan(increment).any():
         raise ValueError("the increment of a discrete weight is NaN")
-    return _transition(index, increment, space, u, m, probability)
+    return _transition(index, increment, space, u, m, probability, bits)
 
 
-def _transition(index, increment, space: DiscreteSpace, u, m: float, probability: str) -> torch.Tensor:
+def _transition(index, increment, space: DiscreteSpace, u, m: float, probability: str, bits: int) -> torch.Tensor:
     at = index.to(increment.dtype)
-    rho = torch.minimum(torch.maximum(increment / space.step, -at), space.size - 1 - at)  # in steps
+    first = 2**bits // 2
+    last = (space.size << bits) - 1 - first
+    rho = torch.minimum(torch.maximum(increment / (space.step / 2**bits), first - at), last - at)  # in steps
     kappa = torch.trunc(rho)
     nu = rho - kappa
     tau = m * nu.abs()
     if probability == "tanh":
         tau = torch.tanh(tau.double())  # double: so that no implementation's rounding of tanh decides a draw
     return (at + kappa + torch.sign(nu) * (u < tau)).to(torch.uint8)
+
+
+def move_packed(packed, counters, bits: int, increment, space: DiscreteSpace, key: int, m: float, probability: str):
+    """The transition of packed states, on any device.
+
+    Args:
+        packed: uint8, the states; left as they are.
+        counters: uint8, the counters of `bits` each, left as they are; None for bits = 0.
+        increment: float [n] in C order.
+        key: of the stream.
+
+    Returns the packed states and the counters behind the move, and int64 [2]: how many states moved, how many
+    increments are NaN.
+    """
+    storage, shape = storage_bits(space.size), increment.shape
+    before = unpack_indices(packed, storage, shape)
+    place = (before << bits) + unpack_counters(counters, bits, shape) if bits else before
+    nan = torch.isnan(increment)
+    u = uniform(key, increment.numel(), increment.device)
+    place = _transition(place, torch.where(nan, 0, increment), space, u, m, probability, bits)
+    after = place >> bits
+    counts = torch.stack([(after != before).sum(), nan.sum()])
+    return pack_indices(after, storage), pack_counters(place & (2**bits - 1), bits) if bits else None, counts
 
 
 @functools.cache
@@ -79,6 +116,7 @@ def _native():
         return None
     lib.gxnor_transition.argtypes = [
         ctypes.c_void_p, ctypes.c_int, ctypes.c_int,  # packed, bits, states
+        ctypes.c_void_p, ctypes.c_int,  # counters, their bits
         ctypes.c_void_p, ctypes.c_int64,  # dW, n
         ctypes.c_float, ctypes.c_float, ctypes.c_int,  # step, m, tanh
         ctypes.c_uint64, ctypes.c_int,  # key, threads
@@ -88,12 +126,19 @@ def _native():
 
 
 def move(
-    weight: DiscreteParameter, increment: torch.Tensor, key: int, m: float = 3.0, probability: str = "tanh"
+    weight: DiscreteParameter,
+    increment: torch.Tensor,
+    key: int,
+    m: float = 3.0,
+    probability: str = "tanh",
+    counters: torch.Tensor | None = None,
+    bits: int = 0,
 ) -> int:
-    """`transition` of a parameter in place, with the draws of the stream `key`; returns how many weights moved.
+    """`transition` of a parameter in place, with the draws of the stream `key`; returns how many states moved.
 
-    On the CPU one fused pass over the packed states; equal to the reference, state for state. Raises ValueError, and
-    moves nothing, for an increment of another shape or with a NaN in it.
+    `counters` are those of `gxnor.optim.counter.new_counters`, `bits` each, and move too. On the CPU one fused pass over
+    the packed states; equal to the reference, state for state. Raises ValueError, and moves nothing, for an increment of
+    another shape or with a NaN in it, and for counters of another size.
     """
     check_settings(m, probability)
     if increment.shape != weight.shape or increment.device != weight.device:
@@ -101,20 +146,24 @@ def move(
             f"expected an increment of shape {tuple(weight.shape)} on {weight.device}, "
             f"got {tuple(increment.shape)} on {increment.device}"
         )
+    if (0 if counters is None else counters.numel()) != counter_bytes(weight.numel(), bits):
+        raise ValueError(f"expected {counter_bytes(weight.numel(), bits)} bytes of counters")
+    increment = increment.contiguous()
     kernel = _native() if weight.device.type == "cpu" and increment.dtype == torch.float32 else None
     if kernel is None:
-        u = uniform(key, weight.numel(), weight.device).view(weight.shape)
-        before, nan = weight.indices(), torch.isnan(increment)
-        after = _transition(before, increment.nan_to_num(0, math.inf, -math.inf), weight.space, u, m, probability)
-        moved, refused = torch.stack([(after != before).sum(), nan.sum()]).tolist()  # one wait for a GPU, not several
-        if refused:
+        flat = increment.view(-1)
+        packed, after, counts = move_packed(weight.packed, counters, bits, flat, weight.space, key, m, probability)
+        moved, nan = counts.tolist()  # read together: a GPU then waits once
+        if nan:
             raise ValueError("the increment of a discrete weight is NaN")
-        weight.packed.copy_(pack_indices(after, storage_bits(weight.space.size)))
+        weight.packed.copy_(packed)
+        if bits:
+            counters.copy_(after)
         return moved
-    increment = increment.contiguous()
     moved = kernel(
-        weight.packed.data_ptr(), storage_bits(weight.space.size), weight.space.size, increment.data_ptr(),
-        weight.numel(), weight.space.step, m, probability == "tanh", key, torch.get_num_threads(),
+        weight.packed.data_ptr(), storage_bits(weight.space.size), weight.space.size,
+        counters.data_ptr() if bits else None, bits, increment.data_ptr(), weight.numel(), weight.space.step, m,
+        probability == "tanh", key, torch.get_num_threads(),
     )  # fmt: skip
     if moved < 0:
         raise ValueError("the increment of a discrete weight is NaN")

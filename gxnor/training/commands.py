@@ -12,6 +12,7 @@ from rich.table import Table
 
 from gxnor import file, sizes
 from gxnor.errors import GxnorError
+from gxnor.training import distributed
 from gxnor.training import recipe as recipes
 from gxnor.training.loop import export_run, test_run
 from gxnor.training.loop import train as run_training
@@ -22,6 +23,8 @@ def train(recipe: str, settings: list[str], out: Path | None, data_dir: Path | N
     resolved = recipes.load(recipe, settings)
     out = out or Path("runs") / f"{resolved.name}-seed{resolved.train.seed}"
     result = run_training(resolved, out, data_dir, resume, line)
+    if distributed.rank() > 0:
+        return
     table = Table(title=f"{result['recipe']}, seed {result['seed']}", show_header=False, title_justify="left")
     rows = {
         "test accuracy": f"{100 * result['test_accuracy']:.2f} %, read once, with the network of epoch "

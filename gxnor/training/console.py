@@ -8,26 +8,27 @@ from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gxnor.errors import GxnorError
+from gxnor.training import distributed
 
 
 class Console:
-    """Shows progress and catches the wish to stop: on the first Ctrl-C or SIGTERM `stopping` becomes true."""
+    """Shows progress and catches the wish to stop: on the first Ctrl-C or SIGTERM `stopping` becomes true.
+    Of several workers, all catch the wish and the first one shows."""
 
     def __init__(self, recipe, trainer, folder):
         self.recipe, self.trainer, self.folder = recipe, trainer, folder
-        self.terminal = Terminal(stderr=True)
+        shows = distributed.rank() == 0
+        self.terminal = Terminal(stderr=True, quiet=not shows)
         self.stopping = False
-        total = recipe.train.epochs * trainer.steps_per_epoch
         now = trainer.progress
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[rate]}"), TextColumn("left"), TimeRemainingColumn(compact=True),
-            console=self.terminal, disable=not self.terminal.is_terminal, transient=True,
+            console=self.terminal, disable=not (shows and self.terminal.is_terminal), transient=True,
         )  # fmt: skip
-        done = now.epoch * trainer.steps_per_epoch + now.step
-        self.task = self.bar.add_task("epoch 1", total=total, completed=done, rate="")
-        self.started = (now.seconds, done)
-        self.board = self._board() if recipe.train.tensorboard else None
+        self.task = self.bar.add_task("epoch 1", total=recipe.train.epochs, completed=now.epoch, rate="")
+        self.started, self.images = now.seconds, 0
+        self.board = self._board() if recipe.train.tensorboard and shows else None
 
     def __enter__(self):
         self.previous = {}
@@ -50,11 +51,11 @@ class Console:
         self.stopping = True
 
     def stepped(self) -> None:
-        now, (seconds, done) = self.trainer.progress, self.started
-        completed = now.epoch * self.trainer.steps_per_epoch + now.step
-        images = (completed - done) * self.recipe.train.batch / max(now.seconds - seconds, 1e-9)
+        now = self.trainer.progress
+        self.images += self.trainer.batch
+        rate = self.images / max(now.seconds - self.started, 1e-9)
         self.bar.update(
-            self.task, completed=completed, rate=f"{images:,.0f} images/s",
+            self.task, completed=now.epoch + now.step / self.trainer.steps_per_epoch, rate=f"{rate:,.0f} images/s",
             description=f"epoch {now.epoch + 1}/{self.recipe.train.epochs}",
         )  # fmt: skip
 

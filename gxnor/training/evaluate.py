@@ -121,19 +121,18 @@ def state_shares(layer: DiscreteLayer) -> list[float]:
 
 def weight_summary(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict:
     """weights: their number in weighted layers; bits_per_weight: as shipped, states packed; zero_fraction; and, with the
-    optimizer, train_state_bytes_per_weight: weights and optimizer state of these layers that persist between steps."""
+    optimizer, train_state_bytes_per_weight: all that persists between steps, batch norm and its optimizer state too."""
     layers = [module for module in model.modules() if isinstance(module, WEIGHTED)]
     count = sum(layer.weight.numel() for layer in layers)
-    bits, zeros, held = 0, 0.0, 0
+    bits, zeros = 0, 0.0
     for layer in layers:
         n = layer.weight.numel()
         discrete = isinstance(layer, DiscreteLayer)
         bits += 8 * radix_size(n, layer.space.size) if discrete else 8 * n * layer.weight.element_size()
         zeros += n * (layer.zero_fraction() if discrete else (layer.weight == 0).float().mean().item())
-        packed = getattr(layer.weight, "packed", layer.weight)
-        held += packed.numel() * packed.element_size()
-        if optimizer is not None:
-            state = optimizer.state.get(layer.weight, {}).values()
-            held += sum(t.numel() * t.element_size() for t in state if isinstance(t, torch.Tensor))
     summary = {"weights": count, "bits_per_weight": bits / count, "zero_fraction": zeros / count}
-    return summary if optimizer is None else {**summary, "train_state_bytes_per_weight": held / count}
+    if optimizer is None:
+        return summary
+    held = [getattr(t, "packed", t) for t in model.state_dict().values()]
+    held += [t for state in optimizer.state.values() for t in state.values() if isinstance(t, torch.Tensor)]
+    return {**summary, "train_state_bytes_per_weight": sum(t.numel() * t.element_size() for t in held) / count}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import time
 from pathlib import Path
 
 from gxnor.errors import GxnorError, WorkError
 from gxnor.program import Program
-from gxnor.training import checkpoint, report
+from gxnor.training import checkpoint, distributed, report
 from gxnor.training import recipe as recipes
 from gxnor.training.console import Console
 from gxnor.training.evaluate import Evaluation, weight_summary
@@ -17,7 +18,7 @@ from gxnor.training.export import to_program
 from gxnor.training.recipe import Recipe
 from gxnor.training.result import make_result, save_worst
 from gxnor.training.runfolder import RunFolder
-from gxnor.training.trainer import Trainer, load_network
+from gxnor.training.trainer import Trainer, load_network, pick_device
 
 CHECKPOINT_SECONDS = float(os.environ.get("GXNOR_CHECKPOINT_SECONDS", "60"))
 
@@ -26,15 +27,21 @@ def train(recipe: Recipe, out: Path, data_dir: Path | None = None, resume: bool 
     """Runs a recipe to its end and returns what `result.json` holds.
 
     Raises GxnorError for what the user can mend, and WorkError, with the checkpoint written, on Ctrl-C or SIGTERM."""
-    folder = RunFolder(out, recipe, resume)
-    if resume and folder.result.exists():
-        return folder.read_result()
-    trainer = Trainer(recipe, data_dir)
-    folder.create(recipe)
-    if resume and folder.checkpoint.exists():
-        trainer.load_state(checkpoint.load(folder.checkpoint))
+    with distributed.workers(pick_device(recipe.train.device)):
+        return _train(recipe, out, data_dir, resume, command)
+
+
+def _train(recipe: Recipe, out: Path, data_dir: Path | None, resume: bool, command: str) -> dict:
+    """What every worker does. All take the same way; where only worker 0 acts, it is inside `on_first`, or in `save`."""
+    folder = distributed.on_first(lambda: RunFolder(out, recipe, resume))
+    if result := distributed.on_first(lambda: folder.read_result() if resume and folder.result.exists() else None):
+        return result
+    trainer = distributed.in_turn(lambda: Trainer(recipe, data_dir))
+    if state := distributed.on_first(lambda: _open(folder, recipe, resume)):
+        trainer.load_state(state)
+    distributed.check_equal(trainer.tensors())
+    trainer.forward = distributed.replicate(trainer.forward)
     now = trainer.progress
-    folder.start_history(now.epoch)
     saved = time.monotonic()
 
     def save() -> None:
@@ -42,22 +49,41 @@ def train(recipe: Recipe, out: Path, data_dir: Path | None = None, resume: bool 
         checkpoint.save(folder.checkpoint, trainer.state())
         saved = time.monotonic()
 
+    def stop() -> None:
+        save()
+        raise WorkError(f"stopped in epoch {now.epoch + 1}; go on with --resume")
+
+    def keep(line: dict) -> None:
+        folder.append_history(line)
+        save()
+
     with Console(recipe, trainer, folder) as console:
 
         def pause() -> None:
-            if console.stopping:
-                save()
-                raise WorkError(f"stopped in epoch {now.epoch + 1}; go on with --resume")
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if distributed.any_of(console.stopping):
+                distributed.on_first(stop)
+            if distributed.rank() == 0 and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 save()
 
         while now.epoch < recipe.train.epochs:
             trainer.train_epoch(pause, console.stepped)
             line = trainer.finish_epoch(folder.best)
-            folder.append_history(line)
-            save()
+            distributed.on_first(functools.partial(keep, line))
             console.epoch(line)
 
+    return distributed.on_first(lambda: _finish(trainer, folder, command))
+
+
+def _open(folder: RunFolder, recipe: Recipe, resume: bool) -> dict | None:
+    """Makes the folder, and returns the state of the checkpoint to go on from, if there is one."""
+    folder.create(recipe)
+    state = checkpoint.load(folder.checkpoint) if resume and folder.checkpoint.exists() else None
+    folder.start_history(state["progress"]["epoch"] if state else 0)
+    return state
+
+
+def _finish(trainer: Trainer, folder: RunFolder, command: str) -> dict:
+    """Reads the test set and writes what the run has reached."""
     summary = weight_summary(trainer.model, trainer.optimizer)
     test = trainer.test(folder.best)
     result = make_result(trainer, test, {**summary, **weight_summary(trainer.model, None)}, command)

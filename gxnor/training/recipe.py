@@ -78,7 +78,8 @@ class Spaces(Section):
 
 
 class Optimizer(Section):
-    increment: Literal["adam", "sgd"] = "adam"
+    increment: Literal["factored", "adam", "sgd"] = "adam"
+    counter: Annotated[int, Field(ge=0, le=7)] = 0  # bits a weight that remember what was too little to move it
     lr: Positive = 0.1
     lr_end: Positive = 3e-4
     schedule: Literal["constant", "exponential", "cosine"] = "exponential"
@@ -105,6 +106,8 @@ class Augment(Section):
 class Train(Section):
     epochs: AtLeastOne
     batch: AtLeastOne
+    batch_end: Count = 0  # of the last epoch, to which the batch grows exponentially; 0: it stays
+    parts: AtLeastOne = 1  # of a batch, each with its own batch norm; gradients are averaged (docs/runs.md)
     seed: Count = 1
     loss: Literal["squared-hinge", "cross-entropy"] = "squared-hinge"
     norm_batches: Count = 0  # batches from which batch norm's statistics are re-estimated before each evaluation
@@ -116,6 +119,7 @@ class Train(Section):
     bfloat16: bool = False
     channels_last: bool = True
     compile: bool = False
+    small_activations: bool = True  # save what backward needs in its true size; the gradients are the same bits
     tensorboard: bool = False
 
 

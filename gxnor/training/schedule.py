@@ -1,4 +1,4 @@
-"""What changes along a run: the learning rate and the window of momentum."""
+"""What changes along a run: the learning rate, the window of momentum and the batch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from gxnor.training.recipe import Optimizer
+from gxnor.training.recipe import Optimizer, Train
 
 
 def learning_rate(settings: Optimizer, fraction: float, epoch: int) -> float:
@@ -35,6 +35,19 @@ def momentum(settings: Optimizer, fraction: float) -> float:
     """
     start, end = 1 - settings.beta1, 1 - settings.beta1_end
     return 1 - start * (end / start) ** fraction
+
+
+def batch(settings: Train, epoch: int, parts: int) -> int:
+    """Images in a batch of the given epoch (from 0): exponentially from `batch` in the first to `batch_end` in the last,
+    and a multiple of `parts`.
+
+    A counter of few bits cannot average many small increments: each is rounded to a whole count. So where the rate would
+    fall below a count, the batch grows instead, and the average is taken before the count (docs/method.md).
+    """
+    if not settings.batch_end:
+        return settings.batch
+    size = round(settings.batch * (settings.batch_end / settings.batch) ** (epoch / max(settings.epochs - 1, 1)))
+    return max(parts, size // parts * parts)
 
 
 def apply(optimizer: torch.optim.Optimizer, settings: Optimizer, fraction: float, epoch: int) -> None:

@@ -3,10 +3,18 @@
 Everything random is a function of the recipe's seed and of where the run stands (epoch, step), or is saved with it; so
 a run that is killed at any moment and resumed ends in the same weights, bit for bit, as one that was never stopped (on
 the CPU, with the same number of threads).
+
+A step takes its batch in parts, each with its own forward and backward pass and its own batch norm:
+
+    gradient = 1/parts * sum of the parts' gradients       running statistics = mean of what each part makes of them
+
+Workers (`gxnor.training.distributed`) share the parts out. The gradient of a discrete layer lives from its backward pass
+to its move, right after; with several parts a worker, those of all layers live from the first part to the last.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +23,11 @@ import torch
 
 from gxnor.errors import GxnorError
 from gxnor.nn.networks import network, parse
+from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.saving import small_activations
 from gxnor.optim import DST
 from gxnor.optim.stream import subkey
-from gxnor.training import checkpoint, data, schedule
+from gxnor.training import checkpoint, data, distributed, schedule
 from gxnor.training.augment import augment, send
 from gxnor.training.evaluate import Evaluation, counting_zeros, evaluate, layer_statistics, reestimate_norms
 from gxnor.training.losses import LOSSES
@@ -56,20 +66,14 @@ class Trainer:
         self.device = pick_device(settings.device)
         self.dataset = load_data(recipe, data_dir)
         (self.images, self.labels), (self.val_images, self.val_labels) = split(self.dataset, recipe, self.device)
-        if settings.batch > len(self.images):
-            raise GxnorError(
-                f"train.batch is {settings.batch}, but only {len(self.images)} images are there to train on"
-            )
+        largest = max(settings.batch, settings.batch_end or 0)
+        if largest > len(self.images):
+            raise GxnorError(f"train.batch is {largest}, but only {len(self.images)} images are there to train on")
+        self.parts = count_parts(recipe, distributed.size())
         self.model = build(recipe, self.dataset.train_images.shape[1:], self.dataset.classes).to(self.device)
-        generator = torch.Generator().manual_seed(self.key(MOVES))
-        opt = recipe.optimizer
-        self.optimizer = DST(
-            self.model, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps, m=opt.m,
-            probability=opt.probability, generator=generator,
-        )  # fmt: skip
+        self.optimizer = make_optimizer(recipe, self.model, torch.Generator().manual_seed(self.key(MOVES)))
         self.loss = LOSSES[settings.loss]
         self.forward = torch.compile(self.model) if settings.compile else self.model
-        self.steps_per_epoch = len(self.images) // settings.batch
         self.progress = Progress()
         self._totals: torch.Tensor | None = None  # float64 [2]: loss_sum and correct of the epoch under way
 
@@ -80,6 +84,16 @@ class Trainer:
             key = subkey(key, number)
         return key >> 1  # torch's generators take 63 bits of it
 
+    @property
+    def batch(self) -> int:
+        """Images in a batch of the epoch under way."""
+        return schedule.batch(self.recipe.train, self.progress.epoch, self.parts)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of the epoch under way; images that do not fill a batch wait for another epoch's order."""
+        return len(self.images) // self.batch
+
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         format = torch.channels_last if self.recipe.train.channels_last else torch.contiguous_format
         return images.to(self.device, memory_format=format)
@@ -87,34 +101,56 @@ class Trainer:
     def train_epoch(self, pause, after_step) -> None:
         """The steps of the epoch that are left. `pause()` before each may raise to leave; `after_step()` follows each."""
         settings, now = self.recipe.train, self.progress
+        batch, steps = self.batch, self.steps_per_epoch
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.key(ORDER, now.epoch)))
         order = send(order, self.device)
         self._read_totals()
         self._totals = torch.tensor([now.loss_sum, now.correct], dtype=torch.float64, device=self.device)
         self.model.train()
-        while now.step < self.steps_per_epoch:
+        while now.step < steps:
             pause()
             start = time.perf_counter()
-            done = now.epoch * self.steps_per_epoch + now.step
-            fraction = done / (settings.epochs * self.steps_per_epoch)
+            fraction = (now.epoch + now.step / steps) / settings.epochs
             schedule.apply(self.optimizer, self.recipe.optimizer, fraction, now.epoch)
-            chosen = order[now.step * settings.batch : (now.step + 1) * settings.batch]
+            chosen = order[now.step * batch : (now.step + 1) * batch]
             draws = torch.Generator().manual_seed(self.key(AUGMENT, now.epoch, now.step))
             images = augment(self.images[chosen], self.recipe.augment, draws)
-            labels = self.labels[chosen]
-
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bfloat16):
-                scores = self.forward(self.prepare(images))
-            loss = self.loss(scores.float(), labels)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-
-            correct = (scores.argmax(1) == labels).sum()
-            self._totals += torch.stack([loss.detach().double(), correct.double()])
+            self._totals += self._step(images, self.labels[chosen])
             now.step += 1
             now.seconds += time.perf_counter() - start
             after_step()
+
+    def _step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """One step on a batch, of which this worker computes its share of parts. Returns float64 [2], on the device: the
+        mean loss and how many were right."""
+        share = self.parts // distributed.size()
+        parts = list(zip(images.chunk(self.parts), labels.chunk(self.parts), strict=True))
+        mine = parts[distributed.rank() * share :][:share]
+        buffers = list(self.model.buffers()) if self.parts > 1 else []
+        before = [buffer.clone() for buffer in buffers]
+        sums = torch.zeros(2 + sum(map(torch.numel, buffers)), dtype=torch.float64, device=self.device)
+        self.optimizer.zero_grad()
+        for number, (images, labels) in enumerate(mine, start=1):
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
+            with contextlib.nullcontext() if number == share else self._accumulating():
+                with saving(self.recipe), torch.autocast(self.device.type, torch.bfloat16, self.recipe.train.bfloat16):
+                    scores = self.forward(self.prepare(images))
+                loss = self.loss(scores.float(), labels)
+                (loss / self.parts).backward()
+            right = (scores.argmax(1) == labels).sum()
+            sums += torch.cat([t.detach().double().view(-1) for t in (loss, right, *buffers)])
+        self.optimizer.step()
+        distributed.add(sums)
+        loss, _, *means = (sums / self.parts).split([1, 1, *map(torch.numel, buffers)])
+        for buffer, mean in zip(buffers, means, strict=True):
+            buffer.copy_(mean.view(buffer.shape))
+        return torch.cat([loss, sums[1:2]])
+
+    @contextlib.contextmanager
+    def _accumulating(self):
+        with self.optimizer.accumulating(), distributed.unsummed(self.forward):
+            yield
 
     def _read_totals(self) -> None:
         """Brings loss_sum and correct up to date. Not after each step: a GPU would wait."""
@@ -124,7 +160,16 @@ class Trainer:
 
     def finish_epoch(self, best: Path) -> dict:
         """Evaluates on the validation split, keeps the best network in the file `best`, and returns the epoch's line of
-        history."""
+        history. Worker 0 does it, and all go on from where it then stands."""
+        distributed.check_equal(self.tensors())
+        flip_rates = self.optimizer.flip_rates()
+        line, progress = distributed.on_first(lambda: (self._finish_epoch(best, flip_rates), vars(self.progress)))
+        vars(self.progress).update(progress)
+        self._totals = None
+        distributed.broadcast(self.tensors())
+        return line
+
+    def _finish_epoch(self, best: Path, flip_rates: dict) -> dict:
         start = time.perf_counter()
         settings, now = self.recipe.train, self.progress
         self._read_totals()
@@ -132,14 +177,14 @@ class Trainer:
             reestimate_norms(self.model, self._norm_batches())
         with counting_zeros(self.model) as zeros:
             val = evaluate(self.model, self.val_images, self.val_labels, self.loss, self.prepare)
-        layers = layer_statistics(self.model, zeros, self.optimizer.flip_rates())
+        layers = layer_statistics(self.model, zeros, flip_rates)
         group = self.optimizer.param_groups[0]
         line = {
             "epoch": now.epoch + 1, "seconds": 0.0, "lr": group["lr"], "beta1": group["betas"][0],
-            "train_loss": now.loss_sum / now.step, "train_accuracy": now.correct / (now.step * settings.batch),
+            "train_loss": now.loss_sum / now.step, "train_accuracy": now.correct / (now.step * self.batch),
             "val_loss": val.loss, "val_accuracy": val.accuracy, "layers": layers,
         }  # fmt: skip
-        now.epoch, now.step, now.loss_sum, now.correct, self._totals = now.epoch + 1, 0, 0.0, 0, None
+        now.epoch, now.step, now.loss_sum, now.correct = now.epoch + 1, 0, 0.0, 0
         if (val.accuracy, -val.loss) > (now.best_accuracy, -now.best_loss):
             now.best_epoch, now.best_accuracy, now.best_loss, now.waited = now.epoch, val.accuracy, val.loss, 0
             save_network(best, self.model, self.dataset)
@@ -168,6 +213,10 @@ class Trainer:
         move_towards_random(self.model, self.recipe.train.restart_share, self.key(RESTART, self.progress.epoch))
         self.progress.waited = 0
 
+    def tensors(self) -> list[torch.Tensor]:
+        """The weights and running statistics themselves; of a discrete weight, the packed states."""
+        return [t.packed if isinstance(t, DiscreteParameter) else t for t in self.model.state_dict().values()]
+
     def state(self) -> dict:
         self._read_totals()
         model = checkpoint.model_state(self.model)
@@ -184,6 +233,21 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise GxnorError("train.device is cuda, but PyTorch finds no CUDA device; use auto or cpu")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def count_parts(recipe: Recipe, workers: int) -> int:
+    """The number of parts of a batch. Raises GxnorError where they cannot be equal and the workers have the same share."""
+    parts, batch = recipe.train.parts, recipe.train.batch
+    if parts > 1 and parts % workers:
+        raise GxnorError(
+            f"train.parts is {parts}, expected 1 or a multiple of the number of workers, which is {workers}"
+        )
+    parts = max(parts, workers)
+    if parts > 1 and (batch % parts or batch == parts):
+        raise GxnorError(
+            f"train.batch is {batch}, expected a multiple of {parts} (train.parts, workers), and more than it"
+        )
+    return parts
 
 
 def load_data(recipe: Recipe, data_dir: Path | None) -> data.Dataset:
@@ -224,6 +288,23 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: tuple[str, ...]
             return network(settings.layers, input_shape, recipe.precision.build(), settings.padding, settings.width)
         except ValueError as error:
             raise GxnorError(f"recipe: network: {error}") from None
+
+
+def make_optimizer(recipe: Recipe, model: torch.nn.Module, generator: torch.Generator | None = None) -> DST:
+    """The recipe's optimizer; discrete weights move inside the backward pass."""
+    opt = recipe.optimizer
+    optimizer = DST(
+        model, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps, counter=opt.counter,
+        m=opt.m, probability=opt.probability, generator=generator,
+    )  # fmt: skip
+    optimizer.update_in_backward(distributed.add)
+    return optimizer
+
+
+def saving(recipe: Recipe) -> contextlib.AbstractContextManager:
+    """The context of a forward pass in training: what it saves for backward is small where the recipe says so."""
+    on = recipe.train.small_activations and not recipe.train.compile
+    return small_activations() if on else contextlib.nullcontext()
 
 
 def save_network(path: Path, model: torch.nn.Module, dataset: data.Dataset) -> None:

@@ -53,6 +53,7 @@ namespace {
 
 constexpr int64_t kCost = 1 << 15;    // products of one input, all images together
 constexpr int64_t kTensor = 1 << 13;  // bytes of one tensor
+constexpr int64_t kThresholds = 1 << 20;  // of one layer
 
 void expect(bool holds, const char* what) {
   if (holds) return;
@@ -311,6 +312,7 @@ class Grower {
     gxnor_layer& l = add(GXNOR_THRESHOLD);
     l.space = choices_.among({0, 1, 1, 1, 2, 3, 4, 7});
     const int64_t steps = int64_t{1} << l.space;
+    if (shape().c * steps > kThresholds) return;  // refused, for its size
     const double spread = choices_.among({1, 4, 30, 1000, INT_MAX});
     const bool constant = choices_.one_in(4);
     choices_.seed();

@@ -10,6 +10,7 @@ from gxnor import native
 from gxnor.nn.activation import WINDOWS, phi, phi_reference, steps, window_reference
 from gxnor.nn.parameter import DiscreteParameter, values_reference
 from gxnor.optim import increment
+from gxnor.optim.counter import new_counters, unpack_counters
 from gxnor.optim.stream import uniform
 from gxnor.space import DiscreteSpace
 
@@ -52,6 +53,26 @@ def test_transition(isa, two_threads, N, probability):
         after = rule.transition(before, increment, space, uniform(99, n), m, probability)
         assert rule.move(weight, increment, 99, m, probability) == int((after != before).sum())
         assert torch.equal(weight.indices(), after)
+
+
+@pytest.mark.parametrize("probability", rule.PROBABILITIES)
+@pytest.mark.parametrize("N, bits", [(0, 7), (0, 1), (1, 6), (1, 4), (1, 3), (2, 5), (3, 2), (6, 1)])
+def test_transition_with_counters(isa, two_threads, N, bits, probability):
+    for n in (*SIZES, LONG):
+        generator = torch.Generator().manual_seed(n)
+        space = DiscreteSpace(N, 0.7)
+        weight = DiscreteParameter.random((n,), space, generator)
+        counters = new_counters(weight, bits)
+        for step in range(3):  # from the middle of the cells to all over them
+            increment = torch.randn(n, generator=generator) * space.step * (0.3, 3 / 2**bits, 0.1 / 2**bits)[step]
+            increment[::7] = 0.0
+            increment[6::17] = torch.inf
+            before = weight.indices()
+            place = (before << bits) + unpack_counters(counters, bits, weight.shape)
+            after = rule.transition(place, increment, space, uniform(step, n), 1.0, probability, bits)
+            moved = rule.move(weight, increment, step, 1.0, probability, counters, bits)
+            assert torch.equal((weight.indices() << bits) + unpack_counters(counters, bits, weight.shape), after)
+            assert moved == int((after >> bits != before).sum())
 
 
 @pytest.mark.parametrize("dW", [0.0, 1e-30, 0.3, -0.3, 5.0])

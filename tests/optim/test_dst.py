@@ -204,7 +204,7 @@ def test_a_parameter_that_nobody_claims_is_named():
         ({"lr": -1.0}, "lr must be"),
         ({"lr": math.nan}, "lr must be"),
         ({"lr": math.inf}, "lr must be"),
-        ({"increment": "adagrad"}, "increment must be one of adam, sgd, got 'adagrad'"),
+        ({"increment": "adagrad"}, "increment must be one of factored, adam, sgd, got 'adagrad'"),
         ({"betas": (1.0, 0.999)}, "betas must lie"),
         ({"betas": (0.9, -0.1)}, "betas must lie"),
         ({"eps": 0.0}, "eps must be"),

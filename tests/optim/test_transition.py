@@ -9,7 +9,8 @@ import torch
 from gxnor import native
 from gxnor.nn import DiscreteParameter
 from gxnor.optim import stream, transition
-from gxnor.optim.transition import move
+from gxnor.optim.counter import new_counters, unpack_counters
+from gxnor.optim.transition import move, move_packed
 from gxnor.space import DiscreteSpace
 
 DRAWS = 100_000
@@ -173,6 +174,33 @@ def test_native_equals_reference(N, probability, instruction_set):
             check_move(space, count, 0.3, 3.0, probability)
         for scale, m in itertools.product((0.01, 1.0, 20.0), (1e-3, 1.0, 3.0, 50.0, 1e30)):
             check_move(space, 700, scale, m, probability)
+
+
+def check_packed(space: DiscreteSpace, count: int, m: float, probability: str, bits: int) -> None:
+    w = DiscreteParameter.random((count,), space, torch.Generator().manual_seed(1))
+    counters = new_counters(w, bits) if bits else None
+    kept = None if counters is None else counters.clone()
+    dW, before = increments(space, count, 0.3), w.packed.clone()
+    packed, after, counts = move_packed(w.packed, counters, bits, dW, space, KEY, m, probability)
+    assert torch.equal(w.packed, before) and (kept is None or torch.equal(counters, kept))
+    assert counts.tolist() == [move(w, dW, KEY, m, probability, counters, bits), 0]
+    assert torch.equal(packed, w.packed)
+    if bits:
+        assert torch.equal(*(unpack_counters(c, bits, w.shape) for c in (after, counters)))
+
+
+@pytest.mark.parametrize("probability", ["tanh", "linear"])
+@pytest.mark.parametrize("N, bits", [*((N, 0) for N in range(8)), (0, 7), (1, 4), (1, 5), (3, 3)])
+def test_the_form_for_other_devices_moves_the_same_weights(N, bits, probability):
+    for count in (1, 2, 3, 5, 8, 255, 256, 257, 1003):
+        check_packed(DiscreteSpace(N), count, 3.0, probability, bits)
+
+
+def test_the_form_for_other_devices_counts_nan():
+    w = DiscreteParameter.random((9,), DiscreteSpace(1))
+    dW = torch.tensor([0.0, math.nan, 0, math.nan, 0, 0, 0, 0, 0])
+    packed, _, counts = move_packed(w.packed, None, 0, dW, w.space, KEY, 3.0, "tanh")
+    assert counts.tolist() == [0, 2] and torch.equal(packed, w.packed)
 
 
 @pytest.mark.parametrize("m", [0.1, 1.0, 3.0, 9.0, 30.0])

@@ -1,4 +1,4 @@
-"""Learning rate and momentum along a run, and the losses."""
+"""Learning rate, momentum and batch along a run, and the losses."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 
 from gxnor.training import schedule
 from gxnor.training.losses import LOSSES, squared_hinge
-from gxnor.training.recipe import Optimizer
+from gxnor.training.recipe import Optimizer, Train
 
 
 def test_rates():
@@ -51,3 +51,11 @@ def test_losses_by_name():
     scores, labels = torch.tensor([[0.0, 0.0]]), torch.tensor([1])
     assert LOSSES["cross-entropy"](scores, labels).item() == pytest.approx(math.log(2))
     assert LOSSES["squared-hinge"](scores, labels).item() == 1
+
+
+def test_the_batch_grows_exponentially_from_the_first_epoch_to_the_last():
+    settings = Train(epochs=5, batch=100, batch_end=1600)
+    assert [schedule.batch(settings, epoch, 1) for epoch in range(5)] == [100, 200, 400, 800, 1600]
+    assert [schedule.batch(settings, epoch, 7) for epoch in range(5)] == [98, 196, 399, 798, 1596]
+    assert schedule.batch(Train(epochs=1, batch=100, batch_end=1600), 0, 1) == 100
+    assert schedule.batch(Train(epochs=5, batch=100), 4, 1) == 100

@@ -63,10 +63,20 @@ class Study:
         return Form(data, {**self.full.settings, **gpu}, self.full.points, self.full.seeds, 0)
 
 
-def _adam(lr: float, lr_end: float, beta1_end: float, increment: str = "adam", beta1: float = 0.9) -> Settings:
+def _adam(lr: float, lr_end: float, beta1_end: float) -> Settings:
     return {
-        "optimizer.increment": increment, "optimizer.lr": lr, "optimizer.lr_end": lr_end, "optimizer.beta1": beta1,
-        "optimizer.beta1_end": beta1_end,
+        "optimizer.increment": "adam", "optimizer.counter": 0, "optimizer.lr": lr, "optimizer.lr_end": lr_end,
+        "optimizer.beta1": 0.9, "optimizer.beta1_end": beta1_end, "optimizer.m": 3.0, "optimizer.probability": "tanh",
+        "train.batch_end": 0,
+    }  # fmt: skip
+
+
+def _counter(bits: int, lr: float, lr_end: float, batch_end: int) -> Settings:
+    """The low-memory increment: a factored second moment, no momentum, a counter of so many bits; the batch grows."""
+    return {
+        "optimizer.increment": "factored", "optimizer.counter": bits, "optimizer.lr": lr, "optimizer.lr_end": lr_end,
+        "optimizer.beta1": 0.9, "optimizer.beta1_end": 0.9, "optimizer.m": 1.0, "optimizer.probability": "linear",
+        "train.batch_end": batch_end,
     }  # fmt: skip
 
 
@@ -74,7 +84,7 @@ def _spaces(weights: int | str, activations: int | str, latent: bool = False) ->
     return {"precision.weights": weights, "precision.activations": activations, "precision.latent": latent}
 
 
-GXNOR = {**_spaces(1, 1), "precision.r": 0.5, "precision.a": 0.5, "precision.window": "rectangular", "optimizer.m": 3.0}
+GXNOR = {**_spaces(1, 1), "precision.r": 0.5, "precision.a": 0.5, "precision.window": "rectangular"}
 SMALL = {"network.layers": "16C3-32C3-MP2-64FC-10", "network.padding": "valid", "train.batch": 50, "train.epochs": 15}
 PART = {"data.train": 20000, "train.batch": 250, "train.epochs": 8}  # of MNIST; two minutes on a core
 
@@ -87,10 +97,17 @@ class _Rates:
     fixed: Settings  # the same with a fixed window of momentum
     latent: Settings
     real: Settings
+    low: Settings  # DST in under a byte a weight
 
 
-QUICK = _Rates(_adam(0.1, 1e-3, 0.99), _adam(0.1, 1e-3, 0.9), _adam(0.1, 1e-3, 0.9), _adam(3e-3, 3e-5, 0.9))
-FULL = _Rates(_adam(0.1, 3e-4, 0.9995), _adam(0.1, 3e-4, 0.9), _adam(0.1, 1e-3, 0.9), _adam(3e-3, 3e-5, 0.9))
+QUICK = _Rates(
+    dst=_adam(0.1, 1e-3, 0.99), fixed=_adam(0.1, 1e-3, 0.9), latent=_adam(0.1, 1e-3, 0.9), real=_adam(3e-3, 3e-5, 0.9),
+    low=_counter(4, 0.2, 0.02, 200),
+)  # fmt: skip
+FULL = _Rates(
+    dst=_adam(0.1, 3e-4, 0.9995), fixed=_adam(0.1, 3e-4, 0.9), latent=_adam(0.1, 1e-3, 0.9), real=_adam(3e-3, 3e-5, 0.9),
+    low=_counter(4, 0.2, 0.01, 4000),
+)  # fmt: skip
 
 
 def _table(rates: _Rates) -> tuple[Point, ...]:
@@ -101,6 +118,7 @@ def _table(rates: _Rates) -> tuple[Point, ...]:
         Point("BNN, DST", {**_spaces(0, 0), **rates.dst}),
         Point("GXNOR, latent weights", {**_spaces(1, 1, True), **rates.latent}),
         Point("GXNOR, DST with Adam", {**_spaces(1, 1), **rates.dst}),
+        Point("GXNOR, DST low-memory", {**_spaces(1, 1), **rates.low}),
     )
 
 
@@ -138,8 +156,9 @@ def _curves(rates: _Rates) -> tuple[Point, ...]:
     return (
         Point("full precision", {**_spaces("real", "real"), **rates.real}),
         Point("latent weights", {**_spaces(1, 1, True), **rates.latent}),
-        Point("DST", rates.dst),
-        Point("DST, fixed window", rates.fixed),
+        Point("DST with Adam", rates.dst),
+        Point("DST with Adam, fixed window", rates.fixed),
+        Point("DST low-memory", rates.low),
     )
 
 
@@ -152,9 +171,11 @@ def _memory(rates: _Rates) -> tuple[Point, ...]:
             Point(name, {**settings, "optimizer.lr": lr, "optimizer.lr_end": float(f"{lr * share:.3g}")}) for lr in lrs
         ]
 
-    dst, latent = rates.dst, rates.latent
+    dst, latent, low = rates.dst, rates.latent, rates.low
     sgd = {**dst, "optimizer.increment": "sgd"}
+    counters = ((0, "stateless DST"), (2, "counter of 2 bits"), (4, "counter of 4 bits"), (6, "counter of 6 bits"))
     return (
+        *(point for bits, name in counters for point in row(name, {**low, "optimizer.counter": bits}, (0.05, 0.2))),
         *row("SGD with momentum, DST", sgd, (10.0, 100.0, 1000.0)),
         *row("Adam, DST", dst, (0.03, 0.1, 0.3)),
         *row("Adam, latent weights", {**_spaces(1, 1, True), **latent}, (0.03, 0.1, 0.3)),

@@ -19,7 +19,13 @@ from gxnor.training.study.command import study
 from gxnor.training.study.definitions import STUDIES, Form, Point
 from gxnor.training.study.runs import plan
 
-TINY = {"network.layers": "4C3-MP2-16FC-10", "data.validation": 200, "train.batch": 100, "train.epochs": 1}
+TINY = {
+    "network.layers": "4C3-MP2-16FC-10",
+    "data.validation": 200,
+    "train.batch": 100,
+    "train.epochs": 1,
+    "train.batch_end": 0,
+}
 REAL = {"precision.weights": "real", "precision.activations": "real"}
 POINTS = (Point("DST", {"precision.weights": 1}), Point("full", {**REAL, "optimizer.lr": 0.01}))
 
