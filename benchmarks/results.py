@@ -1,7 +1,7 @@
 """Results that can be quoted: collected from run folders as JSON, and from there into the tables of the README.
 
-python benchmarks/results.py add RUN ...     copies what a finished run reached to benchmarks/results/RECIPE/
-python benchmarks/results.py write           rewrites the tables between the markers in README.md
+python benchmarks/results.py add RUN ...     copies what a finished run or study reached to benchmarks/results/
+python benchmarks/results.py write           rewrites the tables of README.md, and docs/results.md with its pictures
 python benchmarks/results.py picture RUN     draws docs/images/run.png from the run's history
 """
 
@@ -18,13 +18,17 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+from gxnor.training.study import page
+from gxnor.training.study.table import markdown
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 LEFT_OUT = ("confusion", "classes")
 
 
-def kind(precision: dict) -> str:
-    """The name of a special case, as the tables print it."""
+def kind(recipe: dict) -> str:
+    """The name of a special case, as the tables print it, from the resolved recipe."""
+    precision, optimizer = recipe["precision"], recipe["optimizer"]
     weights, activations = precision["weights"], precision["activations"]
     known = {
         ("real", "real"): "full precision",
@@ -34,16 +38,22 @@ def kind(precision: dict) -> str:
         (1, 1): "GXNOR",
     }
     name = known.get((weights, activations), f"N1 = {weights}, N2 = {activations}")
-    return name if weights == "real" else f"{name}, {'latent float weights' if precision['latent'] else 'DST'}"
+    if weights == "real":
+        return name
+    counter = f", counter of {optimizer['counter']} bits" if optimizer.get("counter") else ""
+    dst = "DST with Adam" if optimizer["increment"] == "adam" else f"DST, {optimizer['increment']}"
+    return f"{name}, {'latent float weights' if precision['latent'] else dst + counter}"
 
 
 def add(run: Path) -> Path:
-    """Stores a finished run's result with its resolved recipe; returns where."""
+    """Stores a finished run's result with its resolved recipe, or a study's JSON; returns where."""
+    if (run / "study.json").exists():
+        return page.add(run, RESULTS)
     result = json.loads((run / "result.json").read_text())
     recipe = tomllib.loads((run / "recipe.toml").read_text())
     kept = {key: value for key, value in result.items() if key not in LEFT_OUT}
     kept["command"] = re.sub(r" --(out|data-dir) \S+", "", kept["command"])  # somebody's folders
-    name = "-".join(kind(recipe["precision"]).lower().replace(",", "").split())
+    name = "-".join(kind(recipe).lower().replace(",", "").split())
     path = RESULTS / result["recipe"] / f"{name}-seed{result['seed']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**kept, "settings": recipe}, indent=1) + "\n")
@@ -55,23 +65,24 @@ def accuracy_table(recipe: str) -> str:
     groups: dict[str, list[dict]] = {}
     for path in sorted((RESULTS / recipe).glob("*.json")):
         result = json.loads(path.read_text())
-        groups.setdefault(kind(result["settings"]["precision"]), []).append(result)
-    lines = [
-        "| network | test accuracy, mean (each seed) | training state, bytes a weight | shipped, bits a weight | time |",
-        "|---|---|---|---|---|",
-    ]
+        groups.setdefault(kind(result["settings"]), []).append(result)
+    columns = (
+        "network", "test accuracy, mean (each seed)", "training state, bytes a weight", "shipped, bits a weight", "time",
+    )  # fmt: skip
+    rows = []
     for name, results in sorted(groups.items(), key=lambda item: -statistics.mean(r["test_accuracy"] for r in item[1])):
         results.sort(key=lambda r: r["seed"])
         accuracies = [100 * r["test_accuracy"] for r in results]
         first = results[0]
-        lines.append(
-            f"| {name} | **{statistics.mean(accuracies):.2f} %** ({', '.join(f'{a:.2f}' for a in accuracies)}) "
-            f"| {first['train_state_bytes_per_weight']:.2f} | {first['bits_per_weight']:.2f} "
-            f"| {statistics.median(r['seconds'] for r in results) / 60:.0f} min |"
-        )
+        rows.append((
+            name, f"**{statistics.mean(accuracies):.2f} %** ({', '.join(f'{a:.2f}' for a in accuracies)})",
+            f"{first['train_state_bytes_per_weight']:.2f}", f"{first['bits_per_weight']:.2f}",
+            f"{statistics.median(r['seconds'] for r in results) / 60:.0f} min",
+        ))  # fmt: skip
     machine, versions = first["machine"], first["versions"]
     alone = json.loads((RESULTS / f"{recipe}-two-threads.json").read_text())
-    lines += [
+    lines = [
+        markdown(columns, rows),
         "",
         f"{first['epochs']} epochs, the best one chosen on {first['settings']['data']['validation']:,} validation images, "
         f"test set read once. {machine['cpu']}, threads: {machine['threads']}; PyTorch {versions['torch']}; "
@@ -85,22 +96,21 @@ def accuracy_table(recipe: str) -> str:
 def step_table() -> str:
     """Markdown: the cost of a training step, from what benchmarks/training_step.py has written."""
     report = json.loads((RESULTS / "training_step.json").read_text())
-    lines = [
-        "| network, batch | memory format | full precision | GXNOR | ratio (quartiles) | Brevitas, ratio |",
-        "|---|---|---|---|---|---|",
-    ]
+    columns = ("network, batch", "memory format", "full precision", "GXNOR", "ratio (quartiles)", "Brevitas, ratio")
+    rows = []
     for result in report["results"]:
         ms, ratios = result["milliseconds"], result["ratio_to_full"]
         ours = ratios["gxnor"]
         theirs = f"{ratios['brevitas']['median']:.2f}" if "brevitas" in ratios else "not installed"
-        lines.append(
-            f"| {result['network']}, {result['batch']} | {result['memory_format'].replace('_', ' ')} "
-            f"| {ms['full']['median']:.0f} ms | {ms['gxnor']['median']:.0f} ms "
-            f"| **{ours['median']:.2f}** ({ours['q25']:.2f} to {ours['q75']:.2f}) | {theirs} |"
-        )
+        rows.append((
+            f"{result['network']}, {result['batch']}", result["memory_format"].replace("_", " "),
+            f"{ms['full']['median']:.0f} ms", f"{ms['gxnor']['median']:.0f} ms",
+            f"**{ours['median']:.2f}** ({ours['q25']:.2f} to {ours['q75']:.2f})", theirs,
+        ))  # fmt: skip
     machine, versions = report["machine"], report["versions"]
     brevitas = f", Brevitas {versions['brevitas']}" if versions["brevitas"] else ""
-    lines += [
+    lines = [
+        markdown(columns, rows),
         "",
         f"Median of {report['rounds']} alternating rounds; {machine['cpu']}, threads: {machine['threads']}; "
         f"PyTorch {versions['torch']}{brevitas}; {report['date'][:10]}. The full-precision twin has ReLU and "
@@ -111,18 +121,19 @@ def step_table() -> str:
 
 def speed_table() -> str:
     """Markdown: time an image against PyTorch, from what `gxnor bench FILE --against torch --json` has printed."""
-    lines = ["| network | batch | threads | gxnor | PyTorch float32 | ratio |", "|---|---|---|---|---|---|"]
+    rows = []
     for name in ("mnist", "cifar"):
         report = json.loads((RESULTS / f"bench-{name}.json").read_text())
         threads = report["contestants"]["gxnor"]["threads"]
         for result in report["results"]:
             ours, theirs = result["gxnor"]["us_per_image"], result["torch"]["us_per_image"]
-            lines.append(
-                f"| {name.upper()} | {result['batch']} | {threads} | {ours:.0f} us | {theirs:.0f} us "
-                f"| **{result['torch']['over_gxnor']:.1f}** |"
-            )
+            rows.append((
+                name.upper(), f"{result['batch']}", f"{threads}", f"{ours:.0f} us", f"{theirs:.0f} us",
+                f"**{result['torch']['over_gxnor']:.1f}**",
+            ))  # fmt: skip
     machine, contestants = report["machine"], report["contestants"]
-    lines += [
+    lines = [
+        markdown(("network", "batch", "threads", "gxnor", "PyTorch float32", "ratio"), rows),
         "",
         f"Medians of alternating turns. {machine['cpu']}, {contestants['gxnor']['isa']}; "
         f"PyTorch {contestants['torch']['torch']}, {contestants['torch']['form']}.",
@@ -169,7 +180,7 @@ def picture(run: Path, path: Path) -> None:
         set_formatter(StrMethodFormatter("{x:g}"))
     right.set(title="weights at zero, %", xlabel="epoch", ylim=(0, None))
     right.legend(frameon=False)
-    figure.suptitle(f"recipe {recipe['name']}, seed {recipe['train']['seed']}: {kind(recipe['precision'])}")
+    figure.suptitle(f"recipe {recipe['name']}, seed {recipe['train']['seed']}: {kind(recipe)}")
     figure.savefig(path, dpi=110)
 
 
@@ -181,6 +192,8 @@ def main(arguments: list[str]) -> None:
     elif command == "write":
         readme = ROOT / "README.md"
         readme.write_text(write_tables(readme.read_text()))
+        results = page.write(RESULTS, ROOT / "docs")
+        results.write_text(write_tables(results.read_text()))
     elif command == "picture" and len(runs) == 1:
         picture(Path(runs[0]), ROOT / "docs" / "images" / "run.png")
     else:

@@ -41,6 +41,17 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("-o", "--output", type=Path, metavar="FILE.gxnor", required=True)
     export.set_defaults(run=_export)
 
+    study = commands.add_parser("study", help="run a set of recipes: one table, one picture")
+    study.add_argument("name", metavar="NAME", help="table, nonlinearity, window, sparsity, levels, curves or memory")
+    study.add_argument("--quick", action="store_true", help="the form of minutes, on the digits")
+    study.add_argument("--seeds", type=int, metavar="N", help="runs of each point (default: the study's)")
+    study.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: one a core; one on a GPU)")
+    study.add_argument("--data", metavar="NAME", help="data set of the full form, where the study knows several")
+    study.add_argument("--out", type=Path, metavar="DIR", help="folder (default: runs/study-NAME)")
+    study.add_argument("--data-dir", type=Path, metavar="DIR")
+    study.add_argument("--resume", action="store_true", help="go on with the study in the folder")
+    study.set_defaults(run=_study)
+
     cli_program.add_parsers(commands)
     bench.add_parser(commands)
     return top
@@ -88,6 +99,13 @@ def _train(arguments) -> None:
     settings += [f"train.seed={arguments.seed}"] if arguments.seed is not None else []
     settings += [f"train.epochs={arguments.epochs}"] if arguments.epochs is not None else []
     commands.train(arguments.recipe, settings, arguments.out, arguments.data_dir, arguments.resume, arguments.line)
+
+
+def _study(arguments) -> None:
+    from gxnor.training.study import command
+
+    command.study(arguments.name, arguments.quick, arguments.data, arguments.seeds, arguments.jobs, arguments.out,
+                  arguments.data_dir, arguments.resume)  # fmt: skip
 
 
 def _eval(arguments) -> None:

@@ -1,14 +1,28 @@
-"""The tables of the README are those that the results in the repository give."""
+"""The tables and pages of the repository are those that the stored results give."""
 
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_readme_shows_the_stored_results():
+@pytest.fixture(scope="module")
+def results():
     spec = importlib.util.spec_from_file_location("results", ROOT / "benchmarks" / "results.py")
-    results = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(results)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_readme_shows_the_stored_results(results):
     readme = (ROOT / "README.md").read_text()
     assert results.write_tables(readme) == readme, "run: python benchmarks/results.py write"
+
+
+def test_the_results_page_shows_the_stored_results(results):
+    page = (ROOT / "docs" / "results.md").read_text()
+    assert results.write_tables(results.page.text(results.RESULTS)) == page, "run: python benchmarks/results.py write"
+    for summary in results.page.stored(results.RESULTS):
+        assert results.page.up_to_date(summary, ROOT / "docs"), "run: python benchmarks/results.py write"

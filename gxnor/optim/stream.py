@@ -16,7 +16,7 @@ GAMMA = 0x9E3779B97F4A7C15
 _MASK = 2**64 - 1
 
 
-def signed(z: int) -> int:
+def _signed(z: int) -> int:
     """The int64 with the same 64 bits."""
     z &= _MASK
     return z - 2**64 if z >= 2**63 else z
@@ -26,13 +26,11 @@ def _xor_shift(z: torch.Tensor, bits: int) -> torch.Tensor:
     return z ^ ((z >> bits) & (2 ** (64 - bits) - 1))  # masked: int64 would shift the sign in
 
 
-def uniform(key: int | torch.Tensor, count: int, device: torch.device | None = None) -> torch.Tensor:
-    """float32 [count]: the first draws of the stream with this key, uniform in [0, 1). The key may be a tensor, its 64
-    bits as int64, so that a compiled function takes it as data."""
-    key = key if isinstance(key, torch.Tensor) else signed(key)
-    z = torch.arange(1, count + 1, dtype=torch.int64, device=device) * signed(GAMMA) + key
-    z = _xor_shift(z, 30) * signed(0xBF58476D1CE4E5B9)
-    z = _xor_shift(z, 27) * signed(0x94D049BB133111EB)
+def uniform(key: int, count: int, device: torch.device | None = None) -> torch.Tensor:
+    """float32 [count]: the first draws of the stream with this key, uniform in [0, 1)."""
+    z = torch.arange(1, count + 1, dtype=torch.int64, device=device) * _signed(GAMMA) + _signed(key)
+    z = _xor_shift(z, 30) * _signed(0xBF58476D1CE4E5B9)
+    z = _xor_shift(z, 27) * _signed(0x94D049BB133111EB)
     return (((_xor_shift(z, 31)) >> 40) & 0xFFFFFF).to(torch.float32) * 2.0**-24
 
 

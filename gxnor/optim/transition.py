@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
 import math
 
 import torch
@@ -31,7 +30,7 @@ import torch
 from gxnor import native
 from gxnor.nn.parameter import DiscreteParameter, pack_indices, unpack_indices
 from gxnor.optim.counter import counter_bytes, pack_counters, unpack_counters
-from gxnor.optim.stream import signed, uniform
+from gxnor.optim.stream import uniform
 from gxnor.packing import storage_bits
 from gxnor.space import DiscreteSpace
 
@@ -86,14 +85,14 @@ def _transition(index, increment, space: DiscreteSpace, u, m: float, probability
     return (at + kappa + torch.sign(nu) * (u < tau)).to(torch.uint8)
 
 
-def move_packed(packed, counters, bits: int, increment, space: DiscreteSpace, key, m: float, probability: str):
-    """The transition of packed states, as operations that a compiler makes one pass of.
+def move_packed(packed, counters, bits: int, increment, space: DiscreteSpace, key: int, m: float, probability: str):
+    """The transition of packed states, on any device.
 
     Args:
         packed: uint8, the states; left as they are.
         counters: uint8, the counters of `bits` each, left as they are; None for bits = 0.
         increment: float [n] in C order.
-        key: of the stream; where this is compiled, an int64 scalar with its 64 bits.
+        key: of the stream.
 
     Returns the packed states and the counters behind the move, and int64 [2]: how many states moved, how many
     increments are NaN.
@@ -107,12 +106,6 @@ def move_packed(packed, counters, bits: int, increment, space: DiscreteSpace, ke
     after = place >> bits
     counts = torch.stack([(after != before).sum(), nan.sum()])
     return pack_indices(after, storage), pack_counters(place & (2**bits - 1), bits) if bits else None, counts
-
-
-@functools.cache
-def _compiled():
-    """`move_packed`, compiled, or None where there is no compiler for GPUs."""
-    return torch.compile(move_packed, dynamic=True) if importlib.util.find_spec("triton") else None
 
 
 @functools.cache
@@ -143,9 +136,9 @@ def move(
 ) -> int:
     """`transition` of a parameter in place, with the draws of the stream `key`; returns how many states moved.
 
-    `counters` are those of `gxnor.optim.counter.new_counters`, `bits` each, and move too. One fused pass over the packed
-    states, on the CPU by a native kernel and on a GPU by a compiled one; equal to the reference, state for state. Raises
-    ValueError, and moves nothing, for an increment of another shape or with a NaN in it, and for counters of another size.
+    `counters` are those of `gxnor.optim.counter.new_counters`, `bits` each, and move too. On the CPU one fused pass over
+    the packed states; equal to the reference, state for state. Raises ValueError, and moves nothing, for an increment of
+    another shape or with a NaN in it, and for counters of another size.
     """
     check_settings(m, probability)
     if increment.shape != weight.shape or increment.device != weight.device:
@@ -158,14 +151,9 @@ def move(
     increment = increment.contiguous()
     kernel = _native() if weight.device.type == "cpu" and increment.dtype == torch.float32 else None
     if kernel is None:
-        compiled = _compiled() if weight.is_cuda else None
-        if compiled is not None:
-            key = torch.tensor(signed(key), pin_memory=True).to(weight.device, non_blocking=True)
         flat = increment.view(-1)
-        packed, after, counts = (compiled or move_packed)(
-            weight.packed, counters, bits, flat, weight.space, key, m, probability
-        )
-        moved, nan = counts.tolist()
+        packed, after, counts = move_packed(weight.packed, counters, bits, flat, weight.space, key, m, probability)
+        moved, nan = counts.tolist()  # read together: a GPU then waits once
         if nan:
             raise ValueError("the increment of a discrete weight is NaN")
         weight.packed.copy_(packed)

@@ -39,6 +39,7 @@ class Section(BaseModel):
 class Data(Section):
     name: Literal[NAMES]
     validation: AtLeastOne  # images taken from the training set for selection
+    train: Count = 0  # images to train on, of those that are left; 0 all
     extra: bool = False  # svhn: train on the extra set too
     path: str = ""  # folder: where train/ and test/ are
     size: list[AtLeastOne] = []  # folder: [height, width] to resize to

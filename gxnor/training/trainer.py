@@ -264,7 +264,9 @@ def split(dataset: data.Dataset, recipe: Recipe, device: torch.device):
     if held >= count:
         raise GxnorError(f"data.validation is {held}, but the training set has only {count} images")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0)).numpy()
-    parts = order[held:], order[:held]
+    if recipe.data.train > count - held:
+        raise GxnorError(f"data.train is {recipe.data.train}, but only {count - held} images are left to train on")
+    parts = order[held:][: recipe.data.train or None], order[:held]
     return [
         (
             torch.from_numpy(dataset.train_images[part]).to(device),

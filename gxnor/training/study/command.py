@@ -1,0 +1,101 @@
+"""`gxnor study`: runs what is missing of a study, and writes its JSON, table and picture after every run."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from gxnor.errors import GxnorError
+from gxnor.training.study import pictures, pool
+from gxnor.training.study.definitions import find
+from gxnor.training.study.estimate import seconds_a_run
+from gxnor.training.study.runs import plan
+from gxnor.training.study.summary import summarise
+from gxnor.training.study.table import provenance, table
+
+
+def study(
+    name: str, quick: bool, data: str | None, seeds: int | None, jobs: int | None, out: Path | None,
+    data_dir: Path | None, resume: bool,
+) -> dict:  # fmt: skip
+    """Returns what `study.json` holds.
+
+    Raises GxnorError for what the user can mend, and WorkError where runs were stopped or have failed."""
+    found = find(name)
+    form = found.form(quick, data)
+    for value, option in ((seeds, "--seeds"), (jobs, "--jobs")):
+        if value is not None and value < 1:
+            raise GxnorError(f"{option} must be at least 1, got {value}")
+    seeds, cores = seeds or form.seeds, os.cpu_count() or 1
+    jobs = jobs or (1 if torch.cuda.is_available() else cores)
+    suffix = "-quick" if quick else "" if form.recipe == found.data[0] else f"-{form.recipe}"
+    out = out or Path("runs") / f"study-{name}{suffix}"
+    _check(out, resume, {"study": name, "form": "quick" if quick else "full", "data": form.recipe})
+    command = f"gxnor study {name}" + (" --quick" if quick else f" --data {data}" if data else "")
+    command += f" --seeds {seeds}" if seeds != form.seeds else ""
+
+    runs = plan(form, seeds, out)
+    waiting = [run for run in runs if run.result is None or (found.operations and run.operations is None)]
+    threads = max(1, cores // jobs)
+    seconds = seconds_a_run(runs, data_dir, threads)
+    left = sum(seconds[run] * (1 - len(run.history) / run.recipe.train.epochs) for run in waiting)
+    console = Console(stderr=True, highlight=False)
+    console.print(
+        f"{len(waiting)} of {len(runs)} runs to go, {min(jobs, max(len(waiting), 1))} at a time: about "
+        f"{duration(left / max(1, min(jobs, len(waiting))))}"
+    )
+    out.mkdir(parents=True, exist_ok=True)
+
+    def write() -> dict:
+        summary = summarise(found, form, quick, runs, command)
+        _write(out / "study.json", json.dumps(summary, indent=1) + "\n")
+        return summary
+
+    write()
+    pool.run_all(waiting, seconds, jobs, threads, data_dir, found.operations, write)
+    summary = write()
+    _write(out / "table.md", f"{table(summary)}\n\n{provenance(summary)}\n")
+    pictures.draw(summary, out / "picture.png")
+    print(f"{summary['title']}\n\n{table(summary)}\n\n{out}/study.json, table.md, picture.png")
+    return summary
+
+
+def duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def _check(out: Path, resume: bool, what: dict) -> None:
+    """Raises GxnorError where the folder is taken, or holds another study."""
+    if out.exists() and not out.is_dir():
+        raise GxnorError(f"{out} is a file; give a folder for the study with --out")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not resume:
+        raise GxnorError(f"{out} is there already; go on with --resume, or give another folder with --out")
+    try:
+        stored = json.loads((out / "study.json").read_text(encoding="utf-8"))
+        there = {key: stored[key] for key in what}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise GxnorError(
+            f"{out} holds no study to resume: study.json is missing or damaged; give another folder"
+        ) from None
+    if there != what:
+        raise GxnorError(
+            f"{out} holds the {there['form']} form of {there['study']} on {there['data']}; give another folder"
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,110 @@
+"""The results page: every stored study as text, picture, table and commands, and the published figures beside ours.
+
+Markers `<!-- table NAME -->` are left in it for tables that others fill in (benchmarks/results.py).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from gxnor.errors import GxnorError
+from gxnor.training.study import pictures
+from gxnor.training.study.definitions import STUDIES, find
+from gxnor.training.study.table import markdown, section
+
+INTRODUCTION = """# Results
+
+Written by `python benchmarks/results.py write` from the JSON in `benchmarks/results/`; no number is typed by hand. Every
+accuracy is of the epoch that was best on validation images, with the test set read once, at the end of the run.
+
+`gxnor study NAME` (`--quick` for the quick form) makes all of a study's runs again, and the command of a row one of
+them. On another machine or with another PyTorch, sums round otherwise and the same seed gives another run: expect it
+within the spread of the seeds, not to the last digit.
+
+## MNIST, the recipe `mnist`
+
+<!-- table mnist -->
+<!-- end -->"""
+
+
+def add(folder: Path, results: Path) -> Path:
+    """Stores a study's JSON under `results`/studies; returns where. Raises GxnorError for a study that is not finished."""
+    summary = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    if not summary["complete"]:
+        raise GxnorError(f"{folder} has {summary['runs']} of {summary['runs_planned']} runs; go on with --resume")
+    path = results / "studies" / f"{find(summary['study']).name}-{summary['data']}-{summary['form']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def stored(results: Path) -> list[dict]:
+    """Every study's full forms, or its quick one where there is none, in the order of the definitions."""
+    summaries = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((results / "studies").glob("*.json"))]
+    chosen = []
+    for name in STUDIES:
+        mine = [summary for summary in summaries if summary["study"] == name]
+        chosen += [summary for summary in mine if summary["form"] == "full"] or mine
+    return chosen
+
+
+def picture(summary: dict) -> str:
+    """Where the picture lies, below docs/."""
+    return f"images/{summary['study']}-{summary['data']}.png"
+
+
+def text(results: Path) -> str:
+    """The page, with the tables between markers still empty."""
+    summaries = stored(results)
+    here = {summary["study"] for summary in summaries}
+    missing = [f"`gxnor study {name}` ({find(name).title.lower()})" for name in STUDIES if name not in here]
+    parts = [
+        INTRODUCTION,
+        published(results, summaries),
+        *(section(summary, picture(summary)) for summary in summaries),
+    ]
+    parts += [f"Not run yet: {', '.join(missing)}."] if missing else []
+    return "\n\n".join(parts) + "\n"
+
+
+def published(results: Path, summaries: list[dict]) -> str:
+    """The published figures, and ours on the same data where the table of special cases was run on it."""
+    figures = json.loads((results / "published.json").read_text(encoding="utf-8"))
+    ours = {
+        summary["data"]: {row["row"].split(",")[0]: row for row in summary["rows"] if "latent" not in row["row"]}
+        for summary in summaries
+        if summary["study"] == "table"
+    }
+
+    def cells(row: dict):
+        yield row["network"]
+        for data in ("mnist", "cifar10", "svhn"):
+            yield f"{row[data]:.2f} %" if data in row else ""
+            mine = ours.get(data, {}).get(row["network"])
+            yield f"{100 * mine['test_mean']:.2f} %" if mine else "not run yet"
+
+    columns = [name for data in ("MNIST", "CIFAR-10", "SVHN") for name in (f"{data}, published", "ours")]
+    lines = ["## Published figures beside ours", markdown(["network", *columns], map(cells, figures["rows"]))]
+    lines.append(
+        f"Published: {figures['source']}; networks other than GXNOR {figures['others']}. Ours, from `gxnor study table`, "
+        "are chosen on validation images, which is harder than the best test accuracy of a run."
+    )
+    return "\n\n".join(lines)
+
+
+def write(results: Path, docs: Path) -> Path:
+    """Writes the page, and the pictures that do not show the stored numbers yet; returns the page's path."""
+    path = docs / "results.md"
+    path.write_text(text(results), encoding="utf-8")
+    for summary in stored(results):
+        if not up_to_date(summary, docs):
+            pictures.draw(summary, docs / picture(summary))
+    return path
+
+
+def up_to_date(summary: dict, docs: Path) -> bool:
+    path = docs / picture(summary)
+    return path.exists() and Image.open(path).info.get("Source") == pictures.fingerprint(summary)
