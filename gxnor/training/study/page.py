@@ -60,7 +60,7 @@ def text(results: Path) -> str:
     """The page, with the tables between markers still empty."""
     summaries = stored(results)
     here = {summary["study"] for summary in summaries}
-    missing = [f"`gxnor study {name}` ({find(name).title.lower()})" for name in STUDIES if name not in here]
+    missing = [f"`gxnor study {name}` ({find(name).title})" for name in STUDIES if name not in here]
     parts = [
         INTRODUCTION,
         published(results, summaries),
@@ -73,18 +73,14 @@ def text(results: Path) -> str:
 def published(results: Path, summaries: list[dict]) -> str:
     """The published figures, and ours on the same data where the table of special cases was run on it."""
     figures = json.loads((results / "published.json").read_text(encoding="utf-8"))
-    ours = {
-        summary["data"]: {row["row"].split(",")[0]: row for row in summary["rows"] if "latent" not in row["row"]}
-        for summary in summaries
-        if summary["study"] == "table"
-    }
+    ours = {summary["data"]: summary["rows"] for summary in summaries if summary["study"] == "table"}
 
     def cells(row: dict):
         yield row["network"]
         for data in ("mnist", "cifar10", "svhn"):
             yield f"{row[data]:.2f} %" if data in row else ""
-            mine = ours.get(data, {}).get(row["network"])
-            yield f"{100 * mine['test_mean']:.2f} %" if mine else "not run yet"
+            mine = [x for x in ours.get(data, []) if x["row"].startswith(row["network"]) and "latent" not in x["row"]]
+            yield f"{100 * max(mine, key=lambda x: x['val_mean'])['test_mean']:.2f} %" if mine else "not run yet"
 
     columns = [name for data in ("MNIST", "CIFAR-10", "SVHN") for name in (f"{data}, published", "ours")]
     lines = ["## Published figures beside ours", markdown(["network", *columns], map(cells, figures["rows"]))]
