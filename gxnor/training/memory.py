@@ -61,8 +61,15 @@ class Prediction:
 
     def peak(self, batch: int) -> float:
         """Bytes of the largest moment of a step."""
-        held, saved, gradients, peak = self.total("weights") + self.total("optimizer"), 0.0, self.total("gradients"), 0.0
-        for layer in self.layers:  # backward is walked in the order of forward: behind it lie all gradients but the earlier
+        held, saved, gradients, peak = (
+            self.total("weights") + self.total("optimizer"),
+            0.0,
+            self.total("gradients"),
+            0.0,
+        )
+        for (
+            layer
+        ) in self.layers:  # backward is walked in the order of forward: behind it lie all gradients but the earlier
             peak = max(peak, held + saved + layer.at(batch, "passing"))
             saved += layer.at(batch, "saved")
             peak = max(peak, held + saved + gradients - layer.gradients + layer.at(batch, "flowing") + layer.work)
@@ -144,7 +151,9 @@ class _Watch:
 
     def __init__(self, model: nn.Module, layers: dict[str, Layer], number: int):
         self.layers, self.number = layers, number
-        self.known = {p.untyped_storage().data_ptr() for p in model.parameters() if not isinstance(p, DiscreteParameter)}
+        self.known = {
+            p.untyped_storage().data_ptr() for p in model.parameters() if not isinstance(p, DiscreteParameter)
+        }
         self.alive: list[torch.Tensor] = []  # so that no address is met twice
         self.name = next(iter(layers))
         self.hooks = [torch.autograd.graph.saved_tensors_hooks(self._save, lambda t: t)]
