@@ -13,7 +13,8 @@ from gxnor.training import recipe as recipes
 from gxnor.training.loop import train
 from gxnor.training.trainer import count_parts
 
-SETTINGS = ["network.layers=16C3-MP2-64FC-10", "train.epochs=2", "train.batch=48", "data.validation=200"]
+SETTINGS = ["network.layers=16C3-MP2-64FC-10", "train.epochs=2", "train.batch=48", "train.batch_end=0",
+            "data.validation=200"]  # fmt: skip
 
 # `gxnor`, with the weights and the optimizer compared after every step, and with a worker that does something to itself
 # when it has made a step: EVENT is WORKER:STEP:SIGNAL.
