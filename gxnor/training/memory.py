@@ -12,8 +12,10 @@ where work is what convolutions and matrix products hold meanwhile: weights as f
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -25,7 +27,6 @@ from gxnor.training.recipe import Recipe
 
 PROBES = 8, 16  # images; multiples of 8, for bits fill bytes then
 SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "svhn": (3, 32, 32)}
-WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 @dataclass
@@ -36,7 +37,8 @@ class Layer:
     weights: int = 0
     optimizer: int = 0
     gradients: int = 0  # left when backward has ended
-    work: int = 0  # of its backward beside activations
+    work: int = 0  # of its backward beside activations and slices of them
+    sliced: bool = False  # whether it takes a large batch in slices
     saved: list[float] = field(default_factory=lambda: [0, 0])  # for the probes' batches
     passing: list[float] = field(default_factory=lambda: [0, 0])  # input and output that are saved by nobody yet
     flowing: list[float] = field(default_factory=lambda: [0, 0])  # gradients of output and input
@@ -49,30 +51,30 @@ class Layer:
 
 @dataclass
 class Prediction:
-    """The layers of a network and what they come to."""
+    """The layers of a network and what they come to, in bytes."""
 
     layers: list[Layer]
+    parts: int  # of a batch, one after the other
 
     def total(self, what: str) -> int:
         return sum(getattr(layer, what) for layer in self.layers)
 
     def activations(self, batch: int) -> float:
-        return sum(layer.at(batch, "saved") for layer in self.layers)
+        """What is saved for backward, of a part of the batch."""
+        return sum(layer.at(batch // self.parts, "saved") for layer in self.layers)
 
     def peak(self, batch: int) -> float:
-        """Bytes of the largest moment of a step."""
-        held, saved, gradients, peak = (
-            self.total("weights") + self.total("optimizer"),
-            0.0,
-            self.total("gradients"),
-            0.0,
-        )
-        for (
-            layer
-        ) in self.layers:  # backward is walked in the order of forward: behind it lie all gradients but the earlier
-            peak = max(peak, held + saved + layer.at(batch, "passing"))
+        """The largest moment of a step."""
+        batch //= self.parts
+        held, gradients = self.total("weights") + self.total("optimizer"), self.total("gradients")
+        before = gradients if self.parts > 1 else 0  # of the parts before, all the time
+        saved, peak = 0.0, 0.0
+        for layer in self.layers:  # in the order of forward: what backward has not reached yet has no gradient yet
+            peak = max(peak, held + before + saved + layer.at(batch, "passing"))
             saved += layer.at(batch, "saved")
-            peak = max(peak, held + saved + gradients - layer.gradients + layer.at(batch, "flowing") + layer.work)
+            flowing = layer.at(batch, "flowing")
+            work = layer.work + (min(4 * SLICE, flowing) if layer.sliced else 0)
+            peak = max(peak, held + max(before, gradients - layer.gradients) + saved + flowing + work)
             gradients -= layer.gradients
         return peak
 
@@ -102,7 +104,7 @@ def twin(recipe: Recipe) -> Recipe:
     return recipe.model_copy(
         update={
             "precision": recipe.precision.model_copy(update={"latent": latent}),
-            "optimizer": recipe.optimizer.model_copy(update={"increment": "adam"}),
+            "optimizer": recipe.optimizer.model_copy(update={"increment": "adam", "counter": 0}),
             "train": recipe.train.model_copy(update={"small_activations": False}),
         }
     )
@@ -114,13 +116,14 @@ def with_width(recipe: Recipe, width: float) -> Recipe:
 
 def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
     """Runs the recipe's network on a few random images and reads off what it holds."""
-    step = Step(recipe, shape)
+    step, parts = Step(recipe, shape), recipe.train.parts
     layers = {name: Layer(name) for name, module in step.model.named_modules() if not list(module.children())}
     for number, batch in enumerate(PROBES):
         step.optimizer.zero_grad()
         with _Watch(step.model, layers, number):
             loss = step.forward(batch)
-        loss.backward()
+        with step.optimizer.accumulating() if parts > 1 else contextlib.nullcontext():
+            loss.backward()
     gradients = {name: p.grad is not None for name, p in step.model.named_parameters()}
     step.optimizer.step()
     for name, p in step.model.named_parameters():
@@ -128,22 +131,27 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
         layer.weights += _bytes(getattr(p, "packed", p))
         layer.optimizer += sum(_bytes(t) for t in step.optimizer.state[p].values() if isinstance(t, torch.Tensor))
         layer.gradients += p.numel() * p.element_size() * gradients[name]
-    for name, b in step.model.named_buffers():
-        layers[name.rpartition(".")[0]].weights += _bytes(b)
+    for name, buffer in step.model.named_buffers():
+        layers[name.rpartition(".")[0]].weights += _bytes(buffer)
     for name, layer in layers.items():
-        layer.work = _work(step.model.get_submodule(name), step.device)
-    return Prediction(list(layers.values()))
+        module = step.model.get_submodule(name)
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+            # The weights as float and their gradient; of a convolution, its kernel's blocked copies of both, too.
+            layer.work = module.weight.numel() * 4 * (2 if isinstance(module, nn.Linear) else 4)
+            packed = isinstance(module.weight, DiscreteParameter)
+            layer.sliced = packed and not isinstance(module, nn.Linear) and step.device.type == "cpu"
+    return Prediction(list(layers.values()), parts)
 
 
-def _work(module: nn.Module, device: torch.device) -> int:
-    """What the backward pass of a layer holds beside activations: the float weights, their gradient (and, of a convolution,
-    the kernel's blocked copies of both and the slices it works on)."""
-    if not isinstance(module, WEIGHTED):
-        return 0
-    weights = 4 * module.weight.numel()
-    if isinstance(module, nn.Linear):
-        return 2 * weights
-    return 4 * weights + (4 * SLICE if device.type == "cpu" else 0)
+def widest(recipe: Recipe, shape: tuple[int, ...], budget: float) -> float:
+    """About the width (`network.width`) at which a step on the recipe's batch takes the budget. Bytes are nearly a square
+    polynomial of the width: the one through the recipe's width, half and a quarter of it is solved."""
+    width, batch = recipe.network.width, recipe.train.batch
+    places = [width / 4, width / 2, width]
+    peaks = [predict(with_width(recipe, place), shape).peak(batch) for place in places]
+    polynomial = np.polynomial.Polynomial.fit(places, peaks, 2) - budget
+    roots = [root.real for root in polynomial.roots() if abs(root.imag) < 1e-9 and root.real > 0]
+    return max(roots, default=0.0)
 
 
 class _Watch:
