@@ -136,10 +136,12 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
     for name, layer in layers.items():
         module = step.model.get_submodule(name)
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
-            # The weights as float and their gradient; of a convolution, its kernel's blocked copies of both, too.
-            layer.work = module.weight.numel() * 4 * (2 if isinstance(module, nn.Linear) else 4)
             packed = isinstance(module.weight, DiscreteParameter)
             layer.sliced = packed and not isinstance(module, nn.Linear) and step.device.type == "cpu"
+            # The weights as float and their gradient; of a convolution, its kernel's blocked copies of both, too; and the
+            # gradient of the slice under way, with a copy.
+            copies = 2 if isinstance(module, nn.Linear) else 6 if layer.sliced else 4
+            layer.work = module.weight.numel() * 4 * copies
     return Prediction(list(layers.values()), parts)
 
 
