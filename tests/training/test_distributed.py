@@ -199,7 +199,7 @@ def test_parts_that_cannot_be_equal_are_refused_before_anything_is_written(batch
 
 
 def test_a_batch_that_ends_too_small_for_its_parts_is_refused():
-    with pytest.raises(GxnorError, match="train.batch_end is 7, expected at least two images for each of 4 parts"):
+    with pytest.raises(GxnorError, match=r"train\.batch_end is 7, expected at least two images for each of 4 parts"):
         count_parts(recipe("train.batch_end=7"), workers=4)
     assert count_parts(recipe("train.batch_end=8"), workers=4) == 4
 
