@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["data.name=digits", "data.validation=200", "network.layers=8C3-MP2-16FC-10", "augment.shift=1",
-         "train.epochs=60", "train.batch=50", "train.batch_end=100", "train.norm_batches=2",
+         "train.epochs=12", "train.batch=50", "train.batch_end=100", "train.norm_batches=2",
          "train.compile=false"]  # fmt: skip
 
 

@@ -1,10 +1,9 @@
 """Operations an image: what the trained network of a run does at its heart, product by product.
 
-A network whose weights and activations are discrete is exported and its events are counted on images. Any other one
-(real activations, or a zero padding that is no state) is counted from shapes and states: M multiply-adds of a real
-network, M additions of binary weights, those with a non-zero weight of ternary ones (GXNOR-Net, arXiv 1705.09283,
-table 3; see `gxnor.energy`). The stand-in that gives its products is a network of the same shape with ternary
-activations and the same weights.
+A network whose weights and activations are discrete is exported and its events are counted on images. One with real
+activations is counted from shapes and states: M multiply-adds of a real network, M additions of binary weights, those
+with a non-zero weight of ternary ones (GXNOR-Net, arXiv 1705.09283, table 3; see `gxnor.energy`). The stand-in that
+gives its products is a network of the same shape with ternary activations and the same weights.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import numpy as np
 import torch
 
 from gxnor import energy, events
-from gxnor.errors import GxnorError
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.nn.networks import PRECISIONS, Precision, network
 from gxnor.training.evaluate import WEIGHTED
@@ -31,25 +29,18 @@ def count(model: torch.nn.Module, recipe: Recipe, images: np.ndarray, classes: t
     """
     spaces = recipe.precision
     if spaces.weights != "real" and spaces.activations != "real":
-        try:
-            counted = events.count(to_program(model, images.shape[1:], classes), images)
-        except (GxnorError, ValueError):
-            pass  # no integer program, as binary activations in a zero padding
-        else:
-            hidden = [layer for layer in counted.layers if not layer.pixels]
-            share = sum(x.zero_inputs for x in hidden) / max(sum(x.inputs for x in hidden), 1)
-            few = max(spaces.weights, spaces.activations) <= 1
-            return _row(counted.total.macs / len(images), counted.total.fired / len(images),
-                        "XNOR" if few else "multiply-add", share)  # fmt: skip
+        counted = events.count(to_program(model, images.shape[1:], classes), images)
+        hidden = [layer for layer in counted.layers if not layer.pixels]
+        share = sum(x.zero_inputs for x in hidden) / max(sum(x.inputs for x in hidden), 1)
+        operation = "XNOR" if max(spaces.weights, spaces.activations) <= 1 else "multiply-add"
+        return _row(counted.total.macs / len(images), counted.total.fired / len(images), operation, share)
     counted = events.count(
         to_program(_stand_in(model, recipe, images.shape[1:]), images.shape[1:], classes), images[:1]
     )
     table = energy.counterparts(counted)
     if spaces.weights == "real":
         return _row(counted.total.macs, table["full precision"].float_multiplications, "multiply-add", None)
-    if spaces.activations == "real":
-        return _row(counted.total.macs, table["TWN"].float_additions, "addition", None)
-    return _row(counted.total.macs, table["TWN"].float_additions, "XNOR", None)
+    return _row(counted.total.macs, table["TWN"].float_additions, "addition", None)
 
 
 def _row(products: float, fired: float, operation: str, zero_activations: float | None) -> dict:

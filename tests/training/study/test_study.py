@@ -25,6 +25,8 @@ TINY = {
     "train.batch": 100,
     "train.epochs": 1,
     "train.batch_end": 0,
+    "optimizer.increment": "adam",
+    "optimizer.counter": 0,
 }
 REAL = {"precision.weights": "real", "precision.activations": "real"}
 POINTS = (Point("DST", {"precision.weights": 1}), Point("full", {**REAL, "optimizer.lr": 0.01}))
@@ -107,7 +109,7 @@ from gxnor.training.study import definitions
 sys.path.insert(0, {tests!r})
 import test_study
 if __name__ == "__main__":
-    definitions.STUDIES["table"] = test_study.tiny(**{{"train.epochs": 40}})
+    definitions.STUDIES["table"] = test_study.tiny(**{{"train.epochs": 20}})
     sys.exit(cli.main(sys.argv[1:]))
 """
 
