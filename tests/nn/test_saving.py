@@ -44,9 +44,9 @@ def saved_tensors(model, x, saving=True):
             kept[t.untyped_storage().data_ptr()] = t
         return t
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        with small_activations() if saving else contextlib.nullcontext():
-            model(x)
+    small = small_activations() if saving else contextlib.nullcontext()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), small:
+        model(x)
     return list(kept.values())
 
 
@@ -137,7 +137,7 @@ def test_pooling_saves_a_byte_and_the_same_gradients(pool, channels_last):
     if pool.kernel_size != 17:  # more than 256 places: left to PyTorch
         (place,) = saved_tensors(pool, x.requires_grad_())
         assert place.dtype == torch.uint8
-        y, index = F.max_pool2d(
+        y, _ = F.max_pool2d(
             x, pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode, return_indices=True
         )
         assert place.shape == y.shape
