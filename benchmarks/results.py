@@ -104,25 +104,27 @@ def again(recipe: str, settings: dict) -> str:
 def step_table() -> str:
     """Markdown: the cost of a training step, from what benchmarks/training_step.py has written."""
     report = json.loads((RESULTS / "training_step.json").read_text())
-    columns = ("network, batch", "memory format", "full precision", "GXNOR", "ratio (quartiles)", "Brevitas, ratio")
+    columns = (
+        "network, batch", "memory format", "full precision", "GXNOR, Adam", "low memory", "low memory, small activations",
+        "Brevitas",
+    )  # fmt: skip
     rows = []
     for result in report["results"]:
-        ms, ratios = result["milliseconds"], result["ratio_to_full"]
-        ours = ratios["gxnor"]
+        ratios = result["ratio_to_full"]
+        shown = ("{median:.2f} ({q25:.2f} to {q75:.2f})".format(**ratios[who]) for who in ("gxnor", "low", "small"))
         theirs = f"{ratios['brevitas']['median']:.2f}" if "brevitas" in ratios else "not installed"
         rows.append((
             f"{result['network']}, {result['batch']}", result["memory_format"].replace("_", " "),
-            f"{ms['full']['median']:.0f} ms", f"{ms['gxnor']['median']:.0f} ms",
-            f"**{ours['median']:.2f}** ({ours['q25']:.2f} to {ours['q75']:.2f})", theirs,
+            f"{result['milliseconds']['full']['median']:.0f} ms", *shown, theirs,
         ))  # fmt: skip
     machine, versions = report["machine"], report["versions"]
     brevitas = f", Brevitas {versions['brevitas']}" if versions["brevitas"] else ""
     lines = [
         markdown(columns, rows),
         "",
-        f"Median of {report['rounds']} alternating rounds; {machine['cpu']}, threads: {machine['threads']}; "
-        f"PyTorch {versions['torch']}{brevitas}; {report['date'][:10]}. The full-precision twin has ReLU and "
-        "torch's Adam in its fastest form.",
+        f"Times the full-precision step: median and quartiles of {report['rounds']} alternating rounds. {machine['cpu']}, "
+        f"threads: {machine['threads']}; PyTorch {versions['torch']}{brevitas}; {report['date'][:10]}. "
+        "The full-precision twin has ReLU and torch's Adam in its fastest form.",
     ]
     return "\n".join(lines)
 
