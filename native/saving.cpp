@@ -12,8 +12,8 @@
 namespace {
 
 constexpr int64_t kGrain = 1 << 14;
-constexpr float kGrid = 4096.0f;   // levels are multiples of 1 / kGrid
-constexpr float kTop = 1073741824.0f;  // 2^30, beyond which no level is looked at
+constexpr float kGrid = 4096.0f;  // levels are multiples of 1 / kGrid
+constexpr int32_t kTopBits = 0x4e800000;  // of 2^30, beyond which no level is looked at
 
 struct Levels {
   int32_t bits = 0;     // all of them, or-ed
@@ -26,21 +26,24 @@ GXNOR_BODY Levels look(const float* x, int64_t n) {
   Levels all;
   for (int64_t begin = 0; begin < n && !all.wrong; begin += gxnor::kPackBlock) {
     const int size = static_cast<int>(n - begin < gxnor::kPackBlock ? n - begin : gxnor::kPackBlock);
+    float scaled[gxnor::kPackBlock], back[gxnor::kPackBlock];
+    int32_t scaled_bits[gxnor::kPackBlock], back_bits[gxnor::kPackBlock], inside[gxnor::kPackBlock];
     int32_t bits = 0, largest = 0, zeros = 0, wrong = 0;
+    for (int i = 0; i < size; ++i) scaled[i] = x[begin + i] * kGrid;
+    std::memcpy(scaled_bits, scaled, sizeof scaled[0] * size);
+    // As bits, floats are in order of magnitude, NaN behind all. What is beyond 2^30 becomes 0, which it does not equal.
+    for (int i = 0; i < size; ++i) inside[i] = (scaled_bits[i] & 0x7fffffff) <= kTopBits ? scaled_bits[i] : 0;
+    std::memcpy(scaled, inside, sizeof scaled[0] * size);
     for (int i = 0; i < size; ++i) {
-      const float y = x[begin + i] * kGrid;
-      const float inside = y < kTop ? (y > -kTop ? y : -kTop) : kTop;  // NaN too
-      const int32_t level = static_cast<int32_t>(inside);
-      const float back = static_cast<float>(level);
-      int32_t y_bits, back_bits;
-      std::memcpy(&y_bits, &y, 4);
-      std::memcpy(&back_bits, &back, 4);
-      wrong |= y_bits ^ back_bits;  // -0 is not 0 here: what is restored is the same to the bit
+      const int32_t level = static_cast<int32_t>(scaled[i]), magnitude = level < 0 ? -level : level;
+      back[i] = static_cast<float>(level);
       bits |= level;
-      const int32_t size_of = level < 0 ? -level : level;
-      largest = largest < size_of ? size_of : largest;
+      largest = largest < magnitude ? magnitude : largest;
       zeros |= level == 0 ? 1 : 0;
     }
+    std::memcpy(back_bits, back, sizeof back[0] * size);
+    // -0 is not 0 here: what is restored is the same to the bit.
+    for (int i = 0; i < size; ++i) wrong |= scaled_bits[i] ^ back_bits[i];
     all.bits |= bits;
     all.largest = all.largest < largest ? largest : all.largest;
     all.zeros |= zeros;

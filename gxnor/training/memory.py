@@ -7,7 +7,9 @@ small batches tell all of them. The peak is that of the largest moment, and a mo
     forward    weights + optimizer + saved so far + the layer's input and output where they are not saved
     backward   weights + optimizer + saved so far + gradients so far + those of the layer's output and input + work
 
-where work is what convolutions and matrix products hold meanwhile: weights as float, their gradient, and blocked copies.
+where work is what convolutions and matrix products hold meanwhile: weights as float, their gradient, and blocked copies;
+and on the CPU, at every moment, what its kernels keep once they have run. How many copies these are was found by
+measuring: the rest is count.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from gxnor.nn.small import SLICE
 from gxnor.training.measure import Step
 from gxnor.training.recipe import Recipe
 
+KERNELS = 4_000_000  # bytes that compute kernels on the CPU take on first use, as measured
 PROBES = 8, 16  # images; multiples of 8, for bits fill bytes then
 SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "svhn": (3, 32, 32)}
 
@@ -55,6 +58,7 @@ class Prediction:
 
     layers: list[Layer]
     parts: int  # of a batch, one after the other
+    kept: int  # by the kernels from one use to the next
 
     def total(self, what: str) -> int:
         return sum(getattr(layer, what) for layer in self.layers)
@@ -66,14 +70,14 @@ class Prediction:
     def peak(self, batch: int) -> float:
         """The largest moment of a step."""
         batch //= self.parts
-        held, gradients = self.total("weights") + self.total("optimizer"), self.total("gradients")
+        held, gradients = self.total("weights") + self.total("optimizer") + self.kept, self.total("gradients")
         before = gradients if self.parts > 1 else 0  # of the parts before, all the time
         saved, peak = 0.0, 0.0
         for layer in self.layers:  # in the order of forward: what backward has not reached yet has no gradient yet
             peak = max(peak, held + before + saved + layer.at(batch, "passing"))
             saved += layer.at(batch, "saved")
             flowing = layer.at(batch, "flowing")
-            work = layer.work + (min(4 * SLICE, flowing) if layer.sliced else 0)
+            work = layer.work + (min(3 * SLICE, flowing) if layer.sliced else 0)
             peak = max(peak, held + max(before, gradients - layer.gradients) + saved + flowing + work)
             gradients -= layer.gradients
         return peak
@@ -142,7 +146,15 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
             # gradient of the slice under way, with a copy.
             copies = 2 if isinstance(module, nn.Linear) else 6 if layer.sliced else 4
             layer.work = module.weight.numel() * 4 * copies
-    return Prediction(list(layers.values()), parts)
+    return Prediction(list(layers.values()), parts, _kept(step))
+
+
+def _kept(step: Step) -> int:
+    """What oneDNN keeps: compiled code and the like, and scratch memory as large as the largest convolution's weights."""
+    if step.device.type != "cpu":
+        return 0
+    convolutions = [m.weight.numel() for m in step.model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d))]
+    return KERNELS + 4 * max(convolutions, default=0)
 
 
 def widest(recipe: Recipe, shape: tuple[int, ...], budget: float) -> float:
