@@ -54,7 +54,7 @@ def add(run: Path) -> Path:
     kept = {key: value for key, value in result.items() if key not in LEFT_OUT}
     kept["command"] = re.sub(r" --(out|data-dir) \S+", "", kept["command"])  # somebody's folders
     name = "-".join(kind(recipe).lower().replace(",", "").split())
-    path = RESULTS / result["recipe"] / f"{name}-seed{result['seed']}.json"
+    path = RESULTS / recipe["data"]["name"] / f"{name}-seed{result['seed']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**kept, "settings": recipe}, indent=1) + "\n")
     return path
@@ -67,54 +67,64 @@ def accuracy_table(recipe: str) -> str:
         result = json.loads(path.read_text())
         groups.setdefault(kind(result["settings"]), []).append(result)
     columns = (
-        "network", "test accuracy, mean (each seed)", "training state, bytes a weight", "shipped, bits a weight", "time",
+        "network", "test accuracy, mean (each seed)", "validation", "training state, bytes a weight",
+        "shipped, bits a weight", "epochs, time", "again by",
     )  # fmt: skip
     rows = []
     for name, results in sorted(groups.items(), key=lambda item: -statistics.mean(r["test_accuracy"] for r in item[1])):
         results.sort(key=lambda r: r["seed"])
-        accuracies = [100 * r["test_accuracy"] for r in results]
+        test, validation = ([100 * r[key] for r in results] for key in ("test_accuracy", "val_accuracy"))
         first = results[0]
         rows.append((
-            name, f"**{statistics.mean(accuracies):.2f} %** ({', '.join(f'{a:.2f}' for a in accuracies)})",
-            f"{first['train_state_bytes_per_weight']:.2f}", f"{first['bits_per_weight']:.2f}",
-            f"{statistics.median(r['seconds'] for r in results) / 60:.0f} min",
+            name, f"**{statistics.mean(test):.2f} %** ({', '.join(f'{a:.2f}' for a in test)})",
+            f"{statistics.mean(validation):.2f} %", f"{first['train_state_bytes_per_weight']:.2f}",
+            f"{first['bits_per_weight']:.2f}",
+            f"{first['epochs']}, {statistics.median(r['seconds'] for r in results) / 60:.0f} min",
+            f"`gxnor train {again(recipe, first['settings'])} --seed N`",
         ))  # fmt: skip
-    machine, versions = first["machine"], first["versions"]
-    alone = json.loads((RESULTS / f"{recipe}-two-threads.json").read_text())
+    every = [r for results in groups.values() for r in results]
+    machine, versions, dates = every[0]["machine"], every[0]["versions"], sorted(r["date"][:10] for r in every)
     lines = [
         markdown(columns, rows),
         "",
-        f"{first['epochs']} epochs, the best one chosen on {first['settings']['data']['validation']:,} validation images, "
-        f"test set read once. {machine['cpu']}, threads: {machine['threads']}; PyTorch {versions['torch']}; "
-        f"{first['date'][:10]}. The machine was busy with other work; with most of it for itself, seed {alone['seed']} of "
-        f"GXNOR on {alone['machine']['threads']} threads took {alone['seconds'] / 60:.0f} min "
-        f"({100 * alone['test_accuracy']:.2f} %).",
+        f"The best epoch was chosen on {every[0]['settings']['data']['validation']:,} validation images, the test set read "
+        f"once. {machine['cpu']}, one thread a run, on machines busy with other work; PyTorch {versions['torch']}; "
+        f"{dates[0]} to {dates[-1]}.",
     ]
     return "\n".join(lines)
+
+
+def again(recipe: str, settings: dict) -> str:
+    """The recipe that has these settings today."""
+    if settings["precision"]["latent"]:
+        return f"{recipe}-latent"
+    return f"{recipe}-adam" if settings["optimizer"]["increment"] == "adam" else recipe
 
 
 def step_table() -> str:
     """Markdown: the cost of a training step, from what benchmarks/training_step.py has written."""
     report = json.loads((RESULTS / "training_step.json").read_text())
-    columns = ("network, batch", "memory format", "full precision", "GXNOR", "ratio (quartiles)", "Brevitas, ratio")
+    columns = (
+        "network, batch", "memory format", "full precision", "GXNOR, Adam", "low memory", "low memory, small activations",
+        "Brevitas",
+    )  # fmt: skip
     rows = []
     for result in report["results"]:
-        ms, ratios = result["milliseconds"], result["ratio_to_full"]
-        ours = ratios["gxnor"]
+        ratios = result["ratio_to_full"]
+        shown = ("{median:.2f} ({q25:.2f} to {q75:.2f})".format(**ratios[who]) for who in ("gxnor", "low", "small"))
         theirs = f"{ratios['brevitas']['median']:.2f}" if "brevitas" in ratios else "not installed"
         rows.append((
             f"{result['network']}, {result['batch']}", result["memory_format"].replace("_", " "),
-            f"{ms['full']['median']:.0f} ms", f"{ms['gxnor']['median']:.0f} ms",
-            f"**{ours['median']:.2f}** ({ours['q25']:.2f} to {ours['q75']:.2f})", theirs,
+            f"{result['milliseconds']['full']['median']:.0f} ms", *shown, theirs,
         ))  # fmt: skip
     machine, versions = report["machine"], report["versions"]
     brevitas = f", Brevitas {versions['brevitas']}" if versions["brevitas"] else ""
     lines = [
         markdown(columns, rows),
         "",
-        f"Median of {report['rounds']} alternating rounds; {machine['cpu']}, threads: {machine['threads']}; "
-        f"PyTorch {versions['torch']}{brevitas}; {report['date'][:10]}. The full-precision twin has ReLU and "
-        "torch's Adam in its fastest form.",
+        f"Times the full-precision step: median and quartiles of {report['rounds']} alternating rounds. {machine['cpu']}, "
+        f"threads: {machine['threads']}; PyTorch {versions['torch']}{brevitas}; {report['date'][:10]}. "
+        "The full-precision twin has ReLU and torch's Adam in its fastest form.",
     ]
     return "\n".join(lines)
 

@@ -7,7 +7,9 @@ contenders have the same layers, input and memory format and run in one process,
 machine does falls on all of them; a ratio is the median, over the rounds, of times taken in the same round. The same
 ratio of processor time, which other programs hardly touch, stands beside that of wall-clock time.
 
-    gxnor      gxnor.nn layers, ternary weights and activations, gxnor.optim.DST
+    gxnor      gxnor.nn layers, ternary weights and activations, gxnor.optim.DST with Adam's moments
+    low        the same by the recipes' DST: a counter of 4 bits, a factored second moment, updates in the backward pass
+    small      the same as low, with what backward needs saved in its true size
     full       nn.Conv2d, nn.Linear, nn.ReLU in float32, torch.optim.Adam in its fastest form (for-loop, foreach, fused)
     brevitas   QuantConv2d, QuantLinear and QuantIdentity with Brevitas' signed ternary quantizers, the same Adam
 """
@@ -15,6 +17,7 @@ ratio of processor time, which other programs hardly touch, stands beside that o
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -33,6 +36,7 @@ from torch import nn
 
 import gxnor
 from gxnor import native
+from gxnor.nn import small_activations
 from gxnor.nn.networks import CIFAR10, MNIST, PRECISIONS, network
 from gxnor.optim import DST
 
@@ -43,7 +47,7 @@ try:
 except ImportError:
     brevitas = None
 
-TARGET = 1.15  # gxnor / full, at most
+TARGETS = {"gxnor": 1.15, "low": 1.3, "small": 1.3}  # of the ratios to full, at most
 WORKLOADS = {
     "MNIST net": {"notation": MNIST, "input_shape": (1, 28, 28), "padding": "valid", "width": 1.0},
     "CIFAR net, width 1/4": {"notation": CIFAR10, "input_shape": (3, 32, 32), "padding": "same", "width": 0.25},
@@ -101,25 +105,30 @@ def contenders(workload: dict, batch: int, memory_format: torch.memory_format) -
     x = torch.empty(batch, *workload["input_shape"], dtype=torch.uint8, memory_format=memory_format)
     x.random_(0, 256)
     y = torch.randint(0, 10, (batch,))
-    nets = {name: network(**workload, precision=PRECISIONS[name]) for name in ("gxnor", "full")}
+    precisions = {"gxnor": "gxnor", "low": "gxnor", "small": "gxnor", "full": "full"}
+    nets = {name: network(**workload, precision=PRECISIONS[precision]) for name, precision in precisions.items()}
     if brevitas:
         nets["brevitas"] = to_brevitas(network(**workload, precision=PRECISIONS["full"]))
     nets = {name: net.to(memory_format=memory_format) for name, net in nets.items()}
     adam = fastest_adam(nets["full"], x, y)
 
-    def step_of(net: nn.Module, optimizer: torch.optim.Optimizer) -> Callable:
+    def step_of(net: nn.Module, optimizer: torch.optim.Optimizer, context=contextlib.nullcontext) -> Callable:
         def step():
-            loss = F.cross_entropy(net(x), y)
             optimizer.zero_grad()
+            with context():
+                loss = F.cross_entropy(net(x), y)
             loss.backward()
             optimizer.step()
 
         return step
 
     steps = {"gxnor": step_of(nets["gxnor"], DST(nets["gxnor"], lr=0.01))}
-    for name in nets:
-        if name != "gxnor":
-            steps[name] = step_of(nets[name], torch.optim.Adam(nets[name].parameters(), lr=0.001, **ADAMS[adam]))
+    for name, context in (("low", contextlib.nullcontext), ("small", small_activations)):
+        optimizer = DST(nets[name], lr=0.01, increment="factored", counter=4, m=1.0, probability="linear")
+        optimizer.update_in_backward()
+        steps[name] = step_of(nets[name], optimizer, context)
+    for name in nets.keys() - steps.keys():
+        steps[name] = step_of(nets[name], torch.optim.Adam(nets[name].parameters(), lr=0.001, **ADAMS[adam]))
     return steps, adam
 
 
@@ -198,7 +207,7 @@ def main() -> None:
             "brevitas": brevitas.__version__ if brevitas else None,
         },
         "rounds": args.repeats,
-        "target_ratio": TARGET,
+        "target_ratios": TARGETS,
         "results": results,
     }
     args.json.parent.mkdir(parents=True, exist_ok=True)

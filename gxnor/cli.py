@@ -52,6 +52,14 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument("--resume", action="store_true", help="go on with the study in the folder")
     study.set_defaults(run=_study)
 
+    memory = commands.add_parser("memory", help="what a training step holds, predicted and measured")
+    memory.add_argument("recipe", metavar="RECIPE", help="as of train; its data need not be there")
+    memory.add_argument("--batch", type=int, metavar="N", help="default: the recipe's train.batch")
+    memory.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key, as network.width=0.5")
+    memory.add_argument("--budget", metavar="SIZE", help="also say what batch and what width fit, as 2GiB")
+    memory.add_argument("--json", action="store_true")
+    memory.set_defaults(run=_memory)
+
     cli_program.add_parsers(commands)
     bench.add_parser(commands)
     return top
@@ -121,3 +129,9 @@ def _export(arguments) -> None:
     from gxnor.training import commands
 
     commands.export(arguments.path, arguments.output)
+
+
+def _memory(arguments) -> None:
+    from gxnor.training import memory_report
+
+    memory_report.command(arguments.recipe, arguments.set, arguments.batch, arguments.budget, arguments.json)

@@ -77,11 +77,8 @@ class _Convolution(torch.autograd.Function):
 
 def _slices(x: torch.Tensor | small.Form, weight, stride, padding, dilation, *_):
     """The slices of a batch x, by the larger of input and output."""
-    size = x.shape[2:]
-    size = [
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(size, padding, dilation, weight.shape[2:], stride)
-    ]
+    axes = zip(x.shape[2:], padding, dilation, weight.shape[2:], stride, strict=True)
+    size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in axes]
     largest = max(x.shape[1:].numel(), weight.shape[0] * math.prod(size))
     return small.slices(x.shape[0], largest * x.dtype.itemsize, weight.device)
 

@@ -18,10 +18,14 @@ window, is saved as ever, and so is everything of other modules.
 
 from __future__ import annotations
 
+import ctypes
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from gxnor import native
 from gxnor.nn import small
 
 
@@ -101,7 +105,7 @@ class _MaxPool2d(torch.autograd.Function):
         for begin, end in small.slices(len(x), x[0].numel() * x.element_size(), x.device):
             y, index = F.max_pool2d_with_indices(x[begin:end], *ctx.geometry)
             whole.append(y)
-            place.append(_place(index, x.shape[-1], *ctx.geometry))
+            place.append(places(index, x.shape[-1], *ctx.geometry))
         y, place = (t[0] if len(t) == 1 else torch.cat(t) for t in (whole, place))
         ctx.save_for_backward(place)
         return y
@@ -114,33 +118,72 @@ class _MaxPool2d(torch.autograd.Function):
         dx = torch.empty_strided(shape, strides, dtype=dy.dtype, device=dy.device)
         for begin, end in small.slices(shape[0], dx[0].numel() * dx.element_size(), dy.device):
             like = dx[begin:end]  # of the input, torch's function reads the shape alone
-            index = _index(place[begin:end], shape[-1], *ctx.geometry)
+            index = indices(place[begin:end], shape[-1], *ctx.geometry)
             dx[begin:end] = torch.ops.aten.max_pool2d_with_indices_backward(
                 dy[begin:end], like, *ctx.geometry, index
             )  # fmt: skip
         return dx, None, None, None, None, None
 
 
-def _place(index: torch.Tensor, width: int, kernel, stride, padding, dilation, ceil_mode) -> torch.Tensor:
-    """int64 indices into an image's plane -> uint8 places in the windows, row by row."""
-    top, left = _origins(index, stride, padding)
-    row = (torch.div(index, width, rounding_mode="floor") - top).div_(dilation[0], rounding_mode="floor")
-    column = (index % width - left).div_(dilation[1], rounding_mode="floor")
-    return row.mul_(kernel[1]).add_(column).to(torch.uint8)
+def places(index: torch.Tensor, width: int, kernel, stride, padding, dilation, ceil_mode) -> torch.Tensor:
+    """int64 indices into the planes of images of this width -> uint8 places in the windows, row by row."""
+    origin, offset = _origins(index, width, stride, padding), _offsets(index, width, kernel, dilation)
+    table = torch.zeros(int(offset[-1]) + 1, dtype=torch.uint8, device=index.device)
+    table[offset] = torch.arange(len(offset), dtype=torch.uint8, device=index.device)
+    lib = _native() if index.device.type == "cpu" and small.is_dense(index) else None
+    if lib is None:
+        return table[index - origin]
+    place = torch.empty_strided(index.shape, index.stride(), dtype=torch.uint8)
+    lib.gxnor_pool_places(
+        index.data_ptr(), place.data_ptr(), index.numel(), _inner(index), origin.data_ptr(), origin.numel(),
+        table.data_ptr(), torch.get_num_threads(),
+    )  # fmt: skip
+    return place
 
 
-def _index(place: torch.Tensor, width: int, kernel, stride, padding, dilation, ceil_mode) -> torch.Tensor:
-    """The inverse of `_place`."""
-    top, left = _origins(place, stride, padding)
-    place = place.to(torch.int64)
-    row = torch.div(place, kernel[1], rounding_mode="floor").mul_(dilation[0]).add_(top)
-    return place.remainder_(kernel[1]).mul_(dilation[1]).add_(left).add_(row.mul_(width))
+def indices(place: torch.Tensor, width: int, kernel, stride, padding, dilation, ceil_mode) -> torch.Tensor:
+    """The inverse of `places`."""
+    origin, offset = _origins(place, width, stride, padding), _offsets(place, width, kernel, dilation)
+    lib = _native() if place.device.type == "cpu" and small.is_dense(place) else None
+    if lib is None:
+        return offset[place.long()] + origin
+    index = torch.empty_strided(place.shape, place.stride(), dtype=torch.int64)
+    lib.gxnor_pool_indices(
+        place.data_ptr(), index.data_ptr(), place.numel(), _inner(place), origin.data_ptr(), origin.numel(),
+        offset.data_ptr(), torch.get_num_threads(),
+    )  # fmt: skip
+    return index
 
 
-def _origins(t: torch.Tensor, stride, padding) -> tuple[torch.Tensor, torch.Tensor]:
-    """int64 [rows, 1] and [columns]: the first row and column of every window of the output t, padding being negative."""
-    rows, columns = (torch.arange(n, device=t.device) for n in t.shape[-2:])
-    return (rows * stride[0] - padding[0])[:, None], columns * stride[1] - padding[1]
+def _origins(pooled: torch.Tensor, width: int, stride, padding) -> torch.Tensor:
+    """int64 [rows, columns]: the index of every window's first place, were the plane without end."""
+    rows, columns = (torch.arange(n, device=pooled.device) for n in pooled.shape[-2:])
+    return (rows * stride[0] - padding[0])[:, None] * width + (columns * stride[1] - padding[1])
+
+
+def _offsets(pooled: torch.Tensor, width: int, kernel, dilation) -> torch.Tensor:
+    """int64 [places]: how far behind a window's first place the others are."""
+    rows, columns = (torch.arange(k, device=pooled.device) * d for k, d in zip(kernel, dilation, strict=True))
+    return (rows[:, None] * width + columns).flatten()
+
+
+def _inner(t: torch.Tensor) -> int:
+    return 1 if t.is_contiguous() else t.shape[1]
+
+
+@functools.cache
+def _native():
+    """The kernels of native/pooling.cpp, or None where they were not built."""
+    lib = native.library()
+    if lib is None:
+        return None
+    for kernel in (lib.gxnor_pool_places, lib.gxnor_pool_indices):
+        kernel.argtypes = [
+            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,  # from, to, n, inner
+            ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int,  # origins, their number, table, threads
+        ]  # fmt: skip
+        kernel.restype = None
+    return lib
 
 
 def _max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):

@@ -15,6 +15,8 @@ import torch
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.space import DiscreteSpace
 
+PIECE = 1 << 18  # weights, a multiple of 8: keeps temporary tensors out of the memory bill
+
 
 def most_bits(space: DiscreteSpace) -> int:
     """The bits of the largest counter that weights of this space can have."""
@@ -28,8 +30,9 @@ def counter_bytes(count: int, bits: int) -> int:
 
 def new_counters(weight: DiscreteParameter, bits: int) -> torch.Tensor:
     """uint8 [counter_bytes]: every weight in the middle of its cell (the highest state: below it, the last place inside)."""
-    counters = 2**bits // 2 - (weight.indices() == weight.space.size - 1).to(torch.uint8)
-    return pack_counters(counters, bits)
+    middle, last = 2**bits // 2, weight.space.size - 1
+    pieces = weight.indices().view(-1).split(PIECE)
+    return torch.cat([pack_counters(middle - (piece == last).to(torch.uint8), bits) for piece in pieces])
 
 
 def pack_counters(counters: torch.Tensor, bits: int) -> torch.Tensor:

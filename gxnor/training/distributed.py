@@ -64,7 +64,7 @@ def workers(device: torch.device):
         yield
     except FloatingPointError:  # the sum of the gradients is the same everywhere, so everyone is here
         if rank() > 0:
-            sys.exit(1)
+            _leave(1)
         raise
     dist.destroy_process_group()
 
@@ -87,8 +87,15 @@ def on_first(work: Callable[[], Any]) -> Any:
         raise failure
     result, code = message[0]
     if code is not None:
-        sys.exit(code)
+        _leave(code)
     return result
+
+
+def _leave(code: int) -> None:
+    """Ends this worker after worker 0: torchrun ends all when one ends, and would cut worker 0 off before its message."""
+    with contextlib.suppress(RuntimeError):
+        dist.recv(torch.empty(1), src=0)  # nobody sends: it fails when worker 0 is gone
+    sys.exit(code)
 
 
 def in_turn(work: Callable[[], Any]) -> Any:

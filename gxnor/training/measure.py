@@ -10,6 +10,7 @@ process), so that what is resident is what is held. On CUDA both numbers are the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -47,16 +48,20 @@ class Step:
         return LOSSES[settings.loss](scores.float(), labels)
 
     def run(self, batch: int) -> None:
+        """A step of the recipe's optimizer, the batch in its parts."""
         self.optimizer.zero_grad()
-        self.forward(batch).backward()
+        parts = self.recipe.train.parts
+        for left in reversed(range(parts)):
+            with self.optimizer.accumulating() if left else contextlib.nullcontext():
+                (self.forward(batch // parts) / parts).backward()
         self.optimizer.step()
 
 
-def measure(recipe: Recipe, input_shape: tuple[int, ...]) -> dict[str, int]:
-    """Starts the process and returns what it measured. Raises WorkError where it fails, and where nothing can be measured:
-    on a CPU under another system than Linux."""
+def measure(recipe: Recipe, input_shape: tuple[int, ...]) -> dict[str, int] | None:
+    """Starts the process and returns what it measured; None where nothing can be: on a CPU under another system than Linux.
+    Raises WorkError where the process fails, as for want of memory."""
     if pick_device(recipe.train.device).type == "cpu" and not Path("/proc/self/status").exists():
-        raise WorkError("the peak of a process is measured on Linux or on CUDA; --predict goes without")
+        return None
     task = json.dumps({"recipe": recipe.model_dump(), "input_shape": input_shape, "batch": recipe.train.batch})
     done = subprocess.run(
         [sys.executable, "-m", "gxnor.training.measure"], input=task, capture_output=True, text=True,

@@ -119,7 +119,7 @@ class Train(Section):
     bfloat16: bool = False
     channels_last: bool = True
     compile: bool = False
-    small_activations: bool = True  # save what backward needs in its true size; the gradients are the same bits
+    small_activations: bool = False  # save what backward needs in its true size: the same gradients, slower steps
     tensorboard: bool = False
 
 

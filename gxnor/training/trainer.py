@@ -247,6 +247,10 @@ def count_parts(recipe: Recipe, workers: int) -> int:
         raise GxnorError(
             f"train.batch is {batch}, expected a multiple of {parts} (train.parts, workers), and more than it"
         )
+    if 0 < recipe.train.batch_end < 2 * parts:
+        raise GxnorError(
+            f"train.batch_end is {recipe.train.batch_end}, expected at least two images for each of {parts} parts"
+        )
     return parts
 
 

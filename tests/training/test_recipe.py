@@ -15,7 +15,9 @@ def test_shipped_recipes_survive_being_written_out(name, tmp_path):
 
 
 def test_names():
-    assert {"digits", "mnist", "cifar10", "svhn", "mnist-paper", "cifar10-paper"} <= set(recipes.names())
+    assert {"digits", "mnist", "cifar10", "svhn", "mnist-adam", "mnist-latent", "mnist-paper", "cifar10-paper"} <= set(
+        recipes.names()
+    )
 
 
 def test_settings_override_in_order():

@@ -24,7 +24,7 @@ accuracy is of the epoch that was best on validation images, with the test set r
 them. On another machine or with another PyTorch, sums round otherwise and the same seed gives another run: expect it
 within the spread of the seeds, not to the last digit.
 
-## MNIST, the recipe `mnist`
+## MNIST
 
 <!-- table mnist -->
 <!-- end -->"""

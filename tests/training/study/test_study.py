@@ -52,7 +52,8 @@ def test_a_study_leaves_one_json_one_table_and_one_picture(tmp_path, monkeypatch
     assert summary["complete"] and [row["row"] for row in summary["rows"]] == ["DST", "full"]
     assert {"machine", "versions", "date", "seconds", "command"} <= summary.keys()
     dst, full = summary["rows"]
-    assert 8.25 <= dst["train_state_bytes_per_weight"] < 12 and full["bits_per_weight"] == 32
+    assert 8.25 < dst["train_state_bytes_per_weight"] < 9.5  # Adam's moments, and the small network's batch norm
+    assert full["bits_per_weight"] == 32
     assert full["operations"]["fired"] == full["operations"]["products"] > dst["operations"]["fired"]
     assert dst["row"] in printed.out and f"{100 * dst['test_mean']:.2f}" in (out / "table.md").read_text()
     assert Image.open(out / "picture.png").info["Source"] == pictures.fingerprint(summary)

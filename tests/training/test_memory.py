@@ -1,0 +1,70 @@
+"""What `gxnor memory` says of a training step."""
+
+import json
+import sys
+
+import pytest
+
+from gxnor.cli import main
+from gxnor.training import recipe as recipes
+from gxnor.training.measure import measure
+from gxnor.training.memory import predict, twin
+from gxnor.training.memory_report import parse_size
+
+SMALL = ["network.layers=8C3-MP2-32FC-10", "train.batch=40", "train.batch_end=0", "train.small_activations=true"]
+WEIGHTS = 8 * 9 + 8 * 9 * 32 + 32 * 10  # of SMALL on the digits' 8 x 8 pixels, valid padding
+
+
+def test_what_is_held_by_count():
+    recipe = recipes.load("digits", [*SMALL, "network.padding=valid"])
+    ours, theirs = predict(recipe, (1, 8, 8)), predict(twin(recipe), (1, 8, 8))
+    channels, vectors = 8 + 32 + 10, (8 + 9) + (32 + 72) + (10 + 32)
+    norms = channels * (2 + 2) * 4 + 3 * 8
+    assert ours.total("weights") == WEIGHTS // 4 + norms
+    assert theirs.total("weights") == WEIGHTS * 4 + norms
+    assert ours.total("optimizer") == WEIGHTS // 2 + 4 * vectors + 2 * 2 * 4 * channels
+    assert theirs.total("optimizer") == 8 * WEIGHTS + 2 * 2 * 4 * channels
+    assert ours.total("gradients") == 2 * 4 * channels  # of real parameters alone
+    assert theirs.total("gradients") == 4 * WEIGHTS + 2 * 4 * channels
+    assert ours.activations(64) == pytest.approx(2 * ours.activations(32), rel=0.05)
+    assert ours.activations(64) < theirs.activations(64) / 4
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process is read from /proc")
+def test_the_predicted_peak_is_the_measured_one():
+    recipe = recipes.load("mnist", ["train.batch_end=0", "train.small_activations=true"])
+    measured = measure(recipe, (1, 28, 28))
+    assert predict(recipe, (1, 28, 28)).peak(recipe.train.batch) == pytest.approx(measured["peak"], rel=0.1)
+
+
+def test_the_largest_batch_is_the_largest():
+    prediction = predict(recipes.load("digits", SMALL), (1, 8, 8))
+    for budget in (2e5, 1e6, 3e7):
+        batch = prediction.largest_batch(budget)
+        assert prediction.peak(batch) <= budget < prediction.peak(batch + 1)
+    assert prediction.largest_batch(100) == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process is read from /proc")
+def test_the_command_prints_json_and_what_fits(capsys):
+    settings = [word for s in SMALL for word in ("--set", s)]
+    assert main(["memory", "digits", *settings, "--batch", "16", "--budget", "20MB", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["batch"] == 16 and result["budget"] == 20_000_000
+    for side in (result["gxnor"], result["twin"]):
+        assert side["predicted_peak"] > 0 and side["measured"]["peak"] > 0 and side["largest_batch"] > 16
+        assert side["largest_width"] > 1
+        for what, total in side["total"].items():
+            assert total == sum(layer[what] for layer in side["layers"])
+    assert result["gxnor"]["largest_batch"] > result["twin"]["largest_batch"]
+
+
+@pytest.mark.parametrize("text, size", [("2GiB", 2**31), ("500MB", 500_000_000), ("1000000", 10**6), ("1.5K", 1500)])
+def test_sizes(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("arguments", [["--budget", "much"], ["--budget", "0"], ["--batch", "0"], ["--set", "a=1"]])
+def test_a_wrong_call_is_told_so(arguments, capsys):
+    assert main(["memory", "digits", *arguments]) == 2
+    assert capsys.readouterr().err.startswith("gxnor: ")
