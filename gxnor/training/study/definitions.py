@@ -188,7 +188,8 @@ def _memory(rates: _Rates) -> tuple[Point, ...]:
 
 
 def _study(name: str, title: str, text: str, points, quick_seeds: int, seeds: int, minutes: tuple[int, int], *,
-           quick: tuple = (), full: tuple = (), settings: Settings = PART, rates: _Rates = FULL, **options) -> Study:  # fmt: skip
+           quick: tuple = (), full: tuple = (), settings: Settings = PART, rates: _Rates = FULL,
+           **options) -> Study:  # fmt: skip
     return Study(
         name, title, text,
         Form("digits", {**GXNOR, **SMALL}, points(QUICK, *quick), quick_seeds, minutes[0]),
