@@ -68,7 +68,8 @@ class Trainer:
         (self.images, self.labels), (self.val_images, self.val_labels) = split(self.dataset, recipe, self.device)
         largest = max(settings.batch, settings.batch_end or 0)
         if largest > len(self.images):
-            raise GxnorError(f"train.batch is {largest}, but only {len(self.images)} images are there to train on")
+            key = "batch" if largest == settings.batch else "batch_end"
+            raise GxnorError(f"train.{key} is {largest}, but only {len(self.images)} images are there to train on")
         self.parts = count_parts(recipe, distributed.size())
         self.model = build(recipe, self.dataset.train_images.shape[1:], self.dataset.classes).to(self.device)
         self.optimizer = make_optimizer(recipe, self.model, torch.Generator().manual_seed(self.key(MOVES)))
