@@ -24,7 +24,7 @@ ADAM = (
 NETWORKS = {
     "gxnor": (
         "optimizer.increment=factored", "optimizer.counter=4", "optimizer.m=1", "optimizer.probability=linear",
-        "optimizer.lr=0.2", "optimizer.lr_end=0.01", "train.batch=100", "train.batch_end=1600",
+        "optimizer.lr=0.1", "optimizer.lr_end=0.03", "train.batch=100", "train.batch_end=3200",
     ),
     "gxnor-adam": (*ADAM, "optimizer.lr=0.1", "optimizer.lr_end=3e-4", "optimizer.beta1_end=0.9995"),
     "full": (*ADAM, "optimizer.lr=0.003", "optimizer.lr_end=3e-5", "precision.weights=real", "precision.activations=real"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, StrMethodFormatter
 
 # The light colours of the run's report.
 SERIES = ("#2a6fd0", "#d9631e", "#13916b", "#8a4fc4", "#c28a00", "#cf3f74", "#0e8fa8", "#6b6a2a")
@@ -136,8 +136,8 @@ def _curves(figure: Figure, rows: list[dict]) -> None:
     for axes, title in ((left, "training loss"), (right, "validation error, %")):
         axes.set(yscale="log", xlabel="epoch", title=title)
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
-        axes.tick_params(axis="y", which="minor", labelsize=7, colors=QUIET)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.grid(axis="y", color=GRID)
     left.legend(frameon=False)
 
@@ -148,9 +148,13 @@ def _memory(figure: Figure, rows: list[dict]) -> None:
     for i, row in enumerate(rows):
         x = row["train_state_bytes_per_weight"]
         axes.errorbar(x, mean[i], yerr=spread[:, i : i + 1], fmt="o", color=SERIES[i % len(SERIES)], capsize=3)
-        axes.annotate(row["row"], (x, mean[i]), xytext=(7, 5), textcoords="offset points", fontsize=8)
-    axes.set(xlim=(0, 1.35 * max(row["train_state_bytes_per_weight"] for row in rows)), ylabel="test accuracy, %",
+        axes.annotate(row["row"], (x, mean[i]), xytext=(6, 5 if i % 2 else -12), textcoords="offset points",
+                      fontsize=8)  # fmt: skip
+    axes.set(xscale="log", xlim=(0.2, 40), ylabel="test accuracy, %",
              xlabel="persistent bytes a weight while training: states and optimizer")  # fmt: skip
+    axes.xaxis.set_major_locator(FixedLocator([0.25, 0.5, 1, 2, 4, 8, 16, 32]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.grid(color=GRID)
     axes.margins(y=0.15)
 

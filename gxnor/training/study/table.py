@@ -71,12 +71,18 @@ def provenance(summary: dict) -> str:
     )
 
 
+COUNTED = (
+    "Operations are products that are formed, and their share of the full-precision network's. The first layer's are "
+    "among them; there, each adds or subtracts a pixel."
+)
+
+
 def section(summary: dict, picture: str) -> str:
     """The study's part of the results page: text, picture, table, and the command of every row, folded away."""
     commands = "\n".join(f"# {row['row']}\n{row['command']}" for row in summary["rows"] if row["chosen"])
     return "\n\n".join([
         f"## {summary['title']}", f"{summary['text']}", f"![{summary['title']}]({picture})", table(summary),
-        provenance(summary),
+        *([COUNTED] if any(row.get("operations") for row in summary["rows"]) else []), provenance(summary),
         "<details><summary>The command of each row, for its first seed; `--seed N` for the others</summary>",
         f"```\n{commands}\n```", "</details>",
     ])  # fmt: skip
