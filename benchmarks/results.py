@@ -19,6 +19,7 @@ else:
     import tomli as tomllib
 
 from gxnor.training.study import page
+from gxnor.training.study.pictures import log_scale
 from gxnor.training.study.table import markdown
 
 ROOT = Path(__file__).parent.parent
@@ -89,7 +90,8 @@ def accuracy_table(recipe: str) -> str:
         "",
         f"The best epoch was chosen on {every[0]['settings']['data']['validation']:,} validation images, the test set read "
         f"once. {machine['cpu']}, one thread a run, on machines busy with other work; PyTorch {versions['torch']}; "
-        f"{dates[0]} to {dates[-1]}.",
+        f"{dates[0]} to {dates[-1]}. Training state is what persists between steps; batches that grow take more beside it "
+        "(docs/memory.md).",
     ]
     return "\n".join(lines)
 
@@ -167,7 +169,6 @@ def write_tables(text: str) -> str:
 def picture(run: Path, path: Path) -> None:
     """Validation error, flip rate and share of zeros along a run."""
     import matplotlib.pyplot as plt
-    from matplotlib.ticker import StrMethodFormatter
 
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     recipe = tomllib.loads((run / "recipe.toml").read_text())
@@ -175,19 +176,15 @@ def picture(run: Path, path: Path) -> None:
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
     for name, label in (("train_accuracy", "training (augmented)"), ("val_accuracy", "validation")):
         left.plot(epochs, [100 * (1 - line[name]) for line in history], label=label)
-    left.set(yscale="log", title="error, %", xlabel="epoch")
+    left.set(title="error, %", xlabel="epoch")
     left.legend(frameon=False)
     for i, layer in enumerate(history[0]["layers"]):
         rates = [100 * line["layers"][i]["flip_rate"] for line in history]
         middle.plot(epochs, rates, label=layer["name"])
         right.plot(epochs, [100 * line["layers"][i]["states"][1] for line in history], label=layer["name"])
-    middle.set(yscale="log", title="weights that move in a step, %", xlabel="epoch")
-    for set_formatter in (
-        left.yaxis.set_major_formatter,
-        left.yaxis.set_minor_formatter,
-        middle.yaxis.set_major_formatter,
-    ):
-        set_formatter(StrMethodFormatter("{x:g}"))
+    middle.set(title="weights that move in a step, %", xlabel="epoch")
+    for axes in (left, middle):
+        log_scale(axes)
     right.set(title="weights at zero, %", xlabel="epoch", ylim=(0, None))
     right.legend(frameon=False)
     figure.suptitle(f"recipe {recipe['name']}, seed {recipe['train']['seed']}: {kind(recipe)}")

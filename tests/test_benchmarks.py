@@ -1,22 +1,16 @@
 """The tables and pages of the repository are those that the stored results give."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
 from gxnor.training import recipe as recipes
-
-ROOT = Path(__file__).parent.parent
+from tests.scripts import ROOT, load
 
 
 @pytest.fixture(scope="module")
 def results():
-    spec = importlib.util.spec_from_file_location("results", ROOT / "benchmarks" / "results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("results")
 
 
 def test_the_readme_shows_the_stored_results(results):

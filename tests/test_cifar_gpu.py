@@ -1,12 +1,11 @@
 """The GPU script in miniature: pieces on the CPU, on small images."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.scripts import load
+
 SMALL = ["data.name=digits", "data.validation=200", "network.layers=8C3-MP2-16FC-10", "augment.shift=1",
          "train.epochs=12", "train.batch=50", "train.batch_end=100", "train.norm_batches=2",
          "train.compile=false"]  # fmt: skip
@@ -14,10 +13,7 @@ SMALL = ["data.name=digits", "data.validation=200", "network.layers=8C3-MP2-16FC
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("cifar_gpu", ROOT / "benchmarks" / "cifar_gpu.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("cifar_gpu")
 
 
 def test_a_run_in_pieces_ends_as_one_in_one_piece(script, tmp_path):

@@ -50,7 +50,7 @@ def discrete(net: nn.Module) -> list[DiscreteParameter]:
     return [p for p in net.parameters() if isinstance(p, DiscreteParameter)]
 
 
-@pytest.mark.parametrize("rule", ["adam", "sgd"])
+@pytest.mark.parametrize("rule", ["adam", "sgd", "factored"])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_moves_are_those_of_a_step_after_the_backward_pass(rule, channels_last):
     runs = []
@@ -58,7 +58,7 @@ def test_moves_are_those_of_a_step_after_the_backward_pass(rule, channels_last):
         net = network()
         if channels_last:
             net.to(memory_format=torch.channels_last)
-        optimizer = optimizer_of(net, increment=rule)
+        optimizer = optimizer_of(net, increment=rule, counter=4 if rule == "factored" else 0)
         start = everything(net, optimizer)
         if inside:
             optimizer.update_in_backward()

@@ -11,6 +11,7 @@ from torch import nn
 from gxnor.nn import Activation, Conv2d, DiscreteParameter, Linear
 from gxnor.optim import DST, transition
 from gxnor.optim.counter import counter_bytes, most_bits, new_counters, pack_counters, unpack_counters
+from gxnor.optim.stream import uniform
 from gxnor.optim.transition import move
 from gxnor.space import DiscreteSpace
 
@@ -79,6 +80,23 @@ def test_counters_of_another_size_are_refused_and_nothing_moves():
         with pytest.raises(ValueError, match="bytes of counters"):
             move(weight, torch.ones(9), 1, 1.0, "linear", counters, bits)
     assert torch.equal(weight.packed, before)
+
+
+@pytest.mark.parametrize("N, bits", [(0, 7), (1, 4), (1, 5), (3, 3)])
+def test_without_a_kernel_places_move_alike(N, bits):
+    """Increments in double precision have no kernel: the way of every other device."""
+    for n in (1, 7, 8, 257):
+        draws = torch.Generator().manual_seed(n)
+        weight = DiscreteParameter.random((n,), DiscreteSpace(N), draws)
+        counters = new_counters(weight, bits)
+        before = (weight.indices() << bits) + unpack_counters(counters, bits, weight.shape)
+        dW = torch.randn(n, generator=draws, dtype=torch.float64)
+        moved = move(weight, dW, 5, 1.0, "linear", counters, bits)
+        expected = transition(before, dW, weight.space, uniform(5, n), 1.0, "linear", bits)
+        assert torch.equal((weight.indices() << bits) + unpack_counters(counters, bits, weight.shape), expected)
+        assert moved == int((expected >> bits != before >> bits).sum())
+    with pytest.raises(ValueError, match="NaN"):
+        move(weight, dW * math.nan, 5, 1.0, "linear", counters, bits)
 
 
 def network() -> nn.Sequential:

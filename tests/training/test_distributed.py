@@ -12,6 +12,7 @@ from gxnor.training import checkpoint, distributed
 from gxnor.training import recipe as recipes
 from gxnor.training.loop import train
 from gxnor.training.trainer import count_parts
+from tests.runs import final_tensors
 
 SETTINGS = ["network.layers=16C3-MP2-64FC-10", "train.epochs=2", "train.batch=48", "train.batch_end=0",
             "data.validation=200"]  # fmt: skip
@@ -112,20 +113,6 @@ def recipe(*settings: str) -> recipes.Recipe:
 
 def messages(run: subprocess.CompletedProcess) -> list[str]:
     return [line for line in run.stderr.splitlines() if line.startswith("gxnor:")]
-
-
-def final_tensors(path) -> dict:
-    """Every tensor and number of the final checkpoint and the best network, but the time taken."""
-
-    def flat(node, name=""):
-        if isinstance(node, dict):
-            for key, value in node.items():
-                yield from flat(value, f"{name}/{key}")
-        else:
-            yield name, node.tolist() if isinstance(node, torch.Tensor) else node
-
-    trees = {name: checkpoint.load(path / f"{name}.safetensors") for name in ("checkpoint", "best")}
-    return {name: value for name, value in flat(trees) if not name.endswith("/seconds")}
 
 
 def test_a_killed_worker_ends_the_run_and_one_process_goes_on_in_the_same_weights(one_thread, tmp_path):

@@ -15,23 +15,10 @@ from gxnor.training import checkpoint
 from gxnor.training.loop import test_run as evaluate_run
 from gxnor.training.loop import train
 from gxnor.training.trainer import Trainer, load_network
+from tests.runs import final_tensors
 
 SETTINGS = ["network.layers=16C3-MP2-64FC-10", "train.epochs=6", "train.batch=25", "data.validation=200"]
 COMMAND = [sys.executable, "-m", "gxnor", "train", "digits", *(word for s in SETTINGS for word in ("--set", s))]
-
-
-def final_tensors(path):
-    """Every tensor and number of the final checkpoint and best network, but the time taken."""
-
-    def flat(node, name=""):
-        if isinstance(node, dict):
-            for key, value in node.items():
-                yield from flat(value, f"{name}/{key}")
-        else:
-            yield name, node.tolist() if isinstance(node, torch.Tensor) else node
-
-    trees = {name: checkpoint.load(path / f"{name}.safetensors") for name in ("checkpoint", "best")}
-    return {name: value for name, value in flat(trees) if not name.endswith("/seconds")}
 
 
 def without_time(line):

@@ -127,19 +127,26 @@ def _levels(figure: Figure, rows: list[dict]) -> None:
     _grid(figure.subplots(), rows, "N1", "N2", ("N1, weights", "N2, activations"))
 
 
+def log_scale(axes) -> None:
+    """Marks a logarithmic y axis at 1, 2, 5, 10, ... in plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
 def _curves(figure: Figure, rows: list[dict]) -> None:
     left, right = figure.subplots(1, 2)
     for i, row in enumerate(rows):
         epochs = range(1, len(row["curves"]["train_loss"]) + 1)
-        left.plot(epochs, row["curves"]["train_loss"], color=SERIES[i], label=row["row"])
-        right.plot(epochs, [100 * (1 - value) for value in row["curves"]["val_accuracy"]], color=SERIES[i])
+        left.plot(epochs, row["curves"]["train_loss"], color=SERIES[i])
+        errors = [100 * (1 - value) for value in row["curves"]["val_accuracy"]]
+        right.plot(epochs, errors, color=SERIES[i], label=row["row"])
     for axes, title in ((left, "training loss"), (right, "validation error, %")):
-        axes.set(yscale="log", xlabel="epoch", title=title)
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_locator(NullLocator())
+        axes.set(xlabel="epoch", title=title)
+        log_scale(axes)
         axes.grid(axis="y", color=GRID)
-    left.legend(frameon=False)
+    right.legend(frameon=False, loc="upper right")  # errors fall, so there is room
 
 
 def _memory(figure: Figure, rows: list[dict]) -> None:
