@@ -19,6 +19,7 @@ from gxnor.layers import Add, Conv, Dense, Flatten, MaxPool, Scale, SumPool, Thr
 from gxnor.program import Input, Program
 
 _KINDS = (Conv, Dense, Threshold, MaxPool, SumPool, Add, Flatten, Scale)  # in the order of enum gxnor_kind
+KERNELS = (None, "direct", "winograd")  # in the order of enum gxnor_kernel
 _PIXELS = -1
 _OK, _BAD_STATE = 0, 3
 _REASONS = {
@@ -60,17 +61,21 @@ class Engine:
         program: is copied; nothing of it is held.
         threads: how many a run may use. Any number of threads may call `run` at once.
         isa: "avx512", "avx2" or "portable"; None for the fastest that this machine has.
+        kernel: "direct" or "winograd" (where it suits) for convolutions that can be computed in either way; None for the
+            one that a short measurement finds faster. The results are the same.
 
     Raises:
         GxnorError: the native library is missing, or the program or instruction set is beyond it. The reference
             interpreter runs every program.
     """
 
-    def __init__(self, program: Program, threads: int = 1, isa: str | None = None):
+    def __init__(self, program: Program, threads: int = 1, isa: str | None = None, kernel: str | None = None):
         if not isinstance(threads, int) or threads < 1:
             raise ValueError(f"threads must be a positive integer, got {threads!r}")
         if isa is not None and isa not in instruction_sets():
             raise GxnorError(f"expected an instruction set among {', '.join(instruction_sets())}, got {isa!r}")
+        if kernel not in KERNELS:
+            raise GxnorError(f"expected a kernel among {', '.join(KERNELS[1:])}, got {kernel!r}")
         self._library = _library()
         self.threads = threads
         self.isa = isa or instruction_sets()[0]
@@ -85,6 +90,7 @@ class Engine:
             described,
             len(described),
             self.isa.encode(),
+            KERNELS.index(kernel),
             threads,
             ctypes.byref(self._plan),
             ctypes.byref(at),
@@ -97,17 +103,34 @@ class Engine:
     def run(self, x: np.ndarray) -> np.ndarray:
         """float32 (batch, classes): the logits of a batch, as `Input.integers` takes it: uint8 pixels or state indices
         (batch, *shape), or signed integers that are value 0. Raises GxnorError for any other input."""
+        return self._run(self._library.gxnor_plan_run, x)
+
+    def profile(self, x: np.ndarray) -> list[tuple[str, float]]:
+        """What `run` does with a batch, step by step: (name, seconds), of all threads together."""
+        seconds = (ctypes.c_double * len(self.steps))()
+        self._run(self._library.gxnor_plan_profile, x, seconds)
+        return list(zip(self.steps, seconds, strict=True))
+
+    def _run(self, function, x: np.ndarray, *more) -> np.ndarray:
         x = np.asarray(x)
         if x.dtype != np.uint8 or x.shape[1:] != self.input.shape or x.ndim == 0:
             x = _indices(self.input, x)
         x = np.ascontiguousarray(x)
         logits = np.empty((len(x), len(self.classes)), dtype=np.float32)
-        status = self._library.gxnor_plan_run(self._plan, x.ctypes.data, len(x), self.threads, logits.ctypes.data)
+        status = function(self._plan, x.ctypes.data, len(x), self.threads, logits.ctypes.data, *more)
         if status == _BAD_STATE:
             raise GxnorError(f"expected state indices below {self.input.space.size}, got {x.max()}")
         if status != _OK:
             raise MemoryError(f"not enough memory to run {len(x)} samples")
         return logits
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What a run does, in order; products by the kernel that was chosen."""
+        names = []
+        while name := self._library.gxnor_plan_step(self._plan, len(names)):
+            names.append(name.decode())
+        return tuple(names)
 
     @property
     def nbytes(self) -> int:
@@ -139,9 +162,11 @@ def _library() -> ctypes.CDLL:
         "gxnor_isa": (ctypes.c_char_p, ctypes.c_int32),
         "gxnor_plan_create": (
             *(ctypes.c_int32, pointer, pointer, ctypes.c_int32, ctypes.c_char_p),
-            *(ctypes.c_int32, pointer, pointer),
+            *(ctypes.c_int32, ctypes.c_int32, pointer, pointer),
         ),
         "gxnor_plan_run": (ctypes.c_int32, pointer, pointer, ctypes.c_int64, ctypes.c_int32, pointer),
+        "gxnor_plan_profile": (ctypes.c_int32, pointer, pointer, ctypes.c_int64, ctypes.c_int32, pointer, pointer),
+        "gxnor_plan_step": (ctypes.c_char_p, pointer, ctypes.c_int32),
         "gxnor_plan_bytes": (ctypes.c_int64, pointer),
         "gxnor_plan_destroy": (None, pointer),
     }

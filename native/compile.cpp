@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cstring>
 
+#include "choice.h"
 #include "convolution.h"
 #include "layers.h"
 #include "values.h"
+#include "winograd.h"
 
 namespace gxnor {
 namespace {
@@ -16,8 +18,8 @@ Form form_of(int space) {
 
 class Compiler {
  public:
-  Compiler(const gxnor_layer* layers, std::vector<Value> values, const Kernels& kernels, int threads)
-      : layers_(layers), kernels_(kernels), threads_(threads), values_(std::move(values)) {}
+  Compiler(const gxnor_layer* layers, std::vector<Value> values, const Kernels& kernels, int kernel, int threads)
+      : layers_(layers), kernels_(kernels), kernel_(kernel), threads_(threads), values_(std::move(values)) {}
 
   void emit(int number) {
     const gxnor_layer& layer = layers_[number - 1];
@@ -112,6 +114,11 @@ class Compiler {
     return x.as_int16;
   }
 
+  bool winograd(const gxnor_layer& layer, const Buffer& input, const Buffer& output, const Geometry& geometry) const {
+    if (kernel_ == GXNOR_DIRECT || layer.kind != GXNOR_CONV || !Winograd::suits(input, geometry, layer.space)) return false;
+    return kernel_ == GXNOR_WINOGRAD || winograd_pays(kernels_, input.channels, output.height, output.width);
+  }
+
   void convolve(int number) {
     const gxnor_layer& layer = layers_[number - 1];
     const int input = operand(values_[layer.inputs[0]], layer.space);
@@ -145,7 +152,11 @@ class Compiler {
     }
     const std::vector<uint16_t> flips = threshold && pooled ? thresholds->flips : std::vector<uint16_t>();
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
-    add<Convolution>(plan_->buffers, input, output, geometry, states, kernels_, threads_, std::move(thresholds), !pooled);
+    Finish finish = {std::move(thresholds), !pooled, kernels_.pack};
+    if (winograd(layer, plan_->buffers[input], plan_->buffers[output], geometry))
+      add<Winograd>(plan_->buffers, input, output, geometry, states, kernels_, threads_, std::move(finish));
+    else
+      add<Convolution>(plan_->buffers, input, output, geometry, states, kernels_, threads_, std::move(finish));
     if (threshold) values_[number].buffer = output;
     if (threshold && pooled) {
       values_[pooled].buffer = output;
@@ -155,7 +166,7 @@ class Compiler {
 
   const gxnor_layer* const layers_;
   const Kernels& kernels_;
-  const int threads_;
+  const int kernel_, threads_;
   std::vector<Value> values_;
   std::unique_ptr<gxnor_plan> plan_ = std::make_unique<gxnor_plan>();
 };
@@ -163,8 +174,8 @@ class Compiler {
 }  // namespace
 
 std::unique_ptr<gxnor_plan> compile(const gxnor_input& input, const gxnor_layer* layers, int count, const Kernels& kernels,
-                                    int threads, int32_t& layer) {
-  Compiler compiler(layers, infer(input, layers, count, layer), kernels, threads);
+                                    int kernel, int threads, int32_t& layer) {
+  Compiler compiler(layers, infer(input, layers, count, layer), kernels, kernel, threads);
   compiler.enter();
   for (layer = 1; layer <= count; ++layer) compiler.emit(layer);
   layer = 0;

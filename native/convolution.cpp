@@ -20,20 +20,18 @@ int unit_of(const std::vector<int32_t>& offsets, int64_t address) {
 }  // namespace
 
 Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
-                         const States& states, const Kernels& kernels, int threads,
-                         std::unique_ptr<Thresholds> thresholds, bool flip)
+                         const States& states, const Kernels& kernels, int threads, Finish finish)
     : input_(input),
       output_(output),
       geometry_(geometry),
-      thresholds_(std::move(thresholds)),
-      flip_(flip),
-      pack_(kernels.pack),
+      finish_(std::move(finish)),
       channels_(buffers[output].channels),
       fan_(buffers[input].channels / geometry.groups),
       taps_(geometry.kernel[0] * geometry.kernel[1]),
       blocks_((channels_ - 1) / kLanes + 1) {
   const Form form = buffers[input].form;
   product_ = form == Form::bits ? kernels.xnor : form == Form::int16 ? kernels.dot16 : kernels.dot32;
+  name_ = form == Form::bits ? "product, bits" : form == Form::int16 ? "product, int16" : "product, int32";
   unit_bytes_ = form == Form::bits ? 8 : 4;
   lane_bytes_ = form == Form::bits ? 16 : form == Form::int16 ? 2 : 1;
   arrange(buffers[input], states, threads);
@@ -147,40 +145,16 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
       for (int64_t b = block; b < std::min<int64_t>(block + share, blocks_); ++b) {
         const Window window = {offsets_.data() + (geometry_.groups == 1 ? 0 : b * units_), units_, in.plane};
         product_(from, count, window, weights_.data() + b * block_weights, sums);
-        finish(out, static_cast<int>(b), count, sums, to);
+        finish_(out, static_cast<int>(b), count, sums, to);
       }
     }
   });
   return GXNOR_OK;
 }
 
-// Sums of a block to where and what they become.
-void Convolution::finish(const Buffer& out, int block, int count, const int32_t* sums, uint8_t* const* outputs) const {
-  const int lanes = std::min(kLanes, out.channels - block * kLanes);
-  const uint16_t flips = thresholds_ && flip_ ? thresholds_->flips[block] : 0;
-  if (out.form == Form::bits) {
-    uint8_t* to[kStrip];
-    for (int p = 0; p < count; ++p) to[p] = outputs[p] + block * (kLanes / 8);
-    const auto* steps = reinterpret_cast<const int32_t(*)[kLanes]>(thresholds_->block(block));
-    return pack_(sums, count, steps, flips, (lanes + 7) / 8, to, out.plane);
-  }
-  for (int p = 0; p < count; ++p, sums += kLanes) {
-    if (out.form == Form::int32) {
-      std::memcpy(outputs[p] + block * kLanes * sizeof(int32_t), sums, lanes * sizeof(int32_t));
-      continue;
-    }
-    int32_t levels[kLanes];
-    thresholds_->levels(sums, block, levels);
-    int16_t out16[kLanes];
-    for (int lane = 0; lane < kLanes; ++lane)
-      out16[lane] = static_cast<int16_t>(flips >> lane & 1 ? -levels[lane] : levels[lane]);
-    std::memcpy(outputs[p] + block * kLanes * sizeof(int16_t), out16, lanes * sizeof(int16_t));
-  }
-}
-
 int64_t Convolution::bytes() const {
   return static_cast<int64_t>(sizeof *this + weights_.size() + offsets_.size() * sizeof(int32_t)) +
-         (thresholds_ ? thresholds_->bytes() : 0);
+         finish_.bytes();
 }
 
 }  // namespace gxnor

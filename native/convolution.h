@@ -4,9 +4,9 @@
 #include <memory>
 #include <vector>
 
+#include "finish.h"
 #include "plan.h"
 #include "states.h"
-#include "thresholds.h"
 
 namespace gxnor {
 
@@ -17,12 +17,12 @@ struct Geometry {
 class Convolution : public Step {
  public:
   // `states` (out, in / groups, kernel height, kernel width). The input's form decides the product: bits for spaces up
-  // to ternary, int16 and int32 for all. With `thresholds`, the output holds levels and `flip` says whether to finish
-  // them; without, sums.
+  // to ternary, int16 and int32 for all.
   Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
-              const Kernels& kernels, int threads, std::unique_ptr<Thresholds> thresholds, bool flip);
+              const Kernels& kernels, int threads, Finish finish);
 
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return name_; }
   int64_t bytes() const override;
 
  private:
@@ -32,14 +32,12 @@ class Convolution : public Step {
                   uint8_t* block) const;
   void place_levels(const std::vector<int32_t>& table, int64_t start, int bytes, const uint8_t* indices, int N,
                     uint8_t* block) const;
-  void finish(const Buffer& output, int block, int count, const int32_t* sums, uint8_t* const* outputs) const;
 
   const int input_, output_;
   const Geometry geometry_;
-  const std::unique_ptr<Thresholds> thresholds_;
-  const bool flip_;
+  const Finish finish_;
   Product product_;
-  Pack pack_;
+  const char* name_;
   int channels_, fan_, taps_, blocks_, units_ = 0;
   int unit_bytes_, lane_bytes_;  // of activations, and of one channel's weights for them
   std::vector<int32_t> offsets_;      // [units], or [blocks][units] for grouped convolutions

@@ -31,19 +31,28 @@ const char* gxnor_isa(int32_t index) {
 }
 
 int32_t gxnor_plan_create(const gxnor_input* input, const gxnor_layer* layers, int32_t count, const char* isa,
-                          int32_t threads, gxnor_plan** plan, int32_t* layer) {
+                          int32_t kernel, int32_t threads, gxnor_plan** plan, int32_t* layer) {
   *plan = nullptr;
   *layer = 0;
   return guarded([&]() -> int32_t {
     const gxnor::Kernels* kernels = gxnor::find_kernels(isa);
     if (!kernels) return GXNOR_NO_KERNELS;
-    *plan = gxnor::compile(*input, layers, count, *kernels, threads, *layer).release();
+    *plan = gxnor::compile(*input, layers, count, *kernels, kernel, threads, *layer).release();
     return GXNOR_OK;
   });
 }
 
 int32_t gxnor_plan_run(const gxnor_plan* plan, const uint8_t* x, int64_t batch, int32_t threads, float* logits) {
-  return guarded([&]() -> int32_t { return plan->run(x, batch, threads, logits); });
+  return guarded([&]() -> int32_t { return plan->run(x, batch, threads, logits, nullptr); });
+}
+
+int32_t gxnor_plan_profile(const gxnor_plan* plan, const uint8_t* x, int64_t batch, int32_t threads, float* logits,
+                           double* seconds) {
+  return guarded([&]() -> int32_t { return plan->run(x, batch, threads, logits, seconds); });
+}
+
+const char* gxnor_plan_step(const gxnor_plan* plan, int32_t index) {
+  return index >= 0 && index < static_cast<int32_t>(plan->steps.size()) ? plan->steps[index]->name() : nullptr;
 }
 
 int64_t gxnor_plan_bytes(const gxnor_plan* plan) { return plan->bytes(); }

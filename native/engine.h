@@ -48,6 +48,13 @@ struct gxnor_input {
   int32_t space;  // N, or -1: pixels
 };
 
+// How convolutions are computed that can be computed in two ways; the results are the same.
+enum gxnor_kernel {
+  GXNOR_CHOOSE,  // what a short measurement finds faster
+  GXNOR_DIRECT,
+  GXNOR_WINOGRAD,
+};
+
 struct gxnor_plan;
 
 // Name of the index-th instruction set that this machine can run, fastest first; null after the last.
@@ -56,10 +63,17 @@ GXNOR_API const char* gxnor_isa(int32_t index);
 // On success *plan is to be given to gxnor_plan_destroy. On failure *layer is the number of the layer at fault, from 1,
 // or 0. `threads` is for the making only.
 GXNOR_API int32_t gxnor_plan_create(const gxnor_input* input, const gxnor_layer* layers, int32_t count, const char* isa,
-                                    int32_t threads, gxnor_plan** plan, int32_t* layer);
+                                    int32_t kernel, int32_t threads, gxnor_plan** plan, int32_t* layer);
 
 // x: uint8 pixels or state indices (batch, *shape); logits: float (batch, classes), the size is what the description says.
 GXNOR_API int32_t gxnor_plan_run(const gxnor_plan* plan, const uint8_t* x, int64_t batch, int32_t threads, float* logits);
+
+// The same, and the seconds that each step took, added to seconds[step], of all threads together.
+GXNOR_API int32_t gxnor_plan_profile(const gxnor_plan* plan, const uint8_t* x, int64_t batch, int32_t threads,
+                                     float* logits, double* seconds);
+
+// What the index-th step is; null after the last.
+GXNOR_API const char* gxnor_plan_step(const gxnor_plan* plan, int32_t index);
 
 // Bytes that the plan holds, without the scratch memory of runs.
 GXNOR_API int64_t gxnor_plan_bytes(const gxnor_plan* plan);

@@ -33,11 +33,22 @@ using Product = void (*)(const uint8_t* const* positions, int count, const Windo
 using Pack = void (*)(const int32_t* sums, int count, const int32_t thresholds[2][kLanes], uint16_t flip, int bytes,
                       uint8_t* const* outputs, int64_t plane);
 
+// Winograd's F(2x2, 3x3) (winograd.h): weights and windows to points (winograd_body.h), the product of each point, and back
+// to sums.
+struct WinogradKernels {
+  void (*expand)(const uint8_t* packed, int quads, int8_t* u, int64_t point);
+  void (*enter)(const uint8_t* rows, int64_t row, int64_t width, int tiles, uint8_t* points, int64_t point);
+  // m[tile][lane] = offsets[lane] + sum over channels of v * u.   v: [tiles][quads][4] uint8;   u: [quads][16 lanes][4] int8
+  void (*product)(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m);
+  void (*leave)(const int16_t* m, int tiles, const int32_t* slots, int32_t* sums);
+};
+
 struct Kernels {
   const char* name;
   bool (*supported)();
   Product xnor, dot16, dot32;
   Pack pack;
+  const WinogradKernels& winograd;
 };
 
 // Fastest first. `isa` null or empty: the first that this machine supports; else that one, null where it is not known
@@ -50,7 +61,11 @@ void dot16_portable(const uint8_t* const*, int, const Window&, const void*, int3
 void dot32_portable(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void pack_portable(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
 
+extern const WinogradKernels winograd_portable;
+
 #if defined(__x86_64__)
+extern const WinogradKernels winograd_avx2, winograd_avx512;
+
 void xnor_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot16_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void pack_avx2(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);

@@ -13,6 +13,7 @@ class InputStep : public Step {
  public:
   InputStep(int output, int space) : output_(output), space_(space) {}
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return "input"; }
 
  private:
   const int output_, space_;
@@ -23,6 +24,7 @@ class ThresholdStep : public Step {
   ThresholdStep(int input, int output, Thresholds thresholds)
       : input_(input), output_(output), thresholds_(std::move(thresholds)) {}
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return "threshold"; }
   int64_t bytes() const override { return sizeof *this + thresholds_.bytes(); }
 
  private:
@@ -39,6 +41,7 @@ class MaxPoolStep : public Step {
  public:
   MaxPoolStep(int input, int output, const PoolWindow& window, std::vector<uint16_t> flips);
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return "max-pool"; }
 
  private:
   void bits(const Buffer& in, const Buffer& out, const std::vector<const uint8_t*>& seen, uint8_t* to) const;
@@ -52,6 +55,7 @@ class SumPoolStep : public Step {
  public:
   SumPoolStep(int input, int output, const PoolWindow& window) : input_(input), output_(output), window_(window) {}
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return "sum-pool"; }
 
  private:
   const int input_, output_;
@@ -63,6 +67,7 @@ class AddStep : public Step {
   AddStep(const int inputs[2], const int32_t factors[2], int output)
       : inputs_{inputs[0], inputs[1]}, factors_{factors[0], factors[1]}, output_(output) {}
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return "add"; }
 
  private:
   const int inputs_[2];
@@ -75,6 +80,7 @@ class ConvertStep : public Step {
  public:
   ConvertStep(int input, int output) : input_(input), output_(output) {}
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return "convert"; }
 
  private:
   const int input_, output_;
@@ -85,6 +91,7 @@ class FlattenStep : public Step {
  public:
   FlattenStep(int input, int output) : input_(input), output_(output) {}
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return "flatten"; }
 
  private:
   const int input_, output_;
@@ -96,6 +103,7 @@ class ScaleStep : public Step {
   ScaleStep(int input, std::vector<float> scale, std::vector<float> bias)
       : input_(input), scale_(std::move(scale)), bias_(std::move(bias)) {}
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return "scale"; }
 
  private:
   const int input_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 
 #include "threads.h"
@@ -111,7 +112,7 @@ void gxnor_plan::give_back(std::unique_ptr<Scratch> scratch) const {
   if (idle_.size() < gxnor::kIdle) idle_.push_back(std::move(scratch));
 }
 
-gxnor_status gxnor_plan::run(const uint8_t* x, int64_t batch, int threads, float* logits) const {
+gxnor_status gxnor_plan::run(const uint8_t* x, int64_t batch, int threads, float* logits, double* seconds) const {
   if (batch <= 0) return GXNOR_OK;
   threads = std::max(threads, 1);
   // Enough images: every thread takes some through all layers. Few: the threads share the work of each layer.
@@ -125,11 +126,19 @@ gxnor_status gxnor_plan::run(const uint8_t* x, int64_t batch, int threads, float
       const int64_t images = std::min(tile, end - at);
       auto scratch = take(images);
       const gxnor::Run run{*scratch, images, inner, x + at * input_size, logits + at * classes};
-      for (const auto& step : steps)
-        if (const gxnor_status failed = step->run(buffers, run)) {
+      for (size_t i = 0; i < steps.size(); ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        const gxnor_status failed = steps[i]->run(buffers, run);
+        if (seconds) {
+          const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+          std::lock_guard<std::mutex> lock(mutex_);
+          seconds[i] += taken.count();
+        }
+        if (failed) {
           status = failed;
           break;
         }
+      }
       give_back(std::move(scratch));
     }
   };

@@ -82,6 +82,7 @@ struct Run {
 struct Step {
   virtual ~Step() = default;
   virtual gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const = 0;
+  virtual const char* name() const = 0;
   virtual int64_t bytes() const { return sizeof *this; }
 };
 
@@ -92,7 +93,8 @@ struct gxnor_plan {
   std::vector<std::unique_ptr<gxnor::Step>> steps;
   int64_t input_size = 0, classes = 0;  // elements of one image
 
-  gxnor_status run(const uint8_t* x, int64_t batch, int threads, float* logits) const;
+  // `seconds`, where not null, gains what each step took.
+  gxnor_status run(const uint8_t* x, int64_t batch, int threads, float* logits, double* seconds) const;
   int64_t bytes() const;
 
  private:

@@ -12,7 +12,7 @@ import pytest
 from gxnor import engine, file, native, reference
 from gxnor.engine import Engine, instruction_sets
 from gxnor.errors import GxnorError
-from gxnor.layers import ALWAYS, NEVER, Dense, Flatten, Scale, StateTensor, Threshold
+from gxnor.layers import ALWAYS, NEVER, Conv, Dense, Flatten, Scale, StateTensor, Threshold
 from gxnor.program import Input, Program
 from gxnor.space import DiscreteSpace
 from tests import programs
@@ -25,10 +25,14 @@ ISAS = instruction_sets() if native.library() is not None else ()
 def assert_agrees(program: Program, x: np.ndarray) -> None:
     expected = reference.run(program, x)
     for isa in ISAS:
-        for threads in (1, 3):
-            logits = Engine(program, threads, isa).run(x)
+        engines = [Engine(program, threads, isa, "direct") for threads in (1, 3)]
+        if "product, Winograd" in Engine(program, isa=isa, kernel="winograd").steps:
+            engines += [Engine(program, threads, isa, "winograd") for threads in (1, 3)]
+        for runner in engines:
+            logits = runner.run(x)
             assert logits.dtype == np.float32
-            np.testing.assert_array_equal(logits, expected, strict=True, err_msg=f"{isa}, {threads} threads")
+            message = f"{isa}, {runner.threads} threads, {runner.steps}"
+            np.testing.assert_array_equal(logits, expected, strict=True, err_msg=message)
 
 
 def finished(net: Builder) -> Program:
@@ -90,6 +94,44 @@ def test_groups(channels, out, groups, N):
 def test_every_pair_of_spaces(N1, N2):
     for network in (programs.residual(N1, N2), programs.one_d(N1, N2)):
         assert_agrees(network, programs.batch(network, 3))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 2), (3, 5), (4, 7), (16, 16), (19, 33)])
+@pytest.mark.parametrize("padding", [0, 1, 2, (3, 0)])
+def test_windows_that_winograd_takes(size, padding):
+    """Outputs of odd and even extents, strips of several rows and images, all signs of thresholds, sums and levels."""
+    for N, channels, out in ((0, 40, 17), (1, 32, 16), (1, 70, 33), (1, 1, 1)):
+        net = Builder((channels, size[0] + 2, size[1] + 2), N, seed=channels)
+        net.conv(out, 3, 1 - N, padding=padding)
+        net.threshold(2 * N)
+        program = finished(net)
+        assert "product, Winograd" in Engine(program, kernel="winograd").steps
+        assert_agrees(program, programs.batch(program, 3))
+
+
+def test_winograd_at_its_largest_sums():
+    """All weights and levels at one end, as many channels as fit into 16 bits, and one more."""
+    for channels, suits in ((896, True), (897, False)):
+        for weights, levels in ((2, 2), (2, 0), (0, 0)):
+            net = Builder((channels, 4, 4), 1)
+            weight = StateTensor.from_indices(DiscreteSpace(1), np.full((3, channels, 3, 3), weights, dtype=np.uint8))
+            net.add(Conv((0,), weight, (1, 1), (1, 1), (1, 1), 1), 1.0)
+            program = finished(net)
+            assert ("product, Winograd" in Engine(program, kernel="winograd").steps) == suits
+            assert_agrees(program, np.full((1, channels, 4, 4), levels, dtype=np.uint8))
+
+
+def test_steps_name_what_is_done_and_take_time():
+    program = programs.cifar(width=24)
+    x = programs.batch(program, 3)
+    for kernel, name in (("direct", "product, bits"), ("winograd", "product, Winograd")):
+        runner = Engine(program, 2, kernel=kernel)
+        profile = runner.profile(x)
+        assert [step for step, _ in profile] == list(runner.steps)
+        assert runner.steps[0] == "input" and name in runner.steps and runner.steps[-1] == "scale"
+        assert all(seconds > 0 for _, seconds in profile)
+    with pytest.raises(GxnorError, match="direct, winograd, got 'fast'"):
+        Engine(program, kernel="fast")
 
 
 @pytest.mark.parametrize("seed", range(120))
@@ -323,7 +365,7 @@ class TestDescriptions:
             plan, at = ctypes.c_void_p(), ctypes.c_int32()
             count = len(described) if count is None else count
             status = engine._library().gxnor_plan_create(
-                ctypes.byref(given), described, count, None, 1, ctypes.byref(plan), ctypes.byref(at)
+                ctypes.byref(given), described, count, None, 0, 1, ctypes.byref(plan), ctypes.byref(at)
             )
             if plan:
                 engine._library().gxnor_plan_destroy(plan)
@@ -397,11 +439,12 @@ class TestDescriptions:
         described, _keep = engine._describe(program)
         words = engine._Layer.data.offset // 4
 
-        def outcome(isa):
+        def outcome(isa, kernel):
             plan, at = ctypes.c_void_p(), ctypes.c_int32()
             status = library.gxnor_plan_create(
-                ctypes.byref(given), described, len(described), isa.encode(), 1, ctypes.byref(plan), ctypes.byref(at)
-            )
+                ctypes.byref(given), described, len(described), isa.encode(), kernel, 1, ctypes.byref(plan),
+                ctypes.byref(at),
+            )  # fmt: skip
             assert bool(plan) == (status == 0)
             if status == 0:
                 logits = np.zeros((3, len(program.classes)), dtype=np.float32)
@@ -416,7 +459,7 @@ class TestDescriptions:
             for i, word in enumerate(list(fields)):
                 for value in (-(2**31), -1, 0, 1, 2, 3, 5, 99, 65536, 2**31 - 1):
                     fields[i] = value
-                    first, *others = {outcome(isa) for isa in ISAS}
+                    first, *others = {outcome(isa, kernel) for isa in ISAS for kernel in (1, 2)}
                     assert not others
                     outcomes.add(first)
                 fields[i] = word

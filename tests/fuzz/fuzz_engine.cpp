@@ -6,7 +6,7 @@
 //   mkdir -p /tmp/corpus && /tmp/fuzz_engine /tmp/corpus -max_total_time=600 -max_len=512 -len_control=0 -timeout=60
 //
 // The bytes are choices: layers that fit each other, then, for some inputs, damage to any field, size or tensor. What the
-// engine accepts is run on every instruction set, thread count, several batches, and by two threads at once. All must
+// engine accepts is run on every instruction set and kernel, thread count, several batches, and by two threads at once. All must
 // give the interpreter's logits; statuses must not depend on the instruction set. For some inputs an allocation fails.
 // No read out of bounds, overflow or leak is left to find: the sanitizers watch.
 
@@ -495,10 +495,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   std::vector<gxnor_plan*> plans;
   int32_t expected = -1, expected_layer = -1;
-  for (int i = 0; const char* isa = gxnor_isa(i); ++i) {
+  for (int i = 0; const char* isa = gxnor_isa(i / 2); ++i) {
     gxnor_plan* plan = nullptr;
     int32_t layer = -1;
-    const int32_t status = gxnor_plan_create(&p.input, p.layers.data(), count, isa, threads, &plan, &layer);
+    const int32_t kernel = i % 2 ? GXNOR_WINOGRAD : GXNOR_DIRECT;
+    const int32_t status = gxnor_plan_create(&p.input, p.layers.data(), count, isa, kernel, threads, &plan, &layer);
     expect((status == GXNOR_OK) == (plan != nullptr), "a plan without success, or success without a plan");
     expect(status != GXNOR_NO_KERNELS && status != GXNOR_NO_MEMORY, "an instruction set or memory that was missing");
     expect(expected < 0 || (status == expected && layer == expected_layer), "statuses depend on the instruction set");
@@ -543,7 +544,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       int32_t run_status = GXNOR_OK;
       const int left = choices.byte();
       allocations_left = left;
-      const int32_t status = gxnor_plan_create(&p.input, p.layers.data(), count, gxnor_isa(0), threads, &plan, &layer);
+      const int32_t status = gxnor_plan_create(&p.input, p.layers.data(), count, gxnor_isa(0), run_mode % 2, threads, &plan, &layer);
       if (plan) run_status = gxnor_plan_run(plan, batches[0].x.data(), batches[0].size, threads, logits.data());
       allocations_left = INT_MAX;
       expect(status == GXNOR_OK || status == GXNOR_NO_MEMORY, "missing memory that is called something else");
