@@ -30,22 +30,29 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("path", type=Path, metavar="FILE.gxnor")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 64], metavar="N")
     parser.add_argument("--threads", type=int, default=cores(), metavar="N")
-    parser.add_argument("--against", nargs="+", default=[], metavar="NAME", help="torch")
+    parser.add_argument("--against", nargs="+", default=[], metavar="NAME", help="torch, onnxruntime, openvino")
+    parser.add_argument("--kernel", choices=("direct", "winograd"), help="for 3x3 convolutions; default: the faster")
+    parser.add_argument("--explain", action="store_true", help="the engine's steps, their kernels and times")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    result = bench(arguments.path, arguments.batch, arguments.threads, arguments.against)
+    result = bench(
+        arguments.path, arguments.batch, arguments.threads, arguments.against, arguments.kernel, arguments.explain
+    )
     print(json.dumps(result, indent=2) if arguments.json else table(result))
 
 
-def bench(path: Path, batches: list[int], threads: int, against: list[str]) -> dict:
+def bench(
+    path: Path, batches: list[int], threads: int, against: list[str], kernel: str | None = None, explain: bool = False
+) -> dict:
     """Measures the network in a file on random inputs.
 
     Returns a dict for JSON: `machine`, `contestants` (versions and settings), `load` (milliseconds from file to ready,
     bytes of the file and held), and `results`: by batch size, for every contestant the median and smallest
-    microseconds per image and the median of its time over ours. Raises GxnorError where there is nothing to measure."""
+    microseconds per image and the median of its time over ours; with `explain`, the engine's steps, in microseconds of
+    all threads together. Raises GxnorError where there is nothing to measure."""
     from gxnor import file, opponents
     from gxnor.engine import Engine
 
@@ -53,16 +60,17 @@ def bench(path: Path, batches: list[int], threads: int, against: list[str]) -> d
         raise GxnorError(f"expected positive --batch and --threads, got {batches} and {threads}")
     others = {name: opponents.find(name) for name in against}
     program = file.read(path)
-    engine = Engine(program, threads)
-    load = [_seconds(lambda: Engine(file.read(path), threads)) for _ in range(TURNS)]
+    engine = Engine(program, threads, kernel=kernel)
+    load = [_seconds(lambda: Engine(file.read(path), threads, kernel=kernel)) for _ in range(TURNS)]
     about = {"gxnor": {"gxnor": gxnor.__version__, "isa": engine.isa, "threads": threads}}
     results = []
     for batch in batches:
         top = 256 if program.input.space is None else program.input.space.size
         x = np.random.default_rng(0).integers(top, size=(batch, *program.input.shape), dtype=np.uint8)
         runs: dict[str, Callable[[], object]] = {"gxnor": lambda x=x: engine.run(x)}
-        for name, other in others.items():
-            runs[name], about[name] = other.build(program, x, threads)
+        for other in others.values():
+            for name, (run, its) in other.build(program, x, threads).items():
+                runs[name], about[name] = run, its
         times = _take_turns(runs)
         entry = {"batch": batch, "turns": len(times["gxnor"])}
         for name, seconds in times.items():
@@ -71,6 +79,9 @@ def bench(path: Path, batches: list[int], threads: int, against: list[str]) -> d
                 "us_per_image_min": 1e6 * min(seconds) / batch,
                 "over_gxnor": statistics.median(s / own for s, own in zip(seconds, times["gxnor"], strict=True)),
             }
+        if explain:
+            profile = min((engine.profile(x) for _ in range(TURNS)), key=lambda steps: sum(s for _, s in steps))
+            entry["steps"] = [{"step": name, "us_per_image": 1e6 * s / batch} for name, s in profile]
         results.append(entry)
     return {
         "file": str(path),
@@ -115,15 +126,20 @@ def table(result: dict) -> str:
         f"{about['system']}, Python {about['python']}, NumPy {about['numpy']}",
         *(f"{name}: {', '.join(f'{k} {v}' for k, v in of.items())}" for name, of in result["contestants"].items()),
         f"loaded in {load['ms']:.1f} ms, holds {load['held_bytes']:,} bytes, {ratio:.2f} x the file",
-        f"{'batch':>6}  {'':<12} {'us/image':>10} {'smallest':>10} {'x gxnor':>8}",
+        f"{'batch':>6}  {'':<18} {'us/image':>10} {'smallest':>10} {'x gxnor':>8}",
     ]
     for entry in result["results"]:
         for name in result["contestants"]:
             at = entry[name]
             lines.append(
-                f"{entry['batch']:>6}  {name:<12} {at['us_per_image']:>10.1f} {at['us_per_image_min']:>10.1f}"
+                f"{entry['batch']:>6}  {name:<18} {at['us_per_image']:>10.1f} {at['us_per_image_min']:>10.1f}"
                 f" {at['over_gxnor']:>8.2f}"
             )
+    for entry in result["results"]:
+        total = sum(step["us_per_image"] for step in entry.get("steps", ()))
+        for step in entry.get("steps", ()):
+            share = f"{step['us_per_image'] / total:>9.1%}"
+            lines.append(f"{entry['batch']:>6}  {step['step']:<18} {step['us_per_image']:>10.1f} {share}")
     return "\n".join(lines)
 
 

@@ -1,9 +1,10 @@
 import json
+import sys
 
 import numpy as np
 import pytest
 
-from gxnor import bench, cli, file, native
+from gxnor import bench, cli, file, native, opponents
 from gxnor.errors import GxnorError
 from tests import programs
 
@@ -34,7 +35,19 @@ def test_table_names_the_contestants(path, capsys):
     pytest.importorskip("torch")
     assert cli.main(["bench", str(path), "--batch", "2", "--threads", "1", "--against", "torch"]) == 0
     lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
-    assert ["2", "gxnor"] in lines and ["2", "torch"] in lines
+    assert ["2", "gxnor"] in lines and ["2", "torch"] in lines and ["2", "torch-compiled"] in lines
+
+
+def test_the_engine_explains_itself(path, capsys):
+    file.save(programs.cifar(width=24), path)
+    call = ["bench", str(path), "--batch", "2", "--threads", "1", "--explain"]
+    assert cli.main([*call, "--kernel", "winograd"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith("%")]
+    assert "input" in lines[0] and any("product, Winograd" in line for line in lines)
+    assert sum(float(line.split()[-1].strip("%")) for line in lines) == pytest.approx(100, abs=1)
+    assert cli.main([*call, "--kernel", "direct", "--json"]) == 0
+    steps = json.loads(capsys.readouterr().out)["results"][0]["steps"]
+    assert not any("Winograd" in step["step"] for step in steps) and steps[-1]["step"] == "scale"
 
 
 def test_wrong_calls_are_refused(path, capsys):
@@ -46,12 +59,26 @@ def test_wrong_calls_are_refused(path, capsys):
         bench.bench(path, [1], 0, [])
 
 
+@pytest.mark.parametrize("name", ["torch", "onnxruntime", "openvino"])
 @pytest.mark.parametrize("network", [programs.mnist, programs.residual, programs.one_d])
-def test_torch_runs_a_network_of_the_same_shape(network):
-    torch_opponent = pytest.importorskip("gxnor.opponents.torch")
+def test_opponents_run_a_network_of_the_same_shape(name, network):
+    for package in {"torch", name}:
+        pytest.importorskip(package)
     program = network()
-    run, about = torch_opponent.build(program, programs.batch(program, 3), 1)
-    logits = run()
-    assert logits.shape == (3, len(program.classes)) and about["threads"] == 1
-    assert np.isfinite(logits.numpy()).all()
-    np.testing.assert_array_equal(run().numpy(), logits.numpy())  # a run leaves its input as it was
+    x = programs.batch(program, 3)
+    logits = {}
+    for form, (run, about) in opponents.find(name).build(program, x, 1).items():
+        if form == "torch-compiled":  # takes half a minute
+            continue
+        logits[form] = np.array(np.asarray(run()))  # a copy: the next run may write there
+        assert logits[form].shape == (3, len(program.classes)) and about["threads"] == 1
+        np.testing.assert_array_equal(np.asarray(run()), logits[form])  # a run leaves its input as it was
+    expected = np.asarray(opponents.find("torch").build(program, x, 1)["torch"][0]())
+    np.testing.assert_allclose(logits[name], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def test_a_missing_package_is_named(path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "gxnor.opponents.openvino", raising=False)
+    assert cli.main(["bench", str(path), "--against", "openvino"]) == 2
+    assert "--against openvino needs the package openvino: pip install openvino, onnx" in capsys.readouterr().err

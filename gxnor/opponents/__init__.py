@@ -2,11 +2,11 @@
 
 One module each, named in `OPPONENTS`, with
 
-    build(program, x, threads) -> (run, about)
+    build(program, x, threads) -> {name: (run, about)}
 
-where `run()` passes the batch once through a network of the program's shape, in the opponent's fastest honest form, its
-input already in the form that it likes best; `about` says in a dict what that is: versions, settings. A package that is
-not installed is left to raise ModuleNotFoundError.
+with an entry for each form in which the opponent runs. `run()` passes the batch once through a network of the program's
+shape, its input already in the form that it likes best, and returns the logits; `about` says in a dict what that is:
+versions, settings.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from types import ModuleType
 
 from gxnor.errors import GxnorError
 
-OPPONENTS = ("torch",)
+OPPONENTS = {"torch": "torch", "onnxruntime": "onnx and onnxruntime", "openvino": "openvino, onnx and onnxruntime"}
 
 
 def find(name: str) -> ModuleType:
-    """The module of an opponent. Raises GxnorError for an unknown name."""
+    """The module of an opponent. Raises GxnorError for an unknown name, and where its packages are not installed."""
     if name not in OPPONENTS:
         raise GxnorError(f"expected an opponent among {', '.join(OPPONENTS)}, got {name!r}")
-    return import_module(f"gxnor.opponents.{name}")
+    try:
+        return import_module(f"gxnor.opponents.{name}")
+    except ModuleNotFoundError as error:
+        raise GxnorError(f"--against {name} needs the package {error.name}: pip install {OPPONENTS[name]}") from None

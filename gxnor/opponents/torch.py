@@ -1,4 +1,4 @@
-"""PyTorch float32, eager, channels-last: the full-precision network of a program's shape.
+"""PyTorch float32, channels-last, eager and compiled: the full-precision network of a program's shape.
 
 Weights are the program's levels, scaled to keep sums small. A threshold becomes a ReLU in place, with batch norm folded
 into the layer before: cheaper than the steps themselves, and what a float network of this shape would have.
@@ -6,6 +6,8 @@ into the layer before: cheaper than the steps themselves, and what a float netwo
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 
@@ -17,21 +19,30 @@ from gxnor.layers import Add, Conv, Dense, Flatten, Layer, MaxPool, Scale, SumPo
 from gxnor.program import Program
 
 
-def build(program: Program, x: np.ndarray, threads: int) -> tuple[Callable[[], torch.Tensor], dict]:
+def build(program: Program, x: np.ndarray, threads: int) -> dict[str, tuple[Callable[[], torch.Tensor], dict]]:
     torch.set_num_threads(threads)
     order = torch.channels_last if x.ndim == 4 else torch.contiguous_format
     readers = Counter(i for layer in program.layers for i in layer.inputs)
     steps = [(layer.inputs, _step(layer, order, readers)) for layer in program.layers]
     batch = torch.from_numpy(program.input.integers(x).astype(np.float32) / 255).contiguous(memory_format=order)
 
-    @torch.inference_mode()
-    def run() -> torch.Tensor:
-        values = [batch]
+    def network(x: torch.Tensor) -> torch.Tensor:
+        values = [x]
         for inputs, step in steps:
             values.append(step(*(values[i] for i in inputs)))
         return values[-1]
 
-    return run, {"torch": torch.__version__, "form": "float32, eager, channels-last", "threads": threads}
+    def contestant(network: Callable, form: str):
+        @torch.inference_mode()
+        def run() -> torch.Tensor:
+            return network(batch)
+
+        return run, {"torch": torch.__version__, "form": f"float32, {form}, channels-last", "threads": threads}
+
+    contestants = {"torch": contestant(network, "eager")}
+    if shutil.which(os.environ.get("CXX", "g++")):  # what torch.compile calls on a CPU
+        contestants["torch-compiled"] = contestant(torch.compile(network), "compiled")
+    return contestants
 
 
 def _step(layer: Layer, order: torch.memory_format, readers: Counter) -> Callable[..., torch.Tensor]:

@@ -21,7 +21,7 @@ import torch
 
 from gxnor.errors import WorkError
 from gxnor.training.losses import LOSSES
-from gxnor.training.recipe import Recipe
+from gxnor.training.recipe import Recipe, Train
 from gxnor.training.trainer import build, make_optimizer, pick_device, saving
 
 STEPS = 3  # the optimizer's state is there from the second on
@@ -48,13 +48,18 @@ class Step:
         return LOSSES[settings.loss](scores.float(), labels)
 
     def run(self, batch: int) -> None:
-        """A step of the recipe's optimizer, the batch in its parts."""
+        """A step of the recipe's optimizer, the batch in its parts; where batches grow, as at the end of the run."""
         self.optimizer.zero_grad()
-        parts = self.recipe.train.parts
+        parts = parts_at_end(self.recipe.train)
         for left in reversed(range(parts)):
             with self.optimizer.accumulating() if left else contextlib.nullcontext():
-                (self.forward(batch // parts) / parts).backward()
+                (self.forward(batch // self.recipe.train.parts) / parts).backward()
         self.optimizer.step()
+
+
+def parts_at_end(settings: Train) -> int:
+    """Parts of the last epoch's batches; of a batch that grows twice those of the first, for more hold no more."""
+    return settings.parts * min(settings.growth, 2)
 
 
 def measure(recipe: Recipe, input_shape: tuple[int, ...]) -> dict[str, int] | None:
@@ -77,7 +82,7 @@ def _measure_here(recipe: Recipe, input_shape: tuple[int, ...], batch: int) -> d
     device = pick_device(recipe.train.device)
     tiny = recipe.model_copy(update={"network": recipe.network.model_copy(update={"width": 0.02})})
     step = Step(tiny, input_shape)
-    step.run(2)
+    step.run(2 * recipe.train.parts)
     del step
     baseline = _reset(device)
     step = Step(recipe, input_shape)

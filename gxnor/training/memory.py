@@ -24,7 +24,7 @@ from torch import nn
 from gxnor.errors import GxnorError
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.small import SLICE
-from gxnor.training.measure import Step
+from gxnor.training.measure import Step, parts_at_end
 from gxnor.training.recipe import Recipe
 
 KERNELS = 4_000_000  # bytes that compute kernels on the CPU take on first use, as measured
@@ -58,6 +58,7 @@ class Prediction:
 
     layers: list[Layer]
     parts: int  # of a batch, one after the other
+    accumulates: bool  # whether the gradients of one part wait for the next, at least at the end of a run
     kept: int  # by the kernels from one use to the next
 
     def total(self, what: str) -> int:
@@ -71,7 +72,7 @@ class Prediction:
         """The largest moment of a step."""
         batch //= self.parts
         held, gradients = self.total("weights") + self.total("optimizer") + self.kept, self.total("gradients")
-        before = gradients if self.parts > 1 else 0  # of the parts before, all the time
+        before = gradients if self.accumulates else 0  # of the parts before, all the time
         saved, peak = 0.0, 0.0
         for layer in self.layers:  # in the order of forward: what backward has not reached yet has no gradient yet
             peak = max(peak, held + before + saved + layer.at(batch, "passing"))
@@ -103,13 +104,13 @@ def input_shape(recipe: Recipe) -> tuple[int, int, int]:
 
 
 def twin(recipe: Recipe) -> Recipe:
-    """The same network with float latent weights under Adam, saved as PyTorch saves it."""
+    """The same network with float latent weights under Adam, saved as PyTorch saves it, on batches that stay."""
     latent = recipe.precision.weights != "real"
     return recipe.model_copy(
         update={
             "precision": recipe.precision.model_copy(update={"latent": latent}),
             "optimizer": recipe.optimizer.model_copy(update={"increment": "adam", "counter": 0}),
-            "train": recipe.train.model_copy(update={"small_activations": False}),
+            "train": recipe.train.model_copy(update={"small_activations": False, "growth": 1}),
         }
     )
 
@@ -120,13 +121,13 @@ def with_width(recipe: Recipe, width: float) -> Recipe:
 
 def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
     """Runs the recipe's network on a few random images and reads off what it holds."""
-    step, parts = Step(recipe, shape), recipe.train.parts
+    step, accumulates = Step(recipe, shape), parts_at_end(recipe.train) > 1
     layers = {name: Layer(name) for name, module in step.model.named_modules() if not list(module.children())}
     for number, batch in enumerate(PROBES):
         step.optimizer.zero_grad()
         with _Watch(step.model, layers, number):
             loss = step.forward(batch)
-        with step.optimizer.accumulating() if parts > 1 else contextlib.nullcontext():
+        with step.optimizer.accumulating() if accumulates else contextlib.nullcontext():
             loss.backward()
     gradients = {name: p.grad is not None for name, p in step.model.named_parameters()}
     step.optimizer.step()
@@ -146,7 +147,7 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
             # gradient of the slice under way, with a copy.
             copies = 2 if isinstance(module, nn.Linear) else 6 if layer.sliced else 4
             layer.work = module.weight.numel() * 4 * copies
-    return Prediction(list(layers.values()), parts, _kept(step))
+    return Prediction(list(layers.values()), recipe.train.parts, accumulates, _kept(step))
 
 
 def _kept(step: Step) -> int:

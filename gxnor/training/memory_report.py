@@ -22,7 +22,7 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "G
 def command(name: str, settings: list[str], batch: int | None, budget: str | None, as_json: bool) -> None:
     """Prints the report on a recipe. Raises GxnorError for a recipe, batch or budget that cannot be."""
     if batch is not None:
-        settings = [*settings, f"train.batch={batch}", "train.batch_end=0"]
+        settings = [*settings, f"train.batch={batch}"]
     bytes_allowed = None if budget is None else parse_size(budget)
     recipe = recipes.load(name, settings)
     with Console(stderr=True).status("one training step of each network, twice"):
@@ -43,18 +43,16 @@ def parse_size(text: str) -> int:
 
 
 def report(recipe: Recipe, budget: int | None = None) -> dict:
-    """A dict for JSON: recipe, batch, device; under `gxnor` and `twin` the layers' bytes, their totals, the predicted and
-    the measured peak (null where it cannot be measured) and, with a budget, the largest batch and about the largest
-    width within it. Where the recipe's batch grows, `batch_end`, and the peak predicted there."""
+    """A dict for JSON: recipe, batch, growth, device; under `gxnor` and `twin` the layers' bytes, their totals, the
+    predicted and the measured peak (null where it cannot be measured) and, with a budget, the largest batch and about the
+    largest width within it."""
     shape = input_shape(recipe)
-    result = {"recipe": recipe.name, "batch": recipe.train.batch, "width": recipe.network.width, "budget": budget,
-              "batch_end": recipe.train.batch_end}  # fmt: skip
+    result = {"recipe": recipe.name, "batch": recipe.train.batch, "growth": recipe.train.growth,
+              "width": recipe.network.width, "budget": budget}  # fmt: skip
     result["device"] = pick_device(recipe.train.device).type
     for who, its in (("gxnor", recipe), ("twin", twin(recipe))):
         prediction = predict(its, shape)
         result[who] = _side(prediction, its.train.batch) | {"measured": measure(its, shape)}
-        if recipe.train.batch_end:
-            result[who]["predicted_peak_at_batch_end"] = round(prediction.peak(recipe.train.batch_end))
         if budget is not None:
             result[who]["largest_batch"] = prediction.largest_batch(budget)
             result[who]["largest_width"] = widest(its, shape, budget)
@@ -98,17 +96,14 @@ def _print(result: dict) -> None:
                 f"  in {_mb(result['budget'])} MB: a batch of {side['largest_batch']:,}, or a width of about "
                 f"{side['largest_width']:.2f} at batch {result['batch']}"
             )
-    if result["batch_end"]:
-        console.print(
-            f"The recipe's batch grows to {result['batch_end']:,}: there {_mb(own['predicted_peak_at_batch_end'])} MB are "
-            f"predicted, and {_mb(other['predicted_peak_at_batch_end'])} MB for the twin on such a batch."
-        )
     if own["measured"]:
         console.print(f"measured peak: 1/{other['measured']['peak'] / own['measured']['peak']:.2f} of the twin's")
     if own["total"]["gradients"] < other["total"]["gradients"]:
         console.print(
             "Discrete weights move inside the backward pass: of their gradients one layer's is held at a time."
         )
+    elif result["growth"] > 1:
+        console.print("The batch grows by parts: at the end of the run the gradients of one part wait for the next.")
 
 
 def _mb(size: float) -> str:

@@ -106,7 +106,7 @@ class Augment(Section):
 class Train(Section):
     epochs: AtLeastOne
     batch: AtLeastOne
-    batch_end: Count = 0  # of the last epoch, to which the batch grows exponentially; 0: it stays
+    growth: AtLeastOne = 1  # times as many images in a batch of the last epoch, in as many times more parts
     parts: AtLeastOne = 1  # of a batch, each with its own batch norm; gradients are averaged (docs/runs.md)
     seed: Count = 1
     loss: Literal["squared-hinge", "cross-entropy"] = "squared-hinge"

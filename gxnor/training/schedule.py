@@ -37,17 +37,14 @@ def momentum(settings: Optimizer, fraction: float) -> float:
     return 1 - start * (end / start) ** fraction
 
 
-def batch(settings: Train, epoch: int, parts: int) -> int:
-    """Images in a batch of the given epoch (from 0): exponentially from `batch` in the first to `batch_end` in the last,
-    and a multiple of `parts`.
+def growth(settings: Train, epoch: int) -> int:
+    """How many times `batch` images a step of the given epoch (from 0) takes: from 1 in the first, exponentially and
+    rounded, to `growth` in the last.
 
     A counter of few bits cannot average many small increments: each is rounded to a whole count. So where the rate would
     fall below a count, the batch grows instead, and the average is taken before the count (docs/method.md).
     """
-    if not settings.batch_end:
-        return settings.batch
-    size = round(settings.batch * (settings.batch_end / settings.batch) ** (epoch / max(settings.epochs - 1, 1)))
-    return max(parts, size // parts * parts)
+    return round(settings.growth ** (epoch / max(settings.epochs - 1, 1)))
 
 
 def apply(optimizer: torch.optim.Optimizer, settings: Optimizer, fraction: float, epoch: int) -> None:

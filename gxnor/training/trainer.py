@@ -8,6 +8,7 @@ A step takes its batch in parts, each with its own forward and backward pass and
 
     gradient = 1/parts * sum of the parts' gradients       running statistics = mean of what each part makes of them
 
+A batch that grows grows by parts, so that a step takes no more memory for activations at the end than at the start.
 Workers (`gxnor.training.distributed`) share the parts out. The gradient of a discrete layer lives from its backward pass
 to its move, right after; with several parts a worker, those of all layers live from the first part to the last.
 """
@@ -66,11 +67,12 @@ class Trainer:
         self.device = pick_device(settings.device)
         self.dataset = load_data(recipe, data_dir)
         (self.images, self.labels), (self.val_images, self.val_labels) = split(self.dataset, recipe, self.device)
-        largest = max(settings.batch, settings.batch_end or 0)
-        if largest > len(self.images):
-            key = "batch" if largest == settings.batch else "batch_end"
-            raise GxnorError(f"train.{key} is {largest}, but only {len(self.images)} images are there to train on")
-        self.parts = count_parts(recipe, distributed.size())
+        if settings.batch * settings.growth > len(self.images):
+            grown = f", and train.growth {settings.growth}" if settings.growth > 1 else ""
+            raise GxnorError(
+                f"train.batch is {settings.batch}{grown}, but only {len(self.images)} images are there to train on"
+            )
+        self.first_parts = count_parts(recipe, distributed.size())
         self.model = build(recipe, self.dataset.train_images.shape[1:], self.dataset.classes).to(self.device)
         self.optimizer = make_optimizer(recipe, self.model, torch.Generator().manual_seed(self.key(MOVES)))
         self.loss = LOSSES[settings.loss]
@@ -86,9 +88,14 @@ class Trainer:
         return key >> 1  # torch's generators take 63 bits of it
 
     @property
+    def parts(self) -> int:
+        """Parts of a batch of the epoch under way."""
+        return self.first_parts * schedule.growth(self.recipe.train, self.progress.epoch)
+
+    @property
     def batch(self) -> int:
         """Images in a batch of the epoch under way."""
-        return schedule.batch(self.recipe.train, self.progress.epoch, self.parts)
+        return self.recipe.train.batch * schedule.growth(self.recipe.train, self.progress.epoch)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -124,10 +131,10 @@ class Trainer:
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """One step on a batch, of which this worker computes its share of parts. Returns float64 [2], on the device: the
         mean loss and how many were right."""
-        share = self.parts // distributed.size()
-        parts = list(zip(images.chunk(self.parts), labels.chunk(self.parts), strict=True))
+        count, share = self.parts, self.parts // distributed.size()
+        parts = list(zip(images.chunk(count), labels.chunk(count), strict=True))
         mine = parts[distributed.rank() * share :][:share]
-        buffers = list(self.model.buffers()) if self.parts > 1 else []
+        buffers = list(self.model.buffers()) if count > 1 else []
         before = [buffer.clone() for buffer in buffers]
         sums = torch.zeros(2 + sum(map(torch.numel, buffers)), dtype=torch.float64, device=self.device)
         self.optimizer.zero_grad()
@@ -138,12 +145,12 @@ class Trainer:
                 with saving(self.recipe), torch.autocast(self.device.type, torch.bfloat16, self.recipe.train.bfloat16):
                     scores = self.forward(self.prepare(images))
                 loss = self.loss(scores.float(), labels)
-                (loss / self.parts).backward()
+                (loss / count).backward()
             right = (scores.argmax(1) == labels).sum()
             sums += torch.cat([t.detach().double().view(-1) for t in (loss, right, *buffers)])
         self.optimizer.step()
         distributed.add(sums)
-        loss, _, *means = (sums / self.parts).split([1, 1, *map(torch.numel, buffers)])
+        loss, _, *means = (sums / count).split([1, 1, *map(torch.numel, buffers)])
         for buffer, mean in zip(buffers, means, strict=True):
             buffer.copy_(mean.view(buffer.shape))
         return torch.cat([loss, sums[1:2]])
@@ -247,10 +254,6 @@ def count_parts(recipe: Recipe, workers: int) -> int:
     if parts > 1 and (batch % parts or batch == parts):
         raise GxnorError(
             f"train.batch is {batch}, expected a multiple of {parts} (train.parts, workers), and more than it"
-        )
-    if 0 < recipe.train.batch_end < 2 * parts:
-        raise GxnorError(
-            f"train.batch_end is {recipe.train.batch_end}, expected at least two images for each of {parts} parts"
         )
     return parts
 

@@ -14,7 +14,7 @@ from gxnor.training.loop import train
 from gxnor.training.trainer import count_parts
 from tests.runs import final_tensors
 
-SETTINGS = ["network.layers=16C3-MP2-64FC-10", "train.epochs=2", "train.batch=48", "train.batch_end=0",
+SETTINGS = ["network.layers=16C3-MP2-64FC-10", "train.epochs=2", "train.batch=48", "train.growth=1",
             "data.validation=200"]  # fmt: skip
 
 # `gxnor`, with the weights and the optimizer compared after every step, and with a worker that does something to itself
@@ -183,12 +183,6 @@ def test_parts_that_cannot_be_equal_are_refused_before_anything_is_written(batch
         with pytest.raises(GxnorError, match=words):
             train(settings, tmp_path / "run")
         assert not (tmp_path / "run").exists()
-
-
-def test_a_batch_that_ends_too_small_for_its_parts_is_refused():
-    with pytest.raises(GxnorError, match=r"train\.batch_end is 7, expected at least two images for each of 4 parts"):
-        count_parts(recipe("train.batch_end=7"), workers=4)
-    assert count_parts(recipe("train.batch_end=8"), workers=4) == 4
 
 
 def test_parts_of_the_whole_batch_are_the_plain_step_but_for_batch_norm(tiny, tmp_path):

@@ -168,9 +168,22 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tiny, tmp_path, monkeypatch, 
     assert cli.main([*arguments, "--resume"]) == 0
 
 
+def test_a_grown_batch_is_that_many_batches_in_one_step(tiny):
+    """In the last epoch, a batch grown from 50 to 150 images and one of 150 in three parts are the same step."""
+    runs = []
+    for settings in (["train.batch=50", "train.growth=3"], ["train.batch=150", "train.parts=3", "train.growth=1"]):
+        trainer = Trainer(tiny(*settings, "train.epochs=2"))
+        trainer.progress.epoch = 1
+        assert (trainer.batch, trainer.parts) == (150, 3)
+        trainer.train_epoch(lambda: None, lambda: None)
+        runs.append([t.tolist() for t in trainer.tensors()])
+    assert runs[0] == runs[1]
+
+
 def test_impossible_sizes(tiny):
     for settings, words in (
         (["train.batch=5000"], "train.batch"),
+        (["train.batch=500", "train.growth=10"], "train.batch is 500, and train.growth 10, but only"),
         (["data.validation=5000"], "data.validation"),
         (["network.layers=8C3-9"], "9 outputs"),
         (["network.layers=8C9-10", "network.padding=valid"], "too small"),

@@ -60,27 +60,23 @@ class Study:
         if quick or data in (None, self.data[0]):
             return self.quick if quick else self.full
         gpu = {"train.bfloat16": True, "train.compile": True}
-        points = tuple(
-            replace(point, settings={**point.settings, "train.batch_end": 3200})  # 32 times the first, as on MNIST
-            if point.settings.get("train.batch_end") else point for point in self.full.points
-        )  # fmt: skip
-        return Form(data, {**self.full.settings, **gpu}, points, self.full.seeds, 0)
+        return Form(data, {**self.full.settings, **gpu}, self.full.points, self.full.seeds, 0)
 
 
 def _adam(lr: float, lr_end: float, beta1_end: float) -> Settings:
     return {
         "optimizer.increment": "adam", "optimizer.counter": 0, "optimizer.lr": lr, "optimizer.lr_end": lr_end,
         "optimizer.beta1": 0.9, "optimizer.beta1_end": beta1_end, "optimizer.m": 3.0, "optimizer.probability": "tanh",
-        "train.batch_end": 0,
+        "train.growth": 1,
     }  # fmt: skip
 
 
-def _counter(bits: int, lr: float, lr_end: float, batch_end: int) -> Settings:
+def _counter(bits: int, lr: float, lr_end: float, growth: int) -> Settings:
     """The low-memory increment: a factored second moment, no momentum, a counter of so many bits; the batch grows."""
     return {
         "optimizer.increment": "factored", "optimizer.counter": bits, "optimizer.lr": lr, "optimizer.lr_end": lr_end,
         "optimizer.beta1": 0.9, "optimizer.beta1_end": 0.9, "optimizer.m": 1.0, "optimizer.probability": "linear",
-        "train.batch_end": batch_end,
+        "train.growth": growth,
     }  # fmt: skip
 
 
@@ -106,13 +102,13 @@ class _Rates:
 
 QUICK = _Rates(
     dst=_adam(0.1, 1e-3, 0.99), fixed=_adam(0.1, 1e-3, 0.9), latent=_adam(0.1, 1e-3, 0.9), real=_adam(3e-3, 3e-5, 0.9),
-    low=_counter(4, 0.2, 0.02, 200),
+    low=_counter(4, 0.2, 0.02, 4),
 )  # fmt: skip
 FULL = _Rates(
     dst=_adam(0.1, 3e-4, 0.9995), fixed=_adam(0.1, 3e-4, 0.9), latent=_adam(0.1, 1e-3, 0.9), real=_adam(3e-3, 3e-5, 0.9),
-    low=_counter(4, 0.1, 0.03, 1600),
+    low=_counter(4, 0.1, 0.03, 6),
 )  # fmt: skip
-WHOLE = replace(FULL, low=_counter(4, 0.1, 0.03, 8000))  # for all of the training set
+WHOLE = replace(FULL, low=_counter(4, 0.1, 0.03, 32))  # for all of the training set
 
 
 def _table(rates: _Rates) -> tuple[Point, ...]:

@@ -529,7 +529,7 @@ def test_a_network_for_a_folder_of_images(tiny, tmp_path, capsys):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{number}.png")
     recipe = tiny("data.name=folder", f"data.path={tmp_path / 'images'}", "data.size=[9, 7]", "data.validation=10",
-                  "network.layers=4C3-2", "train.batch=10", "train.batch_end=0", "train.epochs=1")  # fmt: skip
+                  "network.layers=4C3-2", "train.batch=10", "train.growth=1", "train.epochs=1")  # fmt: skip
     train(recipe, tmp_path / "run")
     out = str(tmp_path / "net.gxnor")
     assert cli.main(["export", str(tmp_path / "run"), "-o", out]) == 0

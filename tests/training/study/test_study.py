@@ -24,7 +24,7 @@ TINY = {
     "data.validation": 200,
     "train.batch": 100,
     "train.epochs": 1,
-    "train.batch_end": 0,
+    "train.growth": 1,
     "optimizer.increment": "adam",
     "optimizer.counter": 0,
 }
