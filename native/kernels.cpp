@@ -2,6 +2,11 @@
 
 #include <cstring>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace gxnor {
 namespace {
 
@@ -22,6 +27,23 @@ const Kernels avx512 = {"avx512", has_avx512, xnor_avx512, dot16_avx512, dot32_p
                         winograd_avx512};
 
 const Kernels* const kernels[] = {&avx512, &avx2, &portable};
+#elif defined(__aarch64__)
+// int16 products and thresholds are plain loops, for which the compiler itself uses NEON: every such machine has it.
+const Kernels neon = {"neon", [] { return true; }, xnor_neon, dot16_portable, dot32_portable, pack_portable, winograd_neon};
+
+bool has_dotprod() {
+#if defined(__linux__)
+  return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+#elif defined(__APPLE__)
+  return true;
+#else
+  return false;
+#endif
+}
+const Kernels dotprod = {"dotprod", has_dotprod, xnor_neon, dot16_portable, dot32_portable, pack_portable,
+                         winograd_dotprod};
+
+const Kernels* const kernels[] = {&dotprod, &neon, &portable};
 #else
 const Kernels* const kernels[] = {&portable};
 #endif

@@ -63,6 +63,12 @@ void pack_portable(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int,
 
 extern const WinogradKernels winograd_portable;
 
+#if defined(__aarch64__)
+extern const WinogradKernels winograd_neon, winograd_dotprod;
+
+void xnor_neon(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+#endif
+
 #if defined(__x86_64__)
 extern const WinogradKernels winograd_avx2, winograd_avx512;
 

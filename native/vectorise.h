@@ -15,6 +15,11 @@ enum Isa { kPortable, kAvx2, kAvx512 };
 // The fastest that this machine has, or what a test has set.
 extern std::atomic<int> isa;
 
+template <auto kBody, typename... Args>
+auto plain(Args... args) {
+  return kBody(args...);
+}
+
 #if defined(__x86_64__)
 template <auto kBody, typename... Args>
 [[gnu::target("avx2")]] auto avx2(Args... args) {

@@ -1,8 +1,9 @@
 #include "winograd_body.h"
 
 namespace gxnor {
+namespace {
 
-void winograd_product_portable(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
+void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
   for (int tile = 0; tile < tiles; ++tile, v += 4 * quads, m += kLanes) {
     int32_t sum[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) sum[lane] = offsets[lane];
@@ -12,11 +13,9 @@ void winograd_product_portable(const uint8_t* v, int tiles, int quads, const int
   }
 }
 
-const WinogradKernels winograd_portable = {
-    [](auto... arguments) { winograd_expand(arguments...); },
-    [](auto... arguments) { winograd_enter(arguments...); },
-    winograd_product_portable,
-    [](auto... arguments) { winograd_leave(arguments...); },
-};
+}  // namespace
+
+const WinogradKernels winograd_portable = {plain<winograd_expand>, plain<winograd_enter>, product,
+                                           plain<winograd_leave>};
 
 }  // namespace gxnor

@@ -1,0 +1,44 @@
+// 16 output channels x up to 4 tiles, by the dot products of ARMv8.2.
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#include "kernels.h"
+#include "target.h"
+#include "winograd_body.h"
+
+GXNOR_TARGET("arch=armv8.2-a+dotprod")
+
+namespace gxnor {
+namespace {
+
+template <int P>
+void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
+  int32x4_t sum[P][4];
+  for (int p = 0; p < P; ++p)
+    for (int i = 0; i < 4; ++i) sum[p][i] = vmovl_s16(vld1_s16(offsets + 4 * i));
+  for (int q = 0; q < quads; ++q, u += 64) {
+    const int8x16_t w[4] = {vld1q_s8(u), vld1q_s8(u + 16), vld1q_s8(u + 32), vld1q_s8(u + 48)};
+    for (int p = 0; p < P; ++p) {
+      int32_t quad;
+      __builtin_memcpy(&quad, v + 4 * (int64_t{p} * quads + q), 4);
+      const int8x16_t x = vreinterpretq_s8_s32(vdupq_n_s32(quad));  // 0..8: signed or not
+      for (int i = 0; i < 4; ++i) sum[p][i] = vdotq_s32(sum[p][i], x, w[i]);
+    }
+  }
+  for (int p = 0; p < P; ++p)
+    for (int i = 0; i < 4; ++i) vst1_s16(m + p * kLanes + 4 * i, vmovn_s32(sum[p][i]));
+}
+
+void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
+  const int64_t tile_bytes = int64_t{4} * quads;
+  for (; tiles >= 4; tiles -= 4, v += 4 * tile_bytes, m += 4 * kLanes) tile<4>(v, quads, u, offsets, m);
+  for (; tiles; --tiles, v += tile_bytes, m += kLanes) tile<1>(v, quads, u, offsets, m);
+}
+
+}  // namespace
+
+const WinogradKernels winograd_dotprod = {plain<winograd_expand>, plain<winograd_enter>, product, plain<winograd_leave>};
+
+}  // namespace gxnor
+GXNOR_TARGET_END
+#endif
