@@ -132,23 +132,30 @@ def step_table() -> str:
 
 
 def speed_table() -> str:
-    """Markdown: time an image against PyTorch, from what `gxnor bench FILE --against torch --json` has printed."""
+    """Markdown: time an image, ours and theirs, from what benchmarks/speed.py has written."""
+    report = json.loads((RESULTS / "speed.json").read_text())
     rows = []
-    for name in ("mnist", "cifar"):
-        report = json.loads((RESULTS / f"bench-{name}.json").read_text())
-        threads = report["contestants"]["gxnor"]["threads"]
-        for result in report["results"]:
-            ours, theirs = result["gxnor"]["us_per_image"], result["torch"]["us_per_image"]
+    for name, network in report["networks"].items():
+        others = [other for other in network["contestants"] if other != "gxnor"]
+        for entry in network["results"]:
             rows.append((
-                name.upper(), f"{result['batch']}", f"{threads}", f"{ours:.0f} us", f"{theirs:.0f} us",
-                f"**{result['torch']['over_gxnor']:.1f}**",
+                f"{name}, {entry['batch']}, {network['contestants']['gxnor']['threads']}",
+                f"**{entry['gxnor']['us_per_image'] / 1000:.3g} ms**",
+                *(f"{entry[other]['us_per_image'] / 1000:.3g} ms, {entry[other]['over_gxnor']:.1f} x" for other in others),
             ))  # fmt: skip
-    machine, contestants = report["machine"], report["contestants"]
+    machine, about = network["machine"], network["contestants"]
+    versions = {
+        key: value
+        for its in about.values()
+        for key, value in its.items()
+        if key in ("torch", "onnxruntime", "openvino")
+    }
     lines = [
-        markdown(("network", "batch", "threads", "gxnor", "PyTorch float32", "ratio"), rows),
+        markdown(("network, batch, threads", *about), rows),
         "",
-        f"Medians of alternating turns. {machine['cpu']}, {contestants['gxnor']['isa']}; "
-        f"PyTorch {contestants['torch']['torch']}, {contestants['torch']['form']}.",
+        f"Medians of alternating turns, and the median ratio turn by turn. {machine['cpu']}, {about['gxnor']['isa']}; "
+        f"{', '.join(f'{name} {version}' for name, version in versions.items())}; {report['date']}. int8 is ONNX Runtime's "
+        "static quantisation (QDQ, per channel), without `-int8` is float32.",
     ]
     return "\n".join(lines)
 

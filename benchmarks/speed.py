@@ -1,0 +1,76 @@
+"""Time an image, side by side with what users would run instead: to benchmarks/results/speed.json, docs/images/speed.png.
+
+python benchmarks/speed.py              measures (some ten minutes) and draws; pip install onnx onnxruntime openvino
+python benchmarks/speed.py picture      draws again
+
+The networks of the paper with random ternary states: time does not depend on them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from gxnor import bench, file  # noqa: E402
+from gxnor.training.study.pictures import SERIES  # noqa: E402
+from tests import programs  # noqa: E402
+
+RESULT, PICTURE = ROOT / "benchmarks" / "results" / "speed.json", ROOT / "docs" / "images" / "speed.png"
+AGAINST = ["torch", "onnxruntime", "openvino"]
+NETWORKS = {"MNIST": (programs.mnist, [1, 64], 1), "CIFAR": (programs.cifar, [1, 4, 16, 64], 2)}
+
+
+def measure() -> dict:
+    reports = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (network, batches, threads) in NETWORKS.items():
+            path = Path(folder) / f"{name.lower()}.gxnor"
+            file.save(network(), path)
+            reports[name] = bench.bench(path, batches, threads, AGAINST, explain=True) | {"file": path.name}
+    command = f"python benchmarks/speed.py, load {max(r['machine']['load'] for r in reports.values()):.1f}"
+    return {"command": command, "date": time.strftime("%Y-%m-%d", time.gmtime()), "networks": reports}
+
+
+def picture(result: dict) -> None:
+    """Time an image over batch size, on the CIFAR network."""
+    import matplotlib.pyplot as plt
+
+    report = result["networks"]["CIFAR"]
+    figure, axes = plt.subplots(figsize=(7.5, 4.4), layout="constrained")
+    batches = [entry["batch"] for entry in report["results"]]
+    ends = {}
+    for i, name in enumerate(report["contestants"]):
+        times = [entry[name]["us_per_image"] / 1000 for entry in report["results"]]
+        width = 2.6 if name == "gxnor" else 1.4
+        axes.plot(batches, times, color=SERIES[i], linewidth=width, marker="o", markersize=4, label=name)
+        ends[name] = times[-1]
+    axes.set(xscale="log", yscale="log", xlabel="batch", ylabel="milliseconds an image")
+    axes.set_xticks(batches, map(str, batches), minor=False)
+    axes.minorticks_off()
+    ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50) if min(ends.values()) / 2 < tick < 2 * max(ends.values())]
+    axes.set_yticks(ticks, map(str, ticks))
+    axes.grid(axis="y", color="#dddddd")
+    order = sorted(ends, key=ends.get, reverse=True)
+    handles = dict(zip(report["contestants"], axes.get_lines(), strict=True))
+    figure.legend([handles[name] for name in order], order, frameon=False, loc="outside right upper")
+    about = report["contestants"]["gxnor"]
+    axes.set_title(f"CIFAR network, {about['threads']} threads, {report['machine']['cpu']}, {about['isa']}", loc="left")
+    figure.savefig(PICTURE, dpi=110)
+
+
+def main(arguments: list[str]) -> None:
+    if arguments not in ([], ["picture"]):
+        sys.exit(__doc__)
+    result = json.loads(RESULT.read_text()) if arguments else measure()
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    picture(result)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
