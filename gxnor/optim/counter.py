@@ -15,7 +15,7 @@ import torch
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.space import DiscreteSpace
 
-PIECE = 1 << 18  # weights, a multiple of 8: keeps temporary tensors out of the memory bill
+PIECE = 1 << 14  # weights, a multiple of 8: keeps temporary tensors out of the memory bill
 
 
 def most_bits(space: DiscreteSpace) -> int:

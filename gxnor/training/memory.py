@@ -27,7 +27,7 @@ from gxnor.nn.small import SLICE
 from gxnor.training.measure import Step, parts_at_end
 from gxnor.training.recipe import Recipe
 
-KERNELS = 4_000_000  # bytes that compute kernels on the CPU take on first use, as measured
+KERNELS = 3_000_000  # bytes that compute kernels on the CPU take on first use, as measured
 PROBES = 8, 16  # images; multiples of 8, for bits fill bytes then
 SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "svhn": (3, 32, 32)}
 
