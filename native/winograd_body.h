@@ -38,7 +38,7 @@ GXNOR_BODY void winograd_expand(const uint8_t* packed, int quads, int8_t* u, int
           Words words;  // bytes have no shift of their own
           take(words, packed + (3 * row + j) * tap + i);
           words >>= 2 * field;
-          w[j] = reinterpret_cast<const Bytes&>(words) & 3;
+          w[j] = (Bytes)words & 3;  // the same bits
         }
         half[row][0] = w[0] + w[0];
         half[row][1] = w[0] + w[1] + w[2];
