@@ -90,8 +90,7 @@ def accuracy_table(recipe: str) -> str:
         "",
         f"The best epoch was chosen on {every[0]['settings']['data']['validation']:,} validation images, the test set read "
         f"once. {machine['cpu']}, one thread a run, on machines busy with other work; PyTorch {versions['torch']}; "
-        f"{dates[0]} to {dates[-1]}. Training state is what persists between steps "
-        "(docs/memory.md).",
+        f"{dates[0]} to {dates[-1]}. Training state is what persists between steps (docs/memory.md).",
     ]
     return "\n".join(lines)
 

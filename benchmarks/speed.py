@@ -33,8 +33,8 @@ def measure() -> dict:
             path = Path(folder) / f"{name.lower()}.gxnor"
             file.save(network(), path)
             reports[name] = bench.bench(path, batches, threads, AGAINST, explain=True) | {"file": path.name}
-    command = f"python benchmarks/speed.py, load {max(r['machine']['load'] for r in reports.values()):.1f}"
-    return {"command": command, "date": time.strftime("%Y-%m-%d", time.gmtime()), "networks": reports}
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    return {"command": "python benchmarks/speed.py", "date": date, "networks": reports}
 
 
 def picture(result: dict) -> None:
@@ -67,9 +67,9 @@ def picture(result: dict) -> None:
 def main(arguments: list[str]) -> None:
     if arguments not in ([], ["picture"]):
         sys.exit(__doc__)
-    result = json.loads(RESULT.read_text()) if arguments else measure()
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    picture(result)
+    if not arguments:
+        RESULT.write_text(json.dumps(measure(), indent=1) + "\n")
+    picture(json.loads(RESULT.read_text()))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import gxnor
+from gxnor.engine import KERNELS, Engine
 from gxnor.errors import GxnorError
 
 SECONDS, TURNS = 5.0, 7  # what the contestants take turns for, at the least, at every batch size
@@ -31,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 64], metavar="N")
     parser.add_argument("--threads", type=int, default=cores(), metavar="N")
     parser.add_argument("--against", nargs="+", default=[], metavar="NAME", help="torch, onnxruntime, openvino")
-    parser.add_argument("--kernel", choices=("direct", "winograd"), help="for 3x3 convolutions; default: the faster")
+    parser.add_argument("--kernel", choices=KERNELS[1:], help="for 3x3 convolutions; default: the faster")
     parser.add_argument("--explain", action="store_true", help="the engine's steps, their kernels and times")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=_run)
@@ -54,7 +55,6 @@ def bench(
     microseconds per image and the median of its time over ours; with `explain`, the engine's steps, in microseconds of
     all threads together. Raises GxnorError where there is nothing to measure."""
     from gxnor import file, opponents
-    from gxnor.engine import Engine
 
     if min(batches) < 1 or threads < 1:
         raise GxnorError(f"expected positive --batch and --threads, got {batches} and {threads}")
@@ -69,8 +69,8 @@ def bench(
         x = np.random.default_rng(0).integers(top, size=(batch, *program.input.shape), dtype=np.uint8)
         runs: dict[str, Callable[[], object]] = {"gxnor": lambda x=x: engine.run(x)}
         for other in others.values():
-            for name, (run, its) in other.build(program, x, threads).items():
-                runs[name], about[name] = run, its
+            for name, contestant in other.build(program, x, threads).items():
+                runs[name], about[name] = contestant
         times = _take_turns(runs)
         entry = {"batch": batch, "turns": len(times["gxnor"])}
         for name, seconds in times.items():

@@ -103,21 +103,23 @@ class Engine:
     def run(self, x: np.ndarray) -> np.ndarray:
         """float32 (batch, classes): the logits of a batch, as `Input.integers` takes it: uint8 pixels or state indices
         (batch, *shape), or signed integers that are value 0. Raises GxnorError for any other input."""
-        return self._run(self._library.gxnor_plan_run, x)
+        return self._run(x)
 
     def profile(self, x: np.ndarray) -> list[tuple[str, float]]:
         """What `run` does with a batch, step by step: (name, seconds), of all threads together."""
         seconds = (ctypes.c_double * len(self.steps))()
-        self._run(self._library.gxnor_plan_profile, x, seconds)
+        self._run(x, seconds)
         return list(zip(self.steps, seconds, strict=True))
 
-    def _run(self, function, x: np.ndarray, *more) -> np.ndarray:
+    def _run(self, x: np.ndarray, seconds: ctypes.Array | None = None) -> np.ndarray:
         x = np.asarray(x)
         if x.dtype != np.uint8 or x.shape[1:] != self.input.shape or x.ndim == 0:
             x = _indices(self.input, x)
         x = np.ascontiguousarray(x)
         logits = np.empty((len(x), len(self.classes)), dtype=np.float32)
-        status = function(self._plan, x.ctypes.data, len(x), self.threads, logits.ctypes.data, *more)
+        status = self._library.gxnor_plan_run(
+            self._plan, x.ctypes.data, len(x), self.threads, logits.ctypes.data, seconds
+        )
         if status == _BAD_STATE:
             raise GxnorError(f"expected state indices below {self.input.space.size}, got {x.max()}")
         if status != _OK:
@@ -164,8 +166,7 @@ def _library() -> ctypes.CDLL:
             *(ctypes.c_int32, pointer, pointer, ctypes.c_int32, ctypes.c_char_p),
             *(ctypes.c_int32, ctypes.c_int32, pointer, pointer),
         ),
-        "gxnor_plan_run": (ctypes.c_int32, pointer, pointer, ctypes.c_int64, ctypes.c_int32, pointer),
-        "gxnor_plan_profile": (ctypes.c_int32, pointer, pointer, ctypes.c_int64, ctypes.c_int32, pointer, pointer),
+        "gxnor_plan_run": (ctypes.c_int32, pointer, pointer, ctypes.c_int64, ctypes.c_int32, pointer, pointer),
         "gxnor_plan_step": (ctypes.c_char_p, pointer, ctypes.c_int32),
         "gxnor_plan_bytes": (ctypes.c_int64, pointer),
         "gxnor_plan_destroy": (None, pointer),

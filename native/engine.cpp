@@ -42,12 +42,8 @@ int32_t gxnor_plan_create(const gxnor_input* input, const gxnor_layer* layers, i
   });
 }
 
-int32_t gxnor_plan_run(const gxnor_plan* plan, const uint8_t* x, int64_t batch, int32_t threads, float* logits) {
-  return guarded([&]() -> int32_t { return plan->run(x, batch, threads, logits, nullptr); });
-}
-
-int32_t gxnor_plan_profile(const gxnor_plan* plan, const uint8_t* x, int64_t batch, int32_t threads, float* logits,
-                           double* seconds) {
+int32_t gxnor_plan_run(const gxnor_plan* plan, const uint8_t* x, int64_t batch, int32_t threads, float* logits,
+                       double* seconds) {
   return guarded([&]() -> int32_t { return plan->run(x, batch, threads, logits, seconds); });
 }
 

@@ -66,11 +66,9 @@ GXNOR_API int32_t gxnor_plan_create(const gxnor_input* input, const gxnor_layer*
                                     int32_t kernel, int32_t threads, gxnor_plan** plan, int32_t* layer);
 
 // x: uint8 pixels or state indices (batch, *shape); logits: float (batch, classes), the size is what the description says.
-GXNOR_API int32_t gxnor_plan_run(const gxnor_plan* plan, const uint8_t* x, int64_t batch, int32_t threads, float* logits);
-
-// The same, and the seconds that each step took, added to seconds[step], of all threads together.
-GXNOR_API int32_t gxnor_plan_profile(const gxnor_plan* plan, const uint8_t* x, int64_t batch, int32_t threads,
-                                     float* logits, double* seconds);
+// `seconds`, where not null, gains what each step took, of all threads together.
+GXNOR_API int32_t gxnor_plan_run(const gxnor_plan* plan, const uint8_t* x, int64_t batch, int32_t threads, float* logits,
+                                 double* seconds);
 
 // What the index-th step is; null after the last.
 GXNOR_API const char* gxnor_plan_step(const gxnor_plan* plan, int32_t index);

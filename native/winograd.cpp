@@ -17,23 +17,21 @@ constexpr int64_t kLargestSum = INT16_MAX;
 
 int quads_of(int channels) { return static_cast<int>(divide_up(channels, kWidth)) * (kWidth / 4); }
 
-// Bits to levels + 1, 8 channels at a time, by table.
+// Bit i of a byte in byte i, as 0 or 1.
+uint64_t apart(uint8_t bits) {
+  const uint64_t each = bits * 0x0101010101010101u & 0x8040201008040201u;
+  return (each + 0x7F7F7F7F7F7F7F7Fu) >> 7 & 0x0101010101010101u;
+}
+
+// Bits to levels + 1, 8 channels at a time. No byte borrows: minus only where non-zero.
 void spread(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, uint8_t* levels) {
-  static const aligned_vector<uint64_t> table = [] {
-    aligned_vector<uint64_t> table(256);
-    for (int byte = 0; byte < 256; ++byte)
-      for (int i = 0; i < 8; ++i) {
-        const uint8_t bit = byte >> i & 1;
-        std::memcpy(reinterpret_cast<uint8_t*>(&table[byte]) + i, &bit, 1);
-      }
-    return table;
-  }();
   for (int64_t i = 0; i < bytes; ++i) {
-    const uint64_t eight = 0x0101010101010101u + table[nonzero[i]] - 2 * table[minus[i]];  // no byte borrows: minus only where non-zero
+    const uint64_t eight = 0x0101010101010101u + apart(nonzero[i]) - 2 * apart(minus[i]);
     std::memcpy(levels + 8 * i, &eight, 8);
   }
 }
 
+// Not zeroed, unlike an aligned_vector: what is read has been written.
 template <typename T>
 struct Memory {
   std::unique_ptr<T, void (*)(T*)> owner;

@@ -50,11 +50,8 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, 
 }
 
 void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
-  const int64_t tile_bytes = int64_t{4} * quads;
-  for (; tiles >= 6; tiles -= 6, v += 6 * tile_bytes, m += 6 * kLanes) tile<6>(v, quads, u, offsets, m);
-  for (; tiles >= 4; tiles -= 4, v += 4 * tile_bytes, m += 4 * kLanes) tile<4>(v, quads, u, offsets, m);
-  for (; tiles >= 2; tiles -= 2, v += 2 * tile_bytes, m += 2 * kLanes) tile<2>(v, quads, u, offsets, m);
-  if (tiles) tile<1>(v, quads, u, offsets, m);
+  static constexpr TileProduct kProducts[] = {{6, tile<6>}, {4, tile<4>}, {2, tile<2>}, {1, tile<1>}};
+  cut(kProducts, v, tiles, quads, u, offsets, m);
 }
 
 }  // namespace

@@ -29,10 +29,8 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, 
 }
 
 void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
-  const int64_t tile_bytes = int64_t{4} * quads;
-  for (; tiles >= 12; tiles -= 12, v += 12 * tile_bytes, m += 12 * kLanes) tile<12>(v, quads, u, offsets, m);
-  for (; tiles >= 4; tiles -= 4, v += 4 * tile_bytes, m += 4 * kLanes) tile<4>(v, quads, u, offsets, m);
-  for (; tiles; --tiles, v += tile_bytes, m += kLanes) tile<1>(v, quads, u, offsets, m);
+  static constexpr TileProduct kProducts[] = {{12, tile<12>}, {4, tile<4>}, {1, tile<1>}};
+  cut(kProducts, v, tiles, quads, u, offsets, m);
 }
 
 }  // namespace

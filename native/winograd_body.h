@@ -1,4 +1,5 @@
-// The steps around the products of Winograd's F(2x2, 3x3) (winograd.h), compiled for every instruction set.
+// What the instruction sets share of Winograd's F(2x2, 3x3) (winograd.h): the steps around the products, compiled for each of
+// them, and the cutting of many tiles into as many as a product takes.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,24 @@ GXNOR_BODY void take(T& some, const void* from) {
 template <typename T>
 GXNOR_BODY void put(void* to, const T& some) {
   std::memcpy(to, &some, sizeof some);
+}
+
+// A product as WinogradKernels has it, of a fixed number of tiles.
+struct TileProduct {
+  int tiles;
+  void (*run)(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, int16_t* m);
+};
+
+// `products`: of the most tiles first, of one tile last.
+template <int kSizes>
+void cut(const TileProduct (&products)[kSizes], const uint8_t* v, int tiles, int quads, const int8_t* u,
+         const int16_t* offsets, int16_t* m) {
+  for (const TileProduct& product : products)
+    for (; tiles >= product.tiles; tiles -= product.tiles) {
+      product.run(v, quads, u, offsets, m);
+      v += int64_t{4} * quads * product.tiles;
+      m += kLanes * product.tiles;
+    }
 }
 
 // U = G w G^T of 16 output channels. packed: [9 taps][quads * 16] bytes; each 32 bytes hold 128 levels + 1 in U's order, the

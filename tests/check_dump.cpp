@@ -41,7 +41,7 @@ int main(int, char** arguments) {
           int32_t layer;
           std::vector<float> logits(expected.size());
           int32_t status = gxnor_plan_create(&input, layers.data(), count, isa, kernel, threads, &plan, &layer);
-          if (!status) status = gxnor_plan_run(plan, x.data(), batch, threads, logits.data());
+          if (!status) status = gxnor_plan_run(plan, x.data(), batch, threads, logits.data(), nullptr);
           if (status || std::memcmp(logits.data(), expected.data(), logits.size() * sizeof(float))) {
             std::printf("program %d, %s, kernel %d, %d threads: status %d\n", programs, isa, kernel, threads, status);
             return 1;

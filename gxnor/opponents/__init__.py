@@ -6,7 +6,7 @@ One module each, named in `OPPONENTS`, with
 
 with an entry for each form in which the opponent runs. `run()` passes the batch once through a network of the program's
 shape, its input already in the form that it likes best, and returns the logits; `about` says in a dict what that is:
-versions, settings.
+versions, settings. What the forms have in common is here: inputs and weights of the float network; its thresholds are ReLUs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
+import numpy as np
+
 from gxnor.errors import GxnorError
+from gxnor.layers import Conv, Dense
+from gxnor.program import Program
 
 OPPONENTS = {"torch": "torch", "onnxruntime": "onnx and onnxruntime", "openvino": "openvino, onnx and onnxruntime"}
 
@@ -27,3 +31,14 @@ def find(name: str) -> ModuleType:
         return import_module(f"gxnor.opponents.{name}")
     except ModuleNotFoundError as error:
         raise GxnorError(f"--against {name} needs the package {error.name}: pip install {OPPONENTS[name]}") from None
+
+
+def inputs(program: Program, x: np.ndarray) -> np.ndarray:
+    """float32: a batch as the float network takes it."""
+    return program.input.integers(x).astype(np.float32) / 255
+
+
+def weights(layer: Conv | Dense) -> np.ndarray:
+    """float32: the program's levels, scaled to keep sums small."""
+    levels = layer.weight.levels().astype(np.float32)
+    return levels / levels[0].size ** 0.5

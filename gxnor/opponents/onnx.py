@@ -1,7 +1,6 @@
 """ONNX models for the engines that read them: the float network of a program's shape, and its form in int8.
 
-As for PyTorch (`gxnor.opponents.torch`): weights are the program's levels, scaled to keep sums small; a threshold becomes a
-ReLU. The int8 form is ONNX Runtime's static quantisation: QDQ, weights per channel, ranges from random images.
+The int8 form is ONNX Runtime's static quantisation: QDQ, weights per channel, ranges from random images.
 """
 
 from __future__ import annotations
@@ -15,12 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 
 from gxnor.layers import Add, Conv, Dense, Flatten, Layer, MaxPool, Scale, SumPool, Threshold
+from gxnor.opponents import inputs, weights
 from gxnor.program import Program
-
-
-def inputs(program: Program, x: np.ndarray) -> np.ndarray:
-    """float32: a batch as the float network takes it."""
-    return program.input.integers(x).astype(np.float32) / 255
 
 
 def float_model(program: Program, batch: int) -> onnx.ModelProto:
@@ -70,11 +65,8 @@ def _nodes(layer: Layer, name: str, constant) -> list[onnx.NodeProto]:
     names, end = [str(i) for i in layer.inputs], [name]
     match layer:
         case Conv() | Dense():
-            levels = layer.weight.levels().astype(np.float32)
-            weight, bias = (
-                constant(f"w{name}", levels / levels[0].size ** 0.5),
-                constant(f"b{name}", np.zeros(len(levels))),
-            )
+            values = weights(layer)
+            weight, bias = constant(f"w{name}", values), constant(f"b{name}", np.zeros(len(values)))
             if isinstance(layer, Dense):
                 return [helper.make_node("Gemm", [*names, weight, bias], end, transB=1)]
             return [

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnxruntime
 
+from gxnor.opponents import inputs
 from gxnor.opponents import onnx as models
 from gxnor.program import Program
 
@@ -15,7 +16,7 @@ def build(program: Program, x: np.ndarray, threads: int) -> dict[str, tuple[Call
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    given = {"0": models.inputs(program, x)}
+    given = {"0": inputs(program, x)}
 
     def contestant(model, form: str):
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import openvino
 
+from gxnor.opponents import inputs
 from gxnor.opponents import onnx as models
 from gxnor.program import Program
 
@@ -15,7 +16,7 @@ from gxnor.program import Program
 def build(program: Program, x: np.ndarray, threads: int) -> dict[str, tuple[Callable[[], np.ndarray], dict]]:
     core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    given = models.inputs(program, x)
+    given = inputs(program, x)
 
     def contestant(model, form: str):
         compiled = core.compile_model(core.read_model(io.BytesIO(model.SerializeToString())), "CPU", settings)

@@ -1,7 +1,7 @@
 """PyTorch float32, channels-last, eager and compiled: the full-precision network of a program's shape.
 
-Weights are the program's levels, scaled to keep sums small. A threshold becomes a ReLU in place, with batch norm folded
-into the layer before: cheaper than the steps themselves, and what a float network of this shape would have.
+A threshold becomes a ReLU in place, with batch norm folded into the layer before: cheaper than the steps themselves, and
+what a float network of this shape would have.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from gxnor.layers import Add, Conv, Dense, Flatten, Layer, MaxPool, Scale, SumPool, Threshold
+from gxnor.opponents import inputs, weights
 from gxnor.program import Program
 
 
@@ -24,12 +25,12 @@ def build(program: Program, x: np.ndarray, threads: int) -> dict[str, tuple[Call
     order = torch.channels_last if x.ndim == 4 else torch.contiguous_format
     readers = Counter(i for layer in program.layers for i in layer.inputs)
     steps = [(layer.inputs, _step(layer, order, readers)) for layer in program.layers]
-    batch = torch.from_numpy(program.input.integers(x).astype(np.float32) / 255).contiguous(memory_format=order)
+    batch = torch.from_numpy(inputs(program, x)).contiguous(memory_format=order)
 
     def network(x: torch.Tensor) -> torch.Tensor:
         values = [x]
-        for inputs, step in steps:
-            values.append(step(*(values[i] for i in inputs)))
+        for read, step in steps:
+            values.append(step(*(values[i] for i in read)))
         return values[-1]
 
     def contestant(network: Callable, form: str):
@@ -48,8 +49,8 @@ def build(program: Program, x: np.ndarray, threads: int) -> dict[str, tuple[Call
 def _step(layer: Layer, order: torch.memory_format, readers: Counter) -> Callable[..., torch.Tensor]:
     match layer:
         case Conv() | Dense():
-            levels = torch.from_numpy(layer.weight.levels().astype(np.float32))
-            weight, bias = levels / levels[0].numel() ** 0.5, torch.zeros(len(levels))
+            weight = torch.from_numpy(weights(layer))
+            bias = torch.zeros(len(weight))
             if isinstance(layer, Dense):
                 return lambda x: F.linear(x, weight, bias)
             conv = F.conv2d if weight.ndim == 4 else F.conv1d

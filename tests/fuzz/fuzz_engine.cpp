@@ -6,8 +6,9 @@
 //   mkdir -p /tmp/corpus && /tmp/fuzz_engine /tmp/corpus -max_total_time=600 -max_len=512 -len_control=0 -timeout=60
 //
 // The bytes are choices: layers that fit each other, then, for some inputs, damage to any field, size or tensor. What the
-// engine accepts is run on every instruction set and kernel, thread count, several batches, and by two threads at once. All must
-// give the interpreter's logits; statuses must not depend on the instruction set. For some inputs an allocation fails.
+// engine accepts is run on every instruction set and kernel, thread count, several batches, and by two threads at once.
+// All must give the interpreter's logits; statuses must not depend on the instruction set. For some inputs an allocation
+// fails.
 // No read out of bounds, overflow or leak is left to find: the sanitizers watch.
 
 #include <algorithm>
@@ -456,7 +457,7 @@ struct Batch {
 
 void check_run(const gxnor_plan* plan, const Batch& batch, int threads) {
   std::vector<float> logits(batch.logits.size());
-  const int32_t status = gxnor_plan_run(plan, batch.x.data(), batch.size, threads, logits.data());
+  const int32_t status = gxnor_plan_run(plan, batch.x.data(), batch.size, threads, logits.data(), nullptr);
   expect(status == (batch.good ? GXNOR_OK : GXNOR_BAD_STATE), "a run that should have gone otherwise");
   if (batch.good) expect(same(logits, batch.logits), "logits that are not the interpreter's");
 }
@@ -535,7 +536,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         other.join();
       }
       expect(bytes > 0 && bytes == gxnor_plan_bytes(plan), "a plan that changes");
-      expect(gxnor_plan_run(plan, nullptr, 0, threads, nullptr) == GXNOR_OK, "an empty batch that fails");
+      expect(gxnor_plan_run(plan, nullptr, 0, threads, nullptr, nullptr) == GXNOR_OK, "an empty batch that fails");
     }
     if (run_mode >= 192) {  // an allocation fails, while the plan is made or in its first run
       gxnor_plan* plan = nullptr;
@@ -545,7 +546,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const int left = choices.byte();
       allocations_left = left;
       const int32_t status = gxnor_plan_create(&p.input, p.layers.data(), count, gxnor_isa(0), run_mode % 2, threads, &plan, &layer);
-      if (plan) run_status = gxnor_plan_run(plan, batches[0].x.data(), batches[0].size, threads, logits.data());
+      if (plan) run_status = gxnor_plan_run(plan, batches[0].x.data(), batches[0].size, threads, logits.data(), nullptr);
       allocations_left = INT_MAX;
       expect(status == GXNOR_OK || status == GXNOR_NO_MEMORY, "missing memory that is called something else");
       expect(!plan || run_status == GXNOR_NO_MEMORY || run_status == (batches[0].good ? GXNOR_OK : GXNOR_BAD_STATE),
