@@ -81,4 +81,7 @@ def test_a_missing_package_is_named(path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "gxnor.opponents.openvino", raising=False)
     assert cli.main(["bench", str(path), "--against", "openvino"]) == 2
-    assert "--against openvino needs the package openvino: pip install openvino, onnx" in capsys.readouterr().err
+    assert (
+        "--against openvino needs the package openvino: pip install openvino onnx onnxruntime"
+        in capsys.readouterr().err
+    )

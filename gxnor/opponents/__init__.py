@@ -20,7 +20,7 @@ from gxnor.errors import GxnorError
 from gxnor.layers import Conv, Dense
 from gxnor.program import Program
 
-OPPONENTS = {"torch": "torch", "onnxruntime": "onnx and onnxruntime", "openvino": "openvino, onnx and onnxruntime"}
+OPPONENTS = {"torch": "torch", "onnxruntime": "onnx onnxruntime", "openvino": "openvino onnx onnxruntime"}
 
 
 def find(name: str) -> ModuleType:
