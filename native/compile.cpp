@@ -116,7 +116,7 @@ class Compiler {
 
   bool winograd(const gxnor_layer& layer, const Buffer& input, const Buffer& output, const Geometry& geometry) const {
     if (kernel_ == GXNOR_DIRECT || layer.kind != GXNOR_CONV || !Winograd::suits(input, geometry, layer.space)) return false;
-    return kernel_ == GXNOR_WINOGRAD || winograd_pays(kernels_, input.channels, output.height, output.width);
+    return kernel_ == GXNOR_WINOGRAD || winograd_pays(kernels_, input.channels, output.height, output.width, layer.space == 0);
   }
 
   void convolve(int number) {

@@ -30,7 +30,9 @@ Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int outp
       taps_(geometry.kernel[0] * geometry.kernel[1]),
       blocks_((channels_ - 1) / kLanes + 1) {
   const Form form = buffers[input].form;
-  product_ = form == Form::bits ? kernels.xnor : form == Form::int16 ? kernels.dot16 : kernels.dot32;
+  const bool binary = states.N == 0 && geometry.groups == 1;  // with groups, zeros stand for the channels of others
+  const Product xnor = binary ? kernels.xnor_binary : kernels.xnor;
+  product_ = form == Form::bits ? xnor : form == Form::int16 ? kernels.dot16 : kernels.dot32;
   name_ = form == Form::bits ? "product, bits" : form == Form::int16 ? "product, int16" : "product, int32";
   unit_bytes_ = form == Form::bits ? 8 : 4;
   lane_bytes_ = form == Form::bits ? 16 : form == Form::int16 ? 2 : 1;

@@ -22,6 +22,8 @@ struct Window {
 //
 // xnor  unit: 64 channels as a word of non-zeros and a word of signs (1 is minus; only where non-zero).
 //       weights: [units][non-zeros, signs][16] uint64.   y = popcount(g) - 2 popcount(g & (s_w ^ s_a)),  g = z_w & z_a
+// xnor_binary: the same for weights all of which are -1 or 1, so that the non-zeros of all lanes are the window. In lanes
+//       without weights the sums are some number of the size that sums may have.
 // dot16 unit: 2 channels of int16.   weights: [units][16][2] int8
 // dot32 unit: 1 channel of int32.    weights: [units][16] int8
 using Product = void (*)(const uint8_t* const* positions, int count, const Window& window, const void* weights,
@@ -46,7 +48,7 @@ struct WinogradKernels {
 struct Kernels {
   const char* name;
   bool (*supported)();
-  Product xnor, dot16, dot32;
+  Product xnor, xnor_binary, dot16, dot32;
   Pack pack;
   const WinogradKernels& winograd;
 };
@@ -73,6 +75,7 @@ void xnor_neon(const uint8_t* const*, int, const Window&, const void*, int32_t*)
 extern const WinogradKernels winograd_avx2, winograd_avx512;
 
 void xnor_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void xnor_binary_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot16_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void pack_avx2(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
 

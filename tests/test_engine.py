@@ -121,6 +121,32 @@ def test_winograd_at_its_largest_sums():
             assert_agrees(program, np.full((1, channels, 4, 4), levels, dtype=np.uint8))
 
 
+@pytest.mark.parametrize("channels", [64 * 15, 64 * 40 + 3])
+def test_bit_planes_at_their_largest_sums(channels):
+    """All products alike, so many that counters of a byte must be emptied in time."""
+    for weights, inputs in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        for weight in range(2**weights + 1):
+            net = Builder((channels,), inputs)
+            indices = np.full((17, channels), weight, dtype=np.uint8)
+            net.add(Dense((0,), StateTensor.from_indices(DiscreteSpace(weights), indices)), 1.0)
+            program = net.program()
+            for level in range(2**inputs + 1):
+                assert_agrees(program, np.full((2, channels), level, dtype=np.uint8))
+
+
+@pytest.mark.parametrize("channels", [1, 5, 8, 30, 64, 100])
+@pytest.mark.parametrize("padding", [0, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_binary_weights(channels, padding, stride):
+    """Margins of zeros and what words hold beyond the window are no products, in layers whose weights are never zero."""
+    for inputs in (0, 1):
+        net = Builder((channels, 5, 7), inputs, seed=channels)
+        net.conv(19, (3, 2), 0, stride, padding)
+        net.threshold(1 - inputs)
+        net.conv(5, 1, 0)
+        assert_agrees(finished(net), programs.batch(net, 3))
+
+
 def test_steps_name_what_is_done_and_take_time():
     program = programs.cifar(width=24)
     x = programs.batch(program, 3)

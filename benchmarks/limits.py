@@ -1,0 +1,129 @@
+"""How near the bit planes of AVX2 come to what this core allows: benchmarks/results/limits.json, docs/images/layers.png.
+
+python benchmarks/limits.py             measures (a minute) and draws
+python benchmarks/limits.py picture     draws again
+
+The limit is measured: the instructions of the product's inner loop on registers alone (native/limit_avx2.cpp). A layer is
+measured with all that belongs to it: gathering, thresholds, packing. One thread; the smallest of many times, in turns, for
+the clock of a shared machine changes. The networks of the paper with random states, and the CIFAR one with binary weights.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from gxnor import bench, native  # noqa: E402
+from gxnor.engine import Engine, instruction_sets  # noqa: E402
+from gxnor.layers import Conv, Dense  # noqa: E402
+from gxnor.program import Program  # noqa: E402
+from gxnor.training.study.pictures import SERIES  # noqa: E402
+from tests import programs  # noqa: E402
+
+RESULT, PICTURE = ROOT / "benchmarks" / "results" / "limits.json", ROOT / "docs" / "images" / "layers.png"
+NETWORKS = {
+    "MNIST, ternary": programs.mnist,
+    "CIFAR, ternary": programs.cifar,
+    "CIFAR, binary weights": lambda: programs.cifar(0),
+}
+BATCHES, TURNS, STEP = (1, 16), 60, "product, bits"
+COUNT, CYCLES = 2**24, 2**18  # products and cycles of one measurement, some 0.1 ms
+
+
+def measure() -> dict:
+    """Products in billions a second."""
+    if "avx2" not in instruction_sets():
+        sys.exit("this machine has no AVX2")
+    library = native.library()
+    seconds = {"cycles": math.inf, "ternary": math.inf, "binary weights": math.inf}
+    layers, runs = [], []
+    for name, network in NETWORKS.items():
+        program = network()
+        engine = Engine(program, isa="avx2", kernel="direct")
+        for batch in BATCHES:
+            found = [
+                {"network": name, "batch": batch, "layer": layer, "products": batch * count, "seconds": math.inf}
+                for layer, count in products(program)
+            ]
+            layers += found
+            runs.append((engine, programs.batch(program, batch), found))
+    for _ in range(TURNS):
+        for engine, x, found in runs:
+            least(seconds, "cycles", lambda: library.gxnor_cycles(ctypes.c_int64(CYCLES)))
+            least(seconds, "ternary", lambda: library.gxnor_limit(ctypes.c_int64(COUNT), 0))
+            least(seconds, "binary weights", lambda: library.gxnor_limit(ctypes.c_int64(COUNT), 1))
+            steps = [took for step, took in engine.profile(x) if step == STEP]
+            for layer, took in zip(found, steps, strict=True):
+                layer["seconds"] = min(layer["seconds"], took)
+    hertz = CYCLES / seconds.pop("cycles")
+    limits = {kind: 1e-9 * COUNT / took for kind, took in seconds.items()}
+    for layer in layers:
+        layer["rate"] = 1e-9 * layer["products"] / layer["seconds"]
+        layer["share"] = layer["rate"] / limits[layer["network"].split(", ")[1]]
+    return {
+        "command": "python benchmarks/limits.py",
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": bench.machine(),
+        "clock_ghz": 1e-9 * hertz,
+        "limits": limits,
+        "cycles_for_256": {kind: 256 * hertz * took / COUNT for kind, took in seconds.items()},
+        "layers": layers,
+    }
+
+
+def least(seconds: dict[str, float], key: str, run: Callable[[], object]) -> None:
+    start = time.perf_counter()
+    run()
+    seconds[key] = min(seconds[key], time.perf_counter() - start)
+
+
+def products(program: Program) -> list[tuple[str, int]]:
+    """The layers that multiply states, and how many products each forms for one sample."""
+    found = []
+    for layer, value in zip(program.layers, program.values[1:], strict=True):
+        if isinstance(layer, Conv | Dense) and program.values[layer.inputs[0]].space is not None:
+            shape = layer.weight.shape
+            name = f"{shape[1]}-{shape[0]}" + (f", {shape[2]}x{shape[3]}" if isinstance(layer, Conv) else "")
+            found.append((name, math.prod(value.shape) * math.prod(shape[1:])))
+    return found
+
+
+def picture(result: dict) -> None:
+    """Each layer's share of the limit; the last layer of a network, of ten outputs in 16 lanes, left out."""
+    import matplotlib.pyplot as plt
+
+    figure, rows = plt.subplots(1, len(NETWORKS), figsize=(11, 3.6), sharex=True, layout="constrained")
+    for axes, network in zip(rows, NETWORKS, strict=True):
+        for i, batch in enumerate(BATCHES):
+            at = [n for n in result["layers"] if n["network"] == network and n["batch"] == batch][:-1]
+            places = [place + 0.4 * i for place in range(len(at))]
+            axes.barh(places, [100 * n["share"] for n in at], 0.36, color=SERIES[i], label=f"batch {batch}")
+        axes.set_yticks([place + 0.2 for place in range(len(at))], [n["layer"] for n in at])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 100)
+        axes.set_title(network, loc="left")
+        axes.grid(axis="x", color="#dddddd")
+        axes.set_axisbelow(True)
+    figure.supxlabel("products, % of the limit of the instructions")
+    figure.legend(*rows[0].get_legend_handles_labels(), frameon=False, loc="outside right upper")
+    figure.savefig(PICTURE, dpi=110)
+
+
+def main(arguments: list[str]) -> None:
+    if arguments not in ([], ["picture"]):
+        sys.exit(__doc__)
+    if not arguments:
+        RESULT.write_text(json.dumps(measure(), indent=1) + "\n")
+    picture(json.loads(RESULT.read_text()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
