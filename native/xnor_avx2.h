@@ -1,5 +1,5 @@
 // What the bit-plane product does with 256 products on AVX2: in its loop (xnor_avx2.cpp), and alone, to see how fast the
-// core can do it at most (limit_avx2.cpp). To be included last: it sets the target, target.h says why that matters.
+// core can do it at most (limit_avx2.cpp). To be included last, as it sets the target (target.h).
 #pragma once
 
 #include <immintrin.h>
