@@ -22,7 +22,9 @@ from gxnor.nn.parameter import look_up, pack_indices, unpack_indices
 SLICE = 4 * 2**20  # bytes of a large tensor that an operation on the CPU works on at a time
 GRID = 12  # the largest e
 LARGEST = 2.0**18  # the largest |x|
+LOOK = 1024  # values at the start of a tensor that say what form to try first
 TOPS = {1: 1, 2: 1, 4: 7, 8: 127, 16: 32767}  # bits -> the largest |m|
+INTEGERS = {8: torch.int8, 16: torch.int16}
 
 state = threading.local()  # state.on is set by gxnor.nn.small_activations
 
@@ -61,7 +63,7 @@ class Form:
 
     def channels(self, data: torch.Tensor, begin: int, end: int) -> torch.Tensor:
         """The part [begin:end] of the tensor's second dimension, dense, in the tensor's memory format; at least 8 bits."""
-        x = data[:, begin:end].to(self.dtype).contiguous(memory_format=memory_format(data))
+        x = take_channels(data, begin, end, self.dtype)
         return x.mul_(2.0**-self.exponent) if self.exponent else x
 
 
@@ -74,15 +76,17 @@ def small(x: torch.Tensor, least: int = 1) -> tuple[torch.Tensor, Form]:
         return as_it_is
     if x.dim() < 2 or x.numel() == 0 or not is_dense(x):
         return as_it_is
-    found = _find_levels(x)
-    if found is None:
-        return as_it_is
-    exponent, largest, zeros = found
-    least = max(least, 2 if zeros else 1)
-    bits = next((bits for bits, top in TOPS.items() if bits >= least and largest <= top), 0)
-    if not bits:
-        return as_it_is
-    return _pack(x, bits, exponent), Form(bits, exponent, x.shape, x.stride(), x.dtype)
+    for part in (in_memory_order(x)[:LOOK], x):  # mostly, what the first values are, all are
+        found = _find_levels(part)
+        if found is None:
+            break
+        exponent, largest, zeros = found
+        for bits, top in TOPS.items():
+            if bits >= least and largest <= top and not (bits == 1 and zeros):
+                data = _pack(x, bits, exponent)
+                if data is not None:
+                    return data, Form(bits, exponent, x.shape, x.stride(), x.dtype)
+    return as_it_is
 
 
 def refuse_double_backward(form: Form | None = None) -> None:
@@ -135,6 +139,37 @@ def in_memory_order(x: torch.Tensor) -> torch.Tensor:
     return x.as_strided((x.numel(),), (1,))
 
 
+def take_channels(x: torch.Tensor, begin: int, end: int, dtype: torch.dtype) -> torch.Tensor:
+    """The part [begin:end] of the second dimension of a dense tensor, dense, in its memory format."""
+    part = x[:, begin:end]
+    lib = _native() if _strided_channels(x, dtype) else None
+    if lib is None:
+        return part.to(dtype).contiguous(memory_format=memory_format(x))
+    out = torch.empty(part.shape, dtype=dtype, memory_format=torch.channels_last)
+    lib.gxnor_take_channels(
+        part.data_ptr(), x.itemsize, x.numel() // x.shape[1], x.shape[1], end - begin, out.data_ptr(),
+        torch.get_num_threads(),
+    )  # fmt: skip
+    return out
+
+
+def put_channels(part: torch.Tensor, x: torch.Tensor, begin: int) -> None:
+    """Writes a dense tensor into the second dimension of x from `begin` on; both in the same memory format."""
+    to = x[:, begin : begin + part.shape[1]]
+    lib = _native() if _strided_channels(x, part.dtype) and part.stride(1) == 1 else None
+    if lib is None:
+        to.copy_(part)
+        return
+    lib.gxnor_put_channels(
+        part.data_ptr(), x.numel() // x.shape[1], x.shape[1], part.shape[1], to.data_ptr(), torch.get_num_threads()
+    )
+
+
+def _strided_channels(x: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether a slice of channels lies in memory as many short runs, which torch copies slowly."""
+    return x.device.type == "cpu" and dtype == torch.float32 and memory_format(x) == torch.channels_last
+
+
 def _levels(bits: int) -> tuple[int, ...]:
     return (-1, 1) if bits == 1 else tuple(range(-TOPS[bits], TOPS[bits] + 1))
 
@@ -152,20 +187,30 @@ def _find_levels(x: torch.Tensor) -> tuple[int, int, bool] | None:
     return exponent, largest >> (GRID - exponent), bool(zeros)
 
 
-def _pack(x: torch.Tensor, bits: int, exponent: int) -> torch.Tensor:
-    """int8 or int16 like x, or the bits of its levels' indices, in the order of its memory."""
+def _pack(x: torch.Tensor, bits: int, exponent: int) -> torch.Tensor | None:
+    """int8 or int16 like x, or the bits of its levels' indices, in the order of its memory; None where one of its values
+    does not fit."""
+    top, scale = TOPS[bits], 2.0**exponent
     if bits >= 8:
-        m = torch.empty_strided(x.shape, x.stride(), dtype=torch.int8 if bits == 8 else torch.int16, device=x.device)
-        return m.copy_(x * 2.0**exponent if exponent else x)
-    scale, offset = (2.0**exponent / 2, 0.5) if bits == 1 else (2.0**exponent, float(TOPS[bits]))
+        packed = torch.empty_strided(x.shape, x.stride(), dtype=INTEGERS[bits], device=x.device)
+        offset, first, last = 0.0, -top, top
+    else:
+        packed = torch.empty((x.numel() * bits + 7) // 8, dtype=torch.uint8, device=x.device)
+        scale, offset, first, last = (scale / 2, 0.5, 0, 1) if bits == 1 else (scale, float(top), 0, 2 * top)
     lib = _native() if x.device.type == "cpu" and x.dtype == torch.float32 else None
-    if lib is None:
-        return pack_indices((in_memory_order(x) * scale + offset).to(torch.uint8), bits)
-    packed = torch.empty((x.numel() * bits + 7) // 8, dtype=torch.uint8)
-    lib.gxnor_pack_levels(
-        x.data_ptr(), x.numel(), scale, offset, bits, packed.data_ptr(), torch.get_num_threads()
-    )  # fmt: skip
-    return packed
+    if lib is not None:
+        fits = lib.gxnor_pack_levels(
+            x.data_ptr(), x.numel(), scale, offset, first, last, bits, packed.data_ptr(), torch.get_num_threads()
+        )  # fmt: skip
+        return packed if fits else None
+    index = (in_memory_order(x) * scale + offset).clamp(first, last).trunc()
+    back, x = (index - offset) / scale, in_memory_order(x)
+    if not (torch.equal(back, x) and torch.equal(back.signbit(), x.signbit())):
+        return None
+    if bits >= 8:
+        in_memory_order(packed).copy_(index)
+        return packed
+    return pack_indices(index.to(torch.uint8), bits)
 
 
 @functools.cache
@@ -176,8 +221,16 @@ def _native():
         return None
     lib.gxnor_find_levels.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int]
     lib.gxnor_pack_levels.argtypes = [
-        ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_float,  # x, n, scale, offset
+        ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_float] * 4,  # x, n, scale, offset, first, last
         ctypes.c_int, ctypes.c_void_p, ctypes.c_int,  # bits, packed, threads
     ]  # fmt: skip
-    lib.gxnor_pack_levels.restype = None
+    lib.gxnor_take_channels.argtypes = [
+        ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64,  # x, its bytes, rows, channels, count
+        ctypes.c_void_p, ctypes.c_int,  # to, threads
+    ]  # fmt: skip
+    lib.gxnor_put_channels.argtypes = [
+        ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
+    ]  # fmt: skip
+    for kernel in (lib.gxnor_take_channels, lib.gxnor_put_channels):
+        kernel.restype = None
     return lib

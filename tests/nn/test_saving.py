@@ -4,13 +4,11 @@ import contextlib
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from gxnor import native
 from gxnor.nn import Activation, Conv1d, Conv2d, Linear, Pixels, network, small, small_activations
 from gxnor.nn.networks import PRECISIONS, Precision
-from gxnor.nn.saving import indices, places
 
 
 def gradients(model, x, saving):
@@ -121,39 +119,6 @@ def test_slices_of_a_large_batch_change_no_bit(monkeypatch, channels_last):
     monkeypatch.undo()
     for a, b in zip(sliced, gradients(model, x, False), strict=True):
         torch.testing.assert_close(a, b)
-
-
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize(
-    "pool",
-    [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d((2, 3), (1, 2), (0, 1), (2, 1)), nn.MaxPool2d(3, ceil_mode=True),
-     nn.MaxPool2d(16, 1, 8), nn.MaxPool2d(17, 1, 8), nn.MaxPool2d(1)],
-)  # fmt: skip
-def test_pooling_saves_a_byte_and_the_same_gradients(pool, channels_last):
-    x = torch.randint(-3, 4, (3, 5, 19, 18)).float()
-    if channels_last:
-        x = x.to(memory_format=torch.channels_last)
-    assert_same(pool, x)
-    if pool.kernel_size != 17:  # more than 256 places: left to PyTorch
-        (place,) = saved_tensors(pool, x.requires_grad_())
-        assert place.dtype == torch.uint8
-        y, _ = F.max_pool2d(
-            x, pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode, return_indices=True
-        )
-        assert place.shape == y.shape
-
-
-def test_pooling_places_are_those_of_the_reference(monkeypatch):
-    x = torch.randn(3, 5, 19, 18)
-    geometry = (3, 2), (2, 2), (1, 1), (2, 1), False
-    for format in (torch.contiguous_format, torch.channels_last):
-        _, index = F.max_pool2d(x.to(memory_format=format), *geometry, return_indices=True)
-        place = places(index, 18, *geometry)
-        assert place.max() < 6 and torch.equal(indices(place, 18, *geometry), index)
-        with monkeypatch.context() as patch:
-            patch.setattr("gxnor.nn.saving._native", lambda: None)
-            assert torch.equal(places(index, 18, *geometry), place)
-            assert torch.equal(indices(place, 18, *geometry), index)
 
 
 def test_a_block_is_saved_in_its_true_size():
