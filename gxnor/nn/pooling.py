@@ -36,7 +36,8 @@ class _MaxPool2d(torch.autograd.Function):
             index = indices(place, shape[-1], *ctx.geometry)
             dx = torch.ops.aten.max_pool2d_with_indices_backward(dy, dx, *ctx.geometry, index)
         else:
-            dy = torch.empty_strided(place.shape, place.stride(), dtype=dy.dtype).copy_(dy)
+            if dy.stride() != place.stride():
+                dy = torch.empty_strided(place.shape, place.stride(), dtype=dy.dtype).copy_(dy)
             pointers = (t.data_ptr() for t in (dy, place, dx))
             kernels[1](_describe(dx, place, *ctx.geometry), *pointers, torch.get_num_threads())
         return dx, *[None] * 5
