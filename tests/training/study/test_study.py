@@ -143,6 +143,13 @@ def test_every_point_of_every_study_is_a_recipe_of_its_own(name, tmp_path):
         assert len({run.path for run in runs}) == len({recipes.dump(run.recipe) for run in runs}) == len(runs)
 
 
+def test_points_that_take_fewer_seeds(tmp_path):
+    form = Form("digits", TINY, (Point("a", {}), Point("b", {"optimizer.lr": 0.2}, seeds=1)), 3, 1)
+    taken = [(run.point.row, run.seed) for run in plan(form, None, tmp_path)]
+    assert taken == [("a", 1), ("b", 1), ("a", 2), ("a", 3)]
+    assert len(plan(form, 2, tmp_path)) == 4  # --seeds 2 is said of all points
+
+
 def test_a_row_is_chosen_by_validation_not_by_test(tmp_path):
     points = (Point("a", {"optimizer.lr": 0.1}), Point("a", {"optimizer.lr": 0.2}), Point("b", {}))
     found = tiny("memory", points)
