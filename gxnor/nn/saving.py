@@ -18,6 +18,8 @@ window, is saved as ever, and so is everything of other modules.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
@@ -65,20 +67,32 @@ class _BatchNorm(torch.autograd.Function):
         small.refuse_double_backward()
         data, weight, mean, invstd, reserve = ctx.saved_tensors
         need = [ctx.needs_input_grad[i] for i in (0, 3, 4)]
-        dx, *others = torch.empty_strided(data.shape, data.stride(), dtype=dy.dtype, device=dy.device), [], []
-        for begin, end in small.slices(dy.shape[1], dy.numel() // dy.shape[1] * dy.element_size(), dy.device):
-            x = ctx.form.channels(data, begin, end)
+        dx, *others = None, [], []
+        for begin, end in _channels(dy, data):
             grads = torch.ops.aten._batch_norm_impl_index_backward(
-                ctx.kernel, x, small.take_channels(dy, begin, end, dy.dtype),
+                ctx.kernel, ctx.form.channels(data, begin, end), small.take_channels(dy, begin, end, dy.dtype),
                 None if weight is None else weight[begin:end], None, None, mean[begin:end], invstd[begin:end],
                 True, ctx.eps, need, reserve,
             )  # fmt: skip
-            if need[0]:
+            if need[0] and end - begin == dy.shape[1]:
+                dx = grads[0]
+            elif need[0]:
+                if dx is None:
+                    dx = torch.empty_strided(data.shape, data.stride(), dtype=dy.dtype, device=dy.device)
                 small.put_channels(grads[0], dx, begin)
             for other, grad in zip(others, grads[1:], strict=True):
                 other.append(grad)
         dweight, dbias = (torch.cat(other) if wanted else None for other, wanted in zip(others, need[1:], strict=True))
-        return dx if need[0] else None, None, None, dweight, dbias, None, None, None, None
+        return dx, None, None, dweight, dbias, None, None, None, None
+
+
+def _channels(dy: torch.Tensor, data: torch.Tensor) -> Iterable[tuple[int, int]]:
+    """The slices of channels. A slice takes three copies of its size, of input and gradients, the whole just one, so up to
+    four slices the whole is taken; and where the gradient lies otherwise in memory, for PyTorch then sums otherwise."""
+    size = dy.numel() * dy.element_size()
+    if size <= 4 * small.SLICE or not dy.is_contiguous(memory_format=small.memory_format(data)):
+        return [(0, dy.shape[1])]
+    return small.slices(dy.shape[1], size // dy.shape[1], dy.device)
 
 
 def _batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):

@@ -121,6 +121,25 @@ def test_slices_of_a_large_batch_change_no_bit(monkeypatch, channels_last):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("slice_bytes", [1, small.SLICE])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("end", ["sum", "mean over places", "other format"])
+def test_gradients_that_lie_otherwise_in_memory(monkeypatch, end, channels_last, slice_bytes):
+    """What comes back may be one number seen everywhere, or in another memory format than the input."""
+    monkeypatch.setattr(small, "SLICE", slice_bytes)
+    formats = [torch.contiguous_format, torch.channels_last]
+    x = torch.randint(-9, 10, (8, 17, 6, 5)).float().to(memory_format=formats[channels_last])
+
+    class End(nn.Module):
+        def forward(self, y):
+            if end == "other format":
+                return y.contiguous(memory_format=formats[not channels_last])
+            return y.sum() if end == "sum" else y.mean((2, 3))
+
+    assert_same(nn.Sequential(nn.BatchNorm2d(17), End()), x)
+    assert_same(nn.Sequential(nn.MaxPool2d(2), End()), x)
+
+
 def test_a_block_is_saved_in_its_true_size():
     """Convolution input in 2 bits, its sums, no larger than 127, in 8, the window in 1, and nothing twice."""
     model = nn.Sequential(Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), Activation(), Conv2d(32, 8, 1))
