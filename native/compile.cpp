@@ -33,7 +33,8 @@ class Compiler {
         return add<ThresholdStep>(x.buffer, make(number), std::move(thresholds));
       }
       case GXNOR_MAX_POOL:
-        return add<MaxPoolStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), pool(layer), std::vector<uint16_t>());
+        return add<MaxPoolStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), static_cast<int>(x.channels), pool(layer),
+                                std::vector<uint16_t>());
       case GXNOR_SUM_POOL: return add<SumPoolStep>(x.buffer, make(number), pool(layer));
       case GXNOR_ADD: {
         const int inputs[2] = {x.buffer, values_[layer.inputs[1]].buffer};
@@ -161,7 +162,7 @@ class Compiler {
     if (threshold) values_[number].buffer = output;
     if (threshold && pooled) {
       values_[pooled].buffer = output;
-      add<MaxPoolStep>(output, make(threshold), pool(layers_[pooled - 1]), flips);
+      add<MaxPoolStep>(output, make(threshold), plan_->buffers[output].channels, pool(layers_[pooled - 1]), flips);
     }
   }
 
