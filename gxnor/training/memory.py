@@ -146,12 +146,14 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
         module = step.model.get_submodule(name)
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             packed = isinstance(module.weight, DiscreteParameter)
-            sliced = packed and not isinstance(module, nn.Linear) and step.device.type == "cpu"
+            dense = isinstance(module, nn.Linear)
+            sliced = packed and not dense and step.device.type == "cpu"
             if sliced:
                 layer.slices = images[name]
-            # The weights as float and their gradient; of a convolution, its kernel's blocked copies of both, too; and the
-            # gradient of the slice under way, with a copy.
-            copies = 2 if isinstance(module, nn.Linear) else 6 if sliced else 4
+            # The weights as float and their gradient; of latent weights of a dense layer, their gradient once more where
+            # it is accumulated; of a convolution, its kernel's blocked copies of both, too, and the gradient of the slice
+            # under way, with a copy.
+            copies = (2 if packed else 3) if dense else 6 if sliced else 4
             layer.work = module.weight.numel() * 4 * copies
     return Prediction(list(layers.values()), recipe.train.parts, accumulates, _kept(step))
 

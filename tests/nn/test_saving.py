@@ -105,13 +105,14 @@ def test_other_models_gradients_are_the_same_bits(name):
     assert_same(*MODELS[name])
 
 
+@pytest.mark.parametrize("scale", [1, 100, 0.25])  # sums in int8, in int16, multiples of a quarter
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_slices_of_a_large_batch_change_no_bit(monkeypatch, channels_last):
+def test_slices_of_a_large_batch_change_no_bit(monkeypatch, channels_last, scale):
     """Rows and channels are taken apart, with and without saving alike."""
     monkeypatch.setattr(small, "SLICE", 1)
     torch.manual_seed(0)
     model = nn.Sequential(Conv2d(3, 19, 3), nn.MaxPool2d(2), nn.BatchNorm2d(19), Activation(), Conv2d(19, 4, 1))
-    x = torch.randint(-1, 2, (21, 3, 9, 7)).float()
+    x = torch.randint(-1, 2, (21, 3, 9, 7)) * float(scale)
     if channels_last:
         model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     assert_same(model, x)
