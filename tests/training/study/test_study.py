@@ -110,7 +110,7 @@ from gxnor.training.study import definitions
 sys.path.insert(0, {tests!r})
 import test_study
 if __name__ == "__main__":
-    definitions.STUDIES["table"] = test_study.tiny(**{{"train.epochs": 20}})
+    definitions.STUDIES["table"] = test_study.tiny(**{{"train.epochs": 60}})
     sys.exit(cli.main(sys.argv[1:]))
 """
 
