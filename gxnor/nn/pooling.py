@@ -21,7 +21,7 @@ class _MaxPool2d(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, *geometry):
         ctx.like, ctx.geometry = (x.shape, x.stride()), geometry
-        kernels = _native() if _is_plain(x) else None
+        kernels = _native() if small.is_plain(x) else None
         y, place = _forward(kernels, x, *geometry) if kernels else forward_reference(x, *geometry)
         ctx.save_for_backward(place)
         return y
@@ -31,7 +31,7 @@ class _MaxPool2d(torch.autograd.Function):
         small.refuse_double_backward()
         (place,), (shape, strides) = ctx.saved_tensors, ctx.like
         dx = torch.empty_strided(shape, strides, dtype=dy.dtype, device=dy.device)
-        kernels = _native() if _is_plain(dx) and dy.dtype == torch.float32 else None
+        kernels = _native() if small.is_plain(dx) else None
         if kernels is None:
             index = indices(place, shape[-1], *ctx.geometry)
             dx = torch.ops.aten.max_pool2d_with_indices_backward(dy, dx, *ctx.geometry, index)
@@ -92,10 +92,6 @@ def _forward(kernels, x: torch.Tensor, *geometry) -> tuple[torch.Tensor, torch.T
     pointers = (t.data_ptr() for t in (x, y, place))
     kernels[0](_describe(x, place, *geometry), *pointers, torch.get_num_threads())
     return y, place
-
-
-def _is_plain(x: torch.Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32
 
 
 def _describe(x: torch.Tensor, pooled: torch.Tensor, kernel, stride, padding, dilation, ceil_mode):

@@ -18,8 +18,6 @@ window, is saved as ever, and so is everything of other modules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
@@ -65,34 +63,38 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy):
         small.refuse_double_backward()
-        data, weight, mean, invstd, reserve = ctx.saved_tensors
+        data, *per_channel, reserve = ctx.saved_tensors
         need = [ctx.needs_input_grad[i] for i in (0, 3, 4)]
-        dx, *others = None, [], []
-        for begin, end in _channels(dy, data):
-            grads = torch.ops.aten._batch_norm_impl_index_backward(
-                ctx.kernel, ctx.form.channels(data, begin, end), small.take_channels(dy, begin, end, dy.dtype),
-                None if weight is None else weight[begin:end], None, None, mean[begin:end], invstd[begin:end],
-                True, ctx.eps, need, reserve,
-            )  # fmt: skip
-            if need[0] and end - begin == dy.shape[1]:
-                dx = grads[0]
-            elif need[0]:
-                if dx is None:
-                    dx = torch.empty_strided(data.shape, data.stride(), dtype=dy.dtype, device=dy.device)
-                small.put_channels(grads[0], dx, begin)
-            for other, grad in zip(others, grads[1:], strict=True):
-                other.append(grad)
-        dweight, dbias = (torch.cat(other) if wanted else None for other, wanted in zip(others, need[1:], strict=True))
-        return dx, None, None, dweight, dbias, None, None, None, None
+
+        def gradients(x, dy, part=slice(None)):
+            weight, mean, invstd = (None if t is None else t[part] for t in per_channel)
+            return torch.ops.aten._batch_norm_impl_index_backward(
+                ctx.kernel, x, dy, weight, None, None, mean, invstd, True, ctx.eps, need, reserve
+            )
+
+        if _is_taken_whole(dy, data):
+            dx, *others = gradients(ctx.form.whole(data), dy)
+        else:
+            dx, format = torch.empty_strided(data.shape, data.stride(), dtype=dy.dtype), small.memory_format(dy)
+            others = []
+            for begin, end in small.slices(dy.shape[1], dy.numel() // dy.shape[1] * dy.element_size(), dy.device):
+                x, part = ctx.form.channels(data, begin, end), slice(begin, end)
+                dx_part, *other = gradients(x, dy[:, part].contiguous(memory_format=format), part)
+                if need[0]:
+                    dx[:, part] = dx_part
+                others.append(other)
+            others = [
+                torch.cat(parts) if wanted else None
+                for parts, wanted in zip(zip(*others, strict=True), need[1:], strict=True)
+            ]
+        return dx if need[0] else None, None, None, *others, None, None, None, None
 
 
-def _channels(dy: torch.Tensor, data: torch.Tensor) -> Iterable[tuple[int, int]]:
-    """The slices of channels. A slice takes three copies of its size, of input and gradients, the whole just one, so up to
-    four slices the whole is taken; and where the gradient lies otherwise in memory, for PyTorch then sums otherwise."""
-    size = dy.numel() * dy.element_size()
-    if size <= 4 * small.SLICE or not dy.is_contiguous(memory_format=small.memory_format(data)):
-        return [(0, dy.shape[1])]
-    return small.slices(dy.shape[1], size // dy.shape[1], dy.device)
+def _is_taken_whole(dy: torch.Tensor, data: torch.Tensor) -> bool:
+    """A slice takes three copies of its size, of input and gradients, the whole just one: so up to four slices it is no
+    larger. Where the gradient lies otherwise in memory than the input, PyTorch sums in another order, which slices lose."""
+    small_enough = dy.device.type != "cpu" or dy.numel() * dy.element_size() <= 4 * small.SLICE
+    return small_enough or not dy.is_contiguous(memory_format=small.memory_format(data))
 
 
 def _batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):

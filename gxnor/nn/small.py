@@ -63,7 +63,7 @@ class Form:
 
     def channels(self, data: torch.Tensor, begin: int, end: int) -> torch.Tensor:
         """The part [begin:end] of the tensor's second dimension, dense, in the tensor's memory format; at least 8 bits."""
-        x = take_channels(data, begin, end, self.dtype)
+        x = data[:, begin:end].to(self.dtype).contiguous(memory_format=memory_format(data))
         return x.mul_(2.0**-self.exponent) if self.exponent else x
 
 
@@ -134,42 +134,14 @@ def memory_format(x: torch.Tensor) -> torch.memory_format:
     return torch.contiguous_format if x.is_contiguous() else torch.channels_last
 
 
+def is_plain(x: torch.Tensor) -> bool:
+    """Whether the native kernels read it: float32 on the CPU."""
+    return x.device.type == "cpu" and x.dtype == torch.float32
+
+
 def in_memory_order(x: torch.Tensor) -> torch.Tensor:
     """The elements of a dense tensor as one dimension, sharing its memory."""
     return x.as_strided((x.numel(),), (1,))
-
-
-def take_channels(x: torch.Tensor, begin: int, end: int, dtype: torch.dtype) -> torch.Tensor:
-    """The part [begin:end] of the second dimension of a dense tensor, dense, in its memory format."""
-    if end - begin == x.shape[1]:
-        return x.to(dtype)
-    part = x[:, begin:end]
-    lib = _native() if _strided_channels(x, dtype) else None
-    if lib is None:
-        return part.to(dtype).contiguous(memory_format=memory_format(x))
-    out = torch.empty(part.shape, dtype=dtype, memory_format=torch.channels_last)
-    lib.gxnor_take_channels(
-        part.data_ptr(), x.itemsize, x.numel() // x.shape[1], x.shape[1], end - begin, out.data_ptr(),
-        torch.get_num_threads(),
-    )  # fmt: skip
-    return out
-
-
-def put_channels(part: torch.Tensor, x: torch.Tensor, begin: int) -> None:
-    """Writes a dense tensor into the second dimension of x from `begin` on; both in the same memory format."""
-    to = x[:, begin : begin + part.shape[1]]
-    lib = _native() if _strided_channels(x, part.dtype) and part.stride(1) == 1 else None
-    if lib is None:
-        to.copy_(part)
-        return
-    lib.gxnor_put_channels(
-        part.data_ptr(), x.numel() // x.shape[1], x.shape[1], part.shape[1], to.data_ptr(), torch.get_num_threads()
-    )
-
-
-def _strided_channels(x: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Whether a slice of channels lies in memory as many short runs, which torch copies slowly."""
-    return x.device.type == "cpu" and dtype == torch.float32 and memory_format(x) == torch.channels_last
 
 
 def _levels(bits: int) -> tuple[int, ...]:
@@ -178,7 +150,7 @@ def _levels(bits: int) -> tuple[int, ...]:
 
 def _find_levels(x: torch.Tensor) -> tuple[int, int, bool] | None:
     """`levels_reference`, by the native kernel where it applies."""
-    lib = _native() if x.device.type == "cpu" and x.dtype == torch.float32 else None
+    lib = _native() if is_plain(x) else None
     if lib is None:
         return levels_reference(x)
     found = (ctypes.c_int32 * 3)()
@@ -199,7 +171,7 @@ def _pack(x: torch.Tensor, bits: int, exponent: int) -> torch.Tensor | None:
     else:
         packed = torch.empty((x.numel() * bits + 7) // 8, dtype=torch.uint8, device=x.device)
         scale, offset, first, last = (scale / 2, 0.5, 0, 1) if bits == 1 else (scale, float(top), 0, 2 * top)
-    lib = _native() if x.device.type == "cpu" and x.dtype == torch.float32 else None
+    lib = _native() if is_plain(x) else None
     if lib is not None:
         fits = lib.gxnor_pack_levels(
             x.data_ptr(), x.numel(), scale, offset, first, last, bits, packed.data_ptr(), torch.get_num_threads()
@@ -226,13 +198,4 @@ def _native():
         ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_float] * 4,  # x, n, scale, offset, first, last
         ctypes.c_int, ctypes.c_void_p, ctypes.c_int,  # bits, packed, threads
     ]  # fmt: skip
-    lib.gxnor_take_channels.argtypes = [
-        ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64,  # x, its bytes, rows, channels, count
-        ctypes.c_void_p, ctypes.c_int,  # to, threads
-    ]  # fmt: skip
-    lib.gxnor_put_channels.argtypes = [
-        ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
-    ]  # fmt: skip
-    for kernel in (lib.gxnor_take_channels, lib.gxnor_put_channels):
-        kernel.restype = None
     return lib

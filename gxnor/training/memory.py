@@ -41,10 +41,8 @@ class Layer:
     weights: int = 0
     optimizer: int = 0
     gradients: int = 0  # left when backward has ended
-    work: int = 0  # of its backward beside activations and slices of them
-    slices: list[float] = field(
-        default_factory=list
-    )  # an image's part of what is sliced: input, output, gradient of input
+    work: int = 0  # of its backward, beside activations and slices of them
+    slices: list[float] = field(default_factory=list)  # bytes an image, of input, output and the input's gradient
     saved: list[float] = field(default_factory=lambda: [0, 0])  # for the probes' batches
     passing: list[float] = field(default_factory=lambda: [0, 0])  # input and output that are saved by nobody yet
     flowing: list[float] = field(default_factory=lambda: [0, 0])  # gradients of output and input
@@ -132,7 +130,6 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
             loss = step.forward(batch)
         with step.optimizer.accumulating() if accumulates else contextlib.nullcontext():
             loss.backward()
-    images = watch.images
     gradients = {name: p.grad is not None for name, p in step.model.named_parameters()}
     step.optimizer.step()
     for name, p in step.model.named_parameters():
@@ -149,7 +146,7 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
             dense = isinstance(module, nn.Linear)
             sliced = packed and not dense and step.device.type == "cpu"
             if sliced:
-                layer.slices = images[name]
+                layer.slices = watch.images[name]
             # The weights as float and their gradient; of latent weights of a dense layer, their gradient once more where
             # it is accumulated; of a convolution, its kernel's blocked copies of both, too, and the gradient of the slice
             # under way, with a copy.
@@ -190,7 +187,7 @@ class _Watch:
         self.known = {
             p.untyped_storage().data_ptr() for p in model.parameters() if not isinstance(p, DiscreteParameter)
         }
-        self.images: dict[str, list[float]] = {}  # by layer: bytes an image of input, output and the input's gradient
+        self.images: dict[str, list[float]] = {}  # by layer, as `Layer.slices`
         self.alive: list[torch.Tensor] = []  # so that no address is met twice
         self.name = next(iter(layers))
         self.hooks = [torch.autograd.graph.saved_tensors_hooks(self._save, lambda t: t)]
