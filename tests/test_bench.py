@@ -90,7 +90,7 @@ def test_a_missing_package_is_named(path, capsys, monkeypatch):
     )
 
 
-needs_larq = pytest.mark.skipif("GXNOR_LARQ_PYTHON" not in os.environ, reason="GXNOR_LARQ_PYTHON is not set")
+needs_larq = pytest.mark.skipif(not os.environ.get("GXNOR_LARQ_PYTHON"), reason="GXNOR_LARQ_PYTHON is not set")
 
 
 @needs_larq
