@@ -5,7 +5,7 @@
 
 #include "gxnor.h"
 #include "pack_levels.h"
-#include "threads.h"
+#include "team.h"
 #include "vectorise.h"
 
 namespace {
@@ -88,7 +88,7 @@ float windows_vectorised(const float* x, uint8_t* packed, int64_t n, const float
 
 // steps = 0 means binary.
 GXNOR_API void gxnor_phi_forward(const float* x, float* y, int64_t n, const float* t, int steps, float d, int threads) {
-  gxnor::parallel_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
+  gxnor::team_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
     const float* from = x + begin;
     float* to = y + begin;
     if (steps == 0) return gxnor::vectorised<forward_binary>(from, to, end - begin);
@@ -102,7 +102,7 @@ GXNOR_API void gxnor_phi_backward(const float* x, const float* dy, float* dx, in
                                   float a, float factor, int triangular, int threads) {
   const auto backward = steps == 0 ? (triangular ? backward_vectorised<false, true> : backward_vectorised<false, false>)
                                    : (triangular ? backward_vectorised<true, true> : backward_vectorised<true, false>);
-  gxnor::parallel_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
+  gxnor::team_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
     backward(x + begin, dy + begin, dx + begin, end - begin, t, steps ? steps : 1, a, factor);
   });
 }
@@ -113,7 +113,7 @@ GXNOR_API int gxnor_phi_windows(const float* x, uint8_t* packed, int64_t n, cons
                                 int threads) {
   const auto windows = steps ? windows_vectorised<true> : windows_vectorised<false>;
   std::atomic<int> largest{0};
-  gxnor::parallel_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {
+  gxnor::team_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {
     const int some = static_cast<int>(
         windows(x + begin, packed + begin * bits / 8, end - begin, t, steps ? steps : 1, a, bits));
     int before = largest.load();

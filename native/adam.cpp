@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "gxnor.h"
-#include "threads.h"
+#include "team.h"
 #include "vectorise.h"
 
 namespace {
@@ -27,7 +27,7 @@ GXNOR_BODY void adam(const float* g, float* v1, float* v2, float* dW, int64_t n,
 // All arrays have n elements in the same order. w1 = 1 - beta1, w2 = 1 - beta2.
 GXNOR_API void gxnor_adam(const float* g, float* v1, float* v2, float* dW, int64_t n, float w1, float b2, float w2,
                           float eps, float factor, int threads) {
-  gxnor::parallel_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
+  gxnor::team_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
     gxnor::vectorised<adam>(g + begin, v1 + begin, v2 + begin, dW + begin, end - begin, w1, b2, w2, eps, factor);
   });
 }

@@ -13,7 +13,7 @@ namespace gxnor {
 namespace {
 
 Form form_of(int space) {
-  return space == kSums ? Form::int32 : space == 0 || space == 1 ? Form::bits : Form::int16;
+  return space == kSums ? Form::int32 : space == kPixels || space == 7 ? Form::int16 : space <= 1 ? Form::bits : Form::int8;
 }
 
 class Compiler {
@@ -33,7 +33,8 @@ class Compiler {
         return add<ThresholdStep>(x.buffer, make(number), std::move(thresholds));
       }
       case GXNOR_MAX_POOL:
-        return add<MaxPoolStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), pool(layer), std::vector<uint16_t>());
+        return add<MaxPoolStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), static_cast<int>(x.channels), pool(layer),
+                                std::vector<uint16_t>());
       case GXNOR_SUM_POOL: return add<SumPoolStep>(x.buffer, make(number), pool(layer));
       case GXNOR_ADD: {
         const int inputs[2] = {x.buffer, values_[layer.inputs[1]].buffer};
@@ -101,17 +102,18 @@ class Compiler {
     plan_->steps.push_back(std::make_unique<T>(std::forward<Arguments>(arguments)...));
   }
 
-  // A buffer that the products can read: bit planes for spaces up to ternary, else int16, and int32 where that is too small.
+  // A buffer that the products can read: bit planes for spaces up to ternary, int8 for other states, int16 for sums, and
+  // int32 where that is too small.
   int operand(Value& x, int weight_space) {
     const Buffer& buffer = plan_->buffers[x.buffer];
     const bool wide = buffer.form == Form::bits ? weight_space > 1 : buffer.form == Form::int32;
     if (!wide || x.bound > INT16_MAX) return x.buffer;
-    if (x.as_int16 < 0) {
+    if (x.narrow < 0) {
       const Value as_it_lies = {buffer.channels, buffer.height, buffer.width, x.bound, x.space, {}};
-      x.as_int16 = make(Form::int16, as_it_lies, x.margin);
-      add<ConvertStep>(x.buffer, x.as_int16);
+      x.narrow = make(buffer.form == Form::bits ? Form::int8 : Form::int16, as_it_lies, x.margin);
+      add<ConvertStep>(x.buffer, x.narrow);
     }
-    return x.as_int16;
+    return x.narrow;
   }
 
   bool winograd(const gxnor_layer& layer, const Buffer& input, const Buffer& output, const Geometry& geometry) const {
@@ -152,7 +154,7 @@ class Compiler {
     }
     const std::vector<uint16_t> flips = threshold && pooled ? thresholds->flips : std::vector<uint16_t>();
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
-    Finish finish = {std::move(thresholds), !pooled, kernels_.pack};
+    Finish finish = {std::move(thresholds), !pooled, kernels_};
     if (winograd(layer, plan_->buffers[input], plan_->buffers[output], geometry))
       add<Winograd>(plan_->buffers, input, output, geometry, states, kernels_, threads_, std::move(finish));
     else
@@ -160,7 +162,7 @@ class Compiler {
     if (threshold) values_[number].buffer = output;
     if (threshold && pooled) {
       values_[pooled].buffer = output;
-      add<MaxPoolStep>(output, make(threshold), pool(layers_[pooled - 1]), flips);
+      add<MaxPoolStep>(output, make(threshold), plan_->buffers[output].channels, pool(layers_[pooled - 1]), flips);
     }
   }
 

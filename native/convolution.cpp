@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kStrip = 64;  // output positions that one block of weights, warm in the first cache, is applied to in turn
 
-int element_bits(Form form) { return form == Form::bits ? 1 : form == Form::int16 ? 16 : 32; }
+int element_bits(Form form) { return form == Form::bits ? 1 : form == Form::int8 ? 8 : form == Form::int16 ? 16 : 32; }
 
 // The unit that holds the byte at `address`, of units in ascending order.
 int unit_of(const std::vector<int32_t>& offsets, int64_t address) {
@@ -32,10 +32,14 @@ Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int outp
   const Form form = buffers[input].form;
   const bool binary = states.N == 0 && geometry.groups == 1;  // with groups, zeros stand for the channels of others
   const Product xnor = binary ? kernels.xnor_binary : kernels.xnor;
-  product_ = form == Form::bits ? xnor : form == Form::int16 ? kernels.dot16 : kernels.dot32;
-  name_ = form == Form::bits ? "product, bits" : form == Form::int16 ? "product, int16" : "product, int32";
-  unit_bytes_ = form == Form::bits ? 8 : 4;
-  lane_bytes_ = form == Form::bits ? 16 : form == Form::int16 ? 2 : 1;
+  switch (form) {
+    case Form::bits: product_ = xnor, name_ = "product, bits", unit_bytes_ = 8, lane_bytes_ = 16; break;
+    case Form::int8: product_ = kernels.dot8, name_ = "product, int8", unit_bytes_ = 4, lane_bytes_ = 4; break;
+    case Form::int16: product_ = kernels.dot16, name_ = "product, int16", unit_bytes_ = 4, lane_bytes_ = 2; break;
+    case Form::int32: product_ = kernels.dot32, name_ = "product, int32", unit_bytes_ = 4, lane_bytes_ = 1; break;
+  }
+  piece_ = INT16_MAX / (4 * kRaise * (states.N <= 1 ? 1 : 1 << (states.N - 1)));
+  start_bytes_ = form == Form::int8 ? kLanes * sizeof(int32_t) : 0;
   arrange(buffers[input], states, threads);
 }
 
@@ -66,7 +70,7 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
     units_ = std::max(units_, static_cast<int>(tables[b].size()));
   }
 
-  const int64_t block_weights = int64_t{units_} * kLanes * lane_bytes_;
+  const int64_t block_weights = start_bytes_ + int64_t{units_} * kLanes * lane_bytes_;
   weights_.resize(static_cast<size_t>(blocks_ * block_weights));
   parallel_for(blocks_, 1, threads, [&](int64_t begin, int64_t end) {
     const int64_t plane_bytes = divide_up(fan_, 64) * 8, planes = input.form == Form::bits ? taps_ * plane_bytes : 0;
@@ -74,15 +78,19 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
     for (int64_t channel = begin * kLanes; channel < std::min<int64_t>(end * kLanes, channels_); ++channel) {
       const int64_t b = channel / kLanes, lane = channel % kLanes, group = channel / per_group * fan_ * bits;
       const std::vector<int32_t>& table = tables[tables.size() == 1 ? 0 : b];
-      uint8_t* block = weights_.data() + b * block_weights + lane * (input.form == Form::bits ? 8 : lane_bytes_);
+      uint8_t* const start = weights_.data() + b * block_weights;
+      uint8_t* block = start + start_bytes_ + lane * (input.form == Form::bits ? 8 : lane_bytes_);
+      uint32_t sum = 0;  // may wrap, as the sums that it is added to then do
       const uint8_t* indices = states.read(channel * fan_ * taps_, int64_t{fan_} * taps_, memory);
       if (planes) to_planes(indices, fan_, taps_, states.N, plane_bytes, nonzero.data(), minus.data());
       for (int tap = 0; tap < taps_; ++tap) {
         if (planes)
           place_bits(table, taps[tap] + group, &nonzero[tap * plane_bytes], &minus[tap * plane_bytes], block);
         else
-          place_levels(table, (taps[tap] + group) / 8, bits / 8, indices + tap, states.N, block);
+          sum += place_levels(table, (taps[tap] + group) / 8, bits / 8, indices + tap, states.N, block);
       }
+      sum *= -kRaise;
+      if (start_bytes_) std::memcpy(start + lane * sizeof sum, &sum, sizeof sum);
     }
   });
 
@@ -109,15 +117,18 @@ void Convolution::place_bits(const std::vector<int32_t>& table, int64_t start, c
   }
 }
 
-// The same for levels of `bytes` bytes, `start` bytes from the window's first pixel.
-void Convolution::place_levels(const std::vector<int32_t>& table, int64_t start, int bytes, const uint8_t* indices, int N,
-                               uint8_t* block) const {
+// The same for levels of `bytes` bytes, `start` bytes from the window's first pixel. Returns their sum.
+int Convolution::place_levels(const std::vector<int32_t>& table, int64_t start, int bytes, const uint8_t* indices, int N,
+                              uint8_t* block) const {
+  int sum = 0;
   int unit = unit_of(table, start);
   for (int i = 0; i < fan_; ++i, start += bytes, indices += taps_) {
     if (start >= table[unit] + unit_bytes_) ++unit;
     const int level = N == 0 ? 2 * *indices - 1 : *indices - (1 << (N - 1));
     block[unit * int64_t{kLanes} * lane_bytes_ + (start - table[unit]) / bytes] = static_cast<uint8_t>(level);
+    sum += level;
   }
+  return sum;
 }
 
 gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run) const {
@@ -145,7 +156,7 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
       }
       const int64_t block = item % shares * share;
       for (int64_t b = block; b < std::min<int64_t>(block + share, blocks_); ++b) {
-        const Window window = {offsets_.data() + (geometry_.groups == 1 ? 0 : b * units_), units_, in.plane};
+        const Window window = {offsets_.data() + (geometry_.groups == 1 ? 0 : b * units_), units_, in.plane, piece_};
         product_(from, count, window, weights_.data() + b * block_weights, sums);
         finish_(out, static_cast<int>(b), count, sums, to);
       }

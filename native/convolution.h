@@ -17,7 +17,7 @@ struct Geometry {
 class Convolution : public Step {
  public:
   // `states` (out, in / groups, kernel height, kernel width). The input's form decides the product: bits for spaces up
-  // to ternary, int16 and int32 for all.
+  // to ternary, int8, int16 and int32 for all.
   Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
               const Kernels& kernels, int threads, Finish finish);
 
@@ -30,8 +30,8 @@ class Convolution : public Step {
   std::vector<int32_t> cover(const std::vector<int64_t>& taps, int64_t low, int64_t high) const;
   void place_bits(const std::vector<int32_t>& table, int64_t start, const uint8_t* nonzero, const uint8_t* minus,
                   uint8_t* block) const;
-  void place_levels(const std::vector<int32_t>& table, int64_t start, int bytes, const uint8_t* indices, int N,
-                    uint8_t* block) const;
+  int place_levels(const std::vector<int32_t>& table, int64_t start, int bytes, const uint8_t* indices, int N,
+                   uint8_t* block) const;
 
   const int input_, output_;
   const Geometry geometry_;
@@ -40,8 +40,9 @@ class Convolution : public Step {
   const char* name_;
   int channels_, fan_, taps_, blocks_, units_ = 0;
   int unit_bytes_, lane_bytes_;  // of activations, and of one channel's weights for them
+  int start_bytes_, piece_;      // what dot8 wants: kernels.h
   std::vector<int32_t> offsets_;      // [units], or [blocks][units] for grouped convolutions
-  aligned_vector<uint8_t> weights_;   // [blocks][units][as the product has it]
+  aligned_vector<uint8_t> weights_;   // [blocks][as the product has it]
 };
 
 }  // namespace gxnor

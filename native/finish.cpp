@@ -7,29 +7,33 @@ namespace gxnor {
 
 void Finish::operator()(const Buffer& output, int block, int count, const int32_t* sums, uint8_t* const* outputs) const {
   const int lanes = std::min(kLanes, output.channels - block * kLanes);
-  const uint16_t flips = thresholds && flip ? thresholds->flips[block] : 0;
-  if (output.form == Form::bits) {
-    const auto* steps = reinterpret_cast<const int32_t(*)[kLanes]>(thresholds->block(block));
-    constexpr int kSome = 64;
-    uint8_t* to[kSome];
-    for (int first = 0; first < count; first += kSome) {
-      const int some = std::min(kSome, count - first);
-      for (int p = 0; p < some; ++p) to[p] = outputs[first + p] + block * (kLanes / 8);
-      pack(sums + int64_t{first} * kLanes, some, steps, flips, (lanes + 7) / 8, to, output.plane);
-    }
+  if (output.form == Form::int32) {
+    for (int p = 0; p < count; ++p, sums += kLanes)
+      std::memcpy(outputs[p] + block * kLanes * sizeof(int32_t), sums, lanes * sizeof(int32_t));
     return;
   }
-  for (int p = 0; p < count; ++p, sums += kLanes) {
-    if (output.form == Form::int32) {
-      std::memcpy(outputs[p] + block * kLanes * sizeof(int32_t), sums, lanes * sizeof(int32_t));
-      continue;
+  const uint16_t flips = flip ? thresholds->flips[block] : 0;
+  const int32_t* const steps = thresholds->block(block);
+  constexpr int kSome = 64;
+  uint8_t* to[kSome];
+  for (int first = 0; first < count; first += kSome, sums += kSome * kLanes) {
+    const int some = std::min(kSome, count - first);
+    if (output.form == Form::bits) {
+      for (int p = 0; p < some; ++p) to[p] = outputs[first + p] + block * (kLanes / 8);
+      kernels.pack(sums, some, reinterpret_cast<const int32_t(*)[kLanes]>(steps), flips, (lanes + 7) / 8, to, output.plane);
+    } else if (output.form == Form::int8) {
+      for (int p = 0; p < some; ++p) to[p] = outputs[first + p] + block * kLanes;
+      kernels.level(sums, some, steps, thresholds->rows, flips, lanes, to);
+    } else {
+      int8_t levels[kSome][kLanes];
+      for (int p = 0; p < some; ++p) to[p] = reinterpret_cast<uint8_t*>(levels[p]);
+      kernels.level(sums, some, steps, thresholds->rows, flips, kLanes, to);
+      for (int p = 0; p < some; ++p) {
+        int16_t wide[kLanes];
+        std::copy(levels[p], levels[p] + kLanes, wide);
+        std::memcpy(outputs[first + p] + block * kLanes * sizeof(int16_t), wide, lanes * sizeof(int16_t));
+      }
     }
-    int32_t levels[kLanes];
-    thresholds->levels(sums, block, levels);
-    int16_t out16[kLanes];
-    for (int lane = 0; lane < kLanes; ++lane)
-      out16[lane] = static_cast<int16_t>(flips >> lane & 1 ? -levels[lane] : levels[lane]);
-    std::memcpy(outputs[p] + block * kLanes * sizeof(int16_t), out16, lanes * sizeof(int16_t));
   }
 }
 

@@ -11,7 +11,7 @@ namespace gxnor {
 struct Finish {
   std::unique_ptr<Thresholds> thresholds;  // none: sums stay sums
   bool flip;                               // whether to finish the levels (thresholds.h)
-  Pack pack;
+  const Kernels& kernels;
 
   // sums[position][16 lanes] of a block of output channels, to the pixels that begin at `outputs`.
   void operator()(const Buffer& output, int block, int count, const int32_t* sums, uint8_t* const* outputs) const;

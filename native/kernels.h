@@ -2,7 +2,7 @@
 //
 // All work on a block of 16 output channels, one lane each, for a list of output positions. A position is the address of
 // the first byte of its window in a padded, channels-innermost buffer; `offsets` says where, from there, the units (words
-// of bit planes, pairs of int16) that the window covers begin. Units may be read at any alignment and up to one unit
+// of bit planes, quads of int8, pairs of int16) that the window covers begin. Units may be read at any alignment and up to one unit
 // beyond the window, where the weights are zero.
 #pragma once
 
@@ -16,7 +16,11 @@ struct Window {
   const int32_t* offsets;  // bytes, one a unit
   int units;
   int64_t plane;  // bytes from the plane of non-zeros to the plane of signs
+  int piece;      // dot8: of how many units 16 bits hold the products with raised activations, in pairs
 };
+
+// Where only unsigned bytes can be multiplied with signed ones, the activations of dot8, levels of -32..32, are raised by this.
+constexpr int kRaise = 32;
 
 // sums[position][lane] = sum over units of weight * activation, int32.
 //
@@ -24,6 +28,7 @@ struct Window {
 //       weights: [units][non-zeros, signs][16] uint64.   y = popcount(g) - 2 popcount(g & (s_w ^ s_a)),  g = z_w & z_a
 // xnor_binary: the same for weights all of which are -1 or 1, so that the non-zeros of all lanes are the window. In lanes
 //       without weights the sums are some number of the size that sums may have.
+// dot8  unit: 4 channels of int8.    weights: [16] int32, -kRaise times the sum of each lane's;   [units][16][4] int8
 // dot16 unit: 2 channels of int16.   weights: [units][16][2] int8
 // dot32 unit: 1 channel of int32.    weights: [units][16] int8
 using Product = void (*)(const uint8_t* const* positions, int count, const Window& window, const void* weights,
@@ -34,6 +39,12 @@ using Product = void (*)(const uint8_t* const* positions, int count, const Windo
 // Writes the low `bytes` (1 or 2) of each 16 bits to outputs[position] and to outputs[position] + plane.
 using Pack = void (*)(const int32_t* sums, int count, const int32_t thresholds[2][kLanes], uint16_t flip, int bytes,
                       uint8_t* const* outputs, int64_t plane);
+
+// Thresholds [rows][16], ascending in each lane, to levels of int8:
+//   level = rows / 2 - how many thresholds are above the sum, negated where `flip` has a bit.
+// Writes those of the first `lanes` to outputs[position].
+using Level = void (*)(const int32_t* sums, int count, const int32_t* thresholds, int rows, uint16_t flip, int lanes,
+                       uint8_t* const* outputs);
 
 // Winograd's F(2x2, 3x3) (winograd.h): weights and windows to points (winograd_body.h), the product of each point, and back
 // to sums.
@@ -48,8 +59,9 @@ struct WinogradKernels {
 struct Kernels {
   const char* name;
   bool (*supported)();
-  Product xnor, xnor_binary, dot16, dot32;
+  Product xnor, xnor_binary, dot8, dot16, dot32;
   Pack pack;
+  Level level;
   const WinogradKernels& winograd;
 };
 
@@ -59,9 +71,11 @@ const Kernels* find_kernels(const char* isa);
 const Kernels* const* all_kernels(int* count);
 
 void xnor_portable(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void dot8_portable(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot16_portable(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot32_portable(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void pack_portable(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
+void level_portable(const int32_t*, int, const int32_t*, int, uint16_t, int, uint8_t* const*);
 
 extern const WinogradKernels winograd_portable;
 
@@ -76,8 +90,10 @@ extern const WinogradKernels winograd_avx2, winograd_avx512;
 
 void xnor_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void xnor_binary_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void dot8_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot16_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void pack_avx2(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
+void level_avx2(const int32_t*, int, const int32_t*, int, uint16_t, int, uint8_t* const*);
 
 void xnor_avx512(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot16_avx512(const uint8_t* const*, int, const Window&, const void*, int32_t*);

@@ -35,6 +35,24 @@ void see(const Buffer& in, const PoolWindow& w, const uint8_t* image, int64_t y,
   }
 }
 
+// Of a word of channels, from `byte` on: the largest is plus if any is, minus if all are.
+template <typename Word>
+void largest_bits(const Buffer& in, const Buffer& out, const std::vector<const uint8_t*>& seen, const uint8_t* flips,
+                  int64_t byte, uint8_t* to) {
+  Word plus = 0, minus = static_cast<Word>(-1), flip;
+  for (const uint8_t* from : seen) {
+    Word z, s;
+    std::memcpy(&z, from + byte, sizeof z);
+    std::memcpy(&s, from + in.plane + byte, sizeof s);
+    plus |= z & ~s;
+    minus &= s;
+  }
+  std::memcpy(&flip, flips + byte, sizeof flip);
+  const Word nonzero = plus | minus, sign = minus ^ (flip & nonzero);
+  std::memcpy(to + byte, &nonzero, sizeof nonzero);
+  std::memcpy(to + out.plane + byte, &sign, sizeof sign);
+}
+
 }  // namespace
 
 gxnor_status InputStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
@@ -83,62 +101,71 @@ gxnor_status ThresholdStep::run(const std::vector<Buffer>& buffers, const Run& r
   return GXNOR_OK;
 }
 
-MaxPoolStep::MaxPoolStep(int input, int output, const PoolWindow& window, std::vector<uint16_t> flips)
-    : input_(input), output_(output), window_(window) {
-  for (const uint16_t flip : flips) {
-    flips_.push_back(flip & 255);
-    flips_.push_back(flip >> 8);
+MaxPoolStep::MaxPoolStep(int input, int output, int channels, const PoolWindow& window, const std::vector<uint16_t>& flips)
+    : input_(input), output_(output), window_(window), flips_(divide_up(channels, 8)), minus_(channels) {
+  for (int c = 0; c < (flips.empty() ? 0 : channels); ++c) {
+    const int flip = flips[c / kLanes] >> c % kLanes & 1;
+    flips_[c / 8] |= static_cast<uint8_t>(flip << c % 8);
+    minus_[c] = static_cast<int8_t>(-flip);
   }
-  if (!flips_.empty()) flips_.resize(flips_.size() + 8);
 }
 
 gxnor_status MaxPoolStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
+  const int64_t step = window_.stride[1], reach = int64_t{window_.kernel[1] - 1} * window_.dilation[1];
+  const int64_t first = divide_up(window_.padding[1], step), last = in.width - 1 - reach + window_.padding[1];
   each_row(run, out, [&](int64_t image, int y) {
     std::vector<const uint8_t*> seen;
     std::vector<int32_t> values(in.channels), largest(in.channels);
-    for (int x = 0; x < out.width; ++x) {
-      see(in, window_, run.scratch[input_] + image * in.image, y, x, seen);
-      uint8_t* to = pixel(run, buffers, output_, image, y, x);
+    uint8_t* to = pixel(run, buffers, output_, image, y, 0);
+    for (int64_t x = 0; x < out.width; ++x, to += out.pixel) {
+      if (x > first && x * step <= last)  // as whole as the one before
+        for (const uint8_t*& from : seen) from += step * in.pixel;
+      else
+        see(in, window_, run.scratch[input_] + image * in.image, y, x, seen);
       if (in.form == Form::bits) {
         bits(in, out, seen, to);
-        continue;
+      } else if (in.form == Form::int8) {
+        levels(in, seen, reinterpret_cast<int8_t*>(to));
+      } else {
+        load(in, seen[0], largest.data());
+        for (size_t i = 1; i < seen.size(); ++i) {
+          load(in, seen[i], values.data());
+          for (int c = 0; c < in.channels; ++c) largest[c] = std::max(largest[c], values[c]);
+        }
+        for (int c = 0; c < in.channels; ++c) largest[c] = (largest[c] ^ minus_[c]) - minus_[c];
+        store(out, to, largest.data());
       }
-      load(in, seen[0], largest.data());
-      for (size_t i = 1; i < seen.size(); ++i) {
-        load(in, seen[i], values.data());
-        for (int c = 0; c < in.channels; ++c) largest[c] = std::max(largest[c], values[c]);
-      }
-      if (!flips_.empty())
-        for (int c = 0; c < in.channels; ++c)
-          if (flips_[c / 8] >> c % 8 & 1) largest[c] = -largest[c];
-      store(out, to, largest.data());
     }
   });
   return GXNOR_OK;
 }
 
-// 64 channels at a time: the largest is plus if any is, minus if all are.
-void MaxPoolStep::bits(const Buffer& in, const Buffer& out, const std::vector<const uint8_t*>& seen, uint8_t* to) const {
-  for (int64_t byte = 0; byte < out.pixel; byte += 8) {
-    uint64_t plus = 0, minus = ~uint64_t{0}, flip = 0;
+void MaxPoolStep::levels(const Buffer& in, const std::vector<const uint8_t*>& seen, int8_t* to) const {
+  constexpr int kSome = 32;  // channels at a time, which the compiler keeps in registers
+  for (int first = 0; first < in.channels; first += kSome) {
+    const int some = std::min(kSome, in.channels - first);
+    int8_t largest[kSome], next[kSome] = {};
+    std::fill(largest, largest + kSome, INT8_MIN);
     for (const uint8_t* from : seen) {
-      uint64_t z, s;
-      std::memcpy(&z, from + byte, 8);
-      std::memcpy(&s, from + in.plane + byte, 8);
-      plus |= z & ~s;
-      minus &= s;
+      if (some == kSome)
+        std::memcpy(next, from + first, kSome);
+      else
+        std::memcpy(next, from + first, some);
+      for (int c = 0; c < kSome; ++c) largest[c] = largest[c] > next[c] ? largest[c] : next[c];
     }
-    if (!flips_.empty()) std::memcpy(&flip, flips_.data() + byte, 8);
-    const uint64_t nonzero = plus | minus, sign = minus ^ (flip & nonzero);
-    if (out.pixel - byte >= 8) {
-      std::memcpy(to + byte, &nonzero, 8);
-      std::memcpy(to + out.plane + byte, &sign, 8);
-    } else {
-      std::memcpy(to + byte, &nonzero, out.pixel - byte);
-      std::memcpy(to + out.plane + byte, &sign, out.pixel - byte);
-    }
+    for (int c = 0; c < some; ++c) to[first + c] = static_cast<int8_t>((largest[c] ^ minus_[first + c]) - minus_[first + c]);
   }
+}
+
+// 64 channels at a time, or as many as the last bytes hold.
+void MaxPoolStep::bits(const Buffer& in, const Buffer& out, const std::vector<const uint8_t*>& seen, uint8_t* to) const {
+  int64_t byte = 0;
+  for (; out.pixel - byte >= 8; byte += 8) largest_bits<uint64_t>(in, out, seen, flips_.data(), byte, to);
+  const int64_t rest = out.pixel - byte;
+  if (rest & 4) largest_bits<uint32_t>(in, out, seen, flips_.data(), byte, to);
+  if (rest & 2) largest_bits<uint16_t>(in, out, seen, flips_.data(), byte + (rest & 4), to);
+  if (rest & 1) largest_bits<uint8_t>(in, out, seen, flips_.data(), byte + (rest & 6), to);
 }
 
 gxnor_status SumPoolStep::run(const std::vector<Buffer>& buffers, const Run& run) const {

@@ -39,16 +39,18 @@ struct PoolWindow {
 // Largest value of each window; channels with a bit in `flips` (16 a word, or none at all) are negated afterwards.
 class MaxPoolStep : public Step {
  public:
-  MaxPoolStep(int input, int output, const PoolWindow& window, std::vector<uint16_t> flips);
+  MaxPoolStep(int input, int output, int channels, const PoolWindow& window, const std::vector<uint16_t>& flips);
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
   const char* name() const override { return "max-pool"; }
 
  private:
+  void levels(const Buffer& in, const std::vector<const uint8_t*>& seen, int8_t* to) const;
   void bits(const Buffer& in, const Buffer& out, const std::vector<const uint8_t*>& seen, uint8_t* to) const;
 
   const int input_, output_;
   const PoolWindow window_;
-  std::vector<uint8_t> flips_;  // 8 channels a byte, and some bytes more
+  std::vector<uint8_t> flips_;  // 8 channels a byte
+  std::vector<int8_t> minus_;   // the same, -1 or 0 a channel
 };
 
 class SumPoolStep : public Step {

@@ -18,6 +18,7 @@ constexpr size_t kIdle = 16;                    // scratch memories kept for the
 int64_t pixel_bytes(Form form, int channels) {
   switch (form) {
     case Form::bits: return (channels + 7) / 8;
+    case Form::int8: return channels;
     case Form::int16: return int64_t{2} * channels;
     case Form::int32: return int64_t{4} * channels;
   }
@@ -45,6 +46,9 @@ void load(const Buffer& buffer, const uint8_t* from, int32_t* integers) {
         integers[c] = nonzero - 2 * minus;
       }
       break;
+    case Form::int8:
+      for (int c = 0; c < buffer.channels; ++c) integers[c] = static_cast<int8_t>(from[c]);
+      break;
     case Form::int16:
       for (int c = 0; c < buffer.channels; ++c) {
         int16_t value;
@@ -68,6 +72,9 @@ void store(const Buffer& buffer, uint8_t* to, const int32_t* integers) {
         to[first / 8] = static_cast<uint8_t>(nonzero);
         to[buffer.plane + first / 8] = static_cast<uint8_t>(minus);
       }
+      break;
+    case Form::int8:
+      for (int c = 0; c < buffer.channels; ++c) to[c] = static_cast<uint8_t>(integers[c]);
       break;
     case Form::int16:
       for (int c = 0; c < buffer.channels; ++c) {

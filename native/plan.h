@@ -38,8 +38,9 @@ inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // How a value's integers are held, channels innermost.
 enum class Form {
   bits,   // states of Z_0 and Z_1: a plane of non-zeros and one of minus signs, 8 channels a byte; minus only where non-zero
-  int16,  // pixels, and states of other spaces
-  int32,  // sums
+  int8,   // states of Z_2 to Z_6
+  int16,  // pixels, states of Z_7, and sums that fit
+  int32,  // other sums
 };
 
 // Where one image's value lies: rows of pixels of channels, with a margin of zeros around that padding reads and nothing

@@ -1,4 +1,4 @@
-// Exact small forms of activations; the reference is gxnor/nn/saving.py.
+// Exact small forms of activations; the reference is gxnor/nn/small.py.
 #include <atomic>
 #include <cmath>
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 #include "gxnor.h"
 #include "pack_levels.h"
-#include "threads.h"
+#include "team.h"
 #include "vectorise.h"
 
 namespace {
@@ -52,13 +52,35 @@ GXNOR_BODY Levels look(const float* x, int64_t n) {
   return all;
 }
 
-GXNOR_BODY void pack(const float* x, int64_t n, float scale, float offset, int bits, uint8_t* out) {
-  float level[gxnor::kPackBlock];
+// Whether x[i] = (index[i] - offset) / scale for integers `first` <= index[i] <= `last`, to the bit; then out holds them in
+// 1, 2, 4, 8 or 16 bits each. scale is a power of two.
+GXNOR_BODY bool pack(const float* x, int64_t n, float scale, float offset, float first, float last, int bits,
+                     uint8_t* out) {
+  const float step = 1.0f / scale;
   for (int64_t begin = 0; begin < n; begin += gxnor::kPackBlock) {
     const int size = static_cast<int>(n - begin < gxnor::kPackBlock ? n - begin : gxnor::kPackBlock);
-    for (int i = 0; i < size; ++i) level[i] = x[begin + i] * scale + offset;
-    gxnor::pack_levels(level, size, bits, out + begin * bits / 8);
+    float index[gxnor::kPackBlock], back[gxnor::kPackBlock];
+    int32_t x_bits[gxnor::kPackBlock], back_bits[gxnor::kPackBlock], wrong = 0;
+    for (int i = 0; i < size; ++i) {
+      float at = x[begin + i] * scale + offset;
+      at = at >= first ? at : first;
+      at = at <= last ? at : last;
+      index[i] = static_cast<float>(static_cast<int32_t>(at));
+      back[i] = (index[i] - offset) * step;
+    }
+    std::memcpy(x_bits, x + begin, sizeof x[0] * size);
+    std::memcpy(back_bits, back, sizeof back[0] * size);
+    for (int i = 0; i < size; ++i) wrong |= x_bits[i] ^ back_bits[i];  // bits: -0 is not 0 here
+    if (wrong) return false;
+    if (bits == 16) {
+      int16_t whole[gxnor::kPackBlock];
+      for (int i = 0; i < size; ++i) whole[i] = static_cast<int16_t>(index[i]);
+      std::memcpy(out + begin * 2, whole, sizeof whole[0] * size);
+    } else {
+      gxnor::pack_levels(index, size, bits, out + begin * bits / 8);
+    }
   }
+  return true;
 }
 
 }  // namespace
@@ -67,7 +89,7 @@ GXNOR_BODY void pack(const float* x, int64_t n, float scale, float offset, int b
 // magnitude among them, whether one is 0}, a level being the value times 4096.
 GXNOR_API int gxnor_find_levels(const float* x, int64_t n, int32_t* found, int threads) {
   std::atomic<int32_t> bits{0}, largest{0}, zeros{0}, wrong{0};
-  gxnor::parallel_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {
+  gxnor::team_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {
     if (wrong.load(std::memory_order_relaxed)) return;
     const Levels some = gxnor::vectorised<look>(x + begin, end - begin);
     bits |= some.bits;
@@ -83,10 +105,16 @@ GXNOR_API int gxnor_find_levels(const float* x, int64_t n, int32_t* found, int t
   return wrong == 0;
 }
 
-// out[ceil(n * bits / 8)]: x * scale + offset, integers that fit the bits; bits 1, 2 or 4.
-GXNOR_API void gxnor_pack_levels(const float* x, int64_t n, float scale, float offset, int bits, uint8_t* out,
-                                 int threads) {
-  gxnor::parallel_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
-    gxnor::vectorised<pack>(x + begin, end - begin, scale, offset, bits, out + begin * bits / 8);
+// Whether x[i] = (index[i] - offset) / scale for integers first <= index[i] <= last, to the bit; then out[ceil(n * bits / 8)]
+// holds them in 1, 2, 4, 8 or 16 bits each, else anything. scale is a power of two.
+GXNOR_API int gxnor_pack_levels(const float* x, int64_t n, float scale, float offset, float first, float last, int bits,
+                                uint8_t* out, int threads) {
+  std::atomic<bool> fits{true};
+  gxnor::team_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {
+    if (!fits.load(std::memory_order_relaxed)) return;
+    if (!gxnor::vectorised<pack>(x + begin, end - begin, scale, offset, first, last, bits, out + begin * bits / 8)) {
+      fits = false;
+    }
   });
+  return fits;
 }

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "gxnor.h"
-#include "threads.h"
+#include "team.h"
 #include "vectorise.h"
 
 namespace {
@@ -182,7 +182,7 @@ GXNOR_API int64_t gxnor_transition(uint8_t* packed, int bits, int states, uint8_
   if (gxnor::vectorised<any_nan>(dW, n)) return -1;  // looked for first, so that a refused call moves nothing
   const auto move_some = bits == 1 ? move<1> : bits == 2 ? move<2> : bits == 4 ? move<4> : move<8>;
   std::atomic<int64_t> moved{0};
-  gxnor::parallel_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {
+  gxnor::team_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {
     moved += move_some(packed, counters, dW, begin, end, &rule);
   });
   return moved;

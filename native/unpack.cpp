@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "gxnor.h"
-#include "threads.h"
+#include "team.h"
 
 namespace {
 
@@ -22,7 +22,7 @@ void unpack(const uint8_t* packed, int64_t bytes, const float* table, float* out
 GXNOR_API void gxnor_unpack(const uint8_t* packed, int per_byte, const float* table, float* out, int64_t n, int threads) {
   const auto some = per_byte == 1 ? unpack<1> : per_byte == 2 ? unpack<2> : per_byte == 4 ? unpack<4> : unpack<8>;
   const int64_t bytes = n / per_byte, rest = n % per_byte;
-  gxnor::parallel_for(bytes, kGrain, threads, [=](int64_t begin, int64_t end) {
+  gxnor::team_for(bytes, kGrain, threads, [=](int64_t begin, int64_t end) {
     some(packed + begin, end - begin, table, out + begin * per_byte);
   });
   if (rest) std::memcpy(out + bytes * per_byte, table + packed[bytes] * per_byte, rest * sizeof(float));

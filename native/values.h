@@ -17,7 +17,7 @@ struct Value {
   int space;
   std::vector<int> readers;        // layers, from 1
   int margin[2] = {0, 0};          // the largest padding of a convolution that reads it
-  int buffer = -1, as_int16 = -1;  // for the compiler: where it is, and a second form of it
+  int buffer = -1, narrow = -1;    // for the compiler: where it is, and a second form of it, for products
 
   int64_t elements() const { return channels * height * width; }
 };

@@ -1,11 +1,14 @@
+import dataclasses
 import json
+import os
 import sys
 
 import numpy as np
 import pytest
 
-from gxnor import bench, cli, file, native, opponents
+from gxnor import bench, cli, file, native, opponents, reference
 from gxnor.errors import GxnorError
+from gxnor.program import Program, Scale, Threshold
 from tests import programs
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
@@ -85,3 +88,48 @@ def test_a_missing_package_is_named(path, capsys, monkeypatch):
         "--against openvino needs the package openvino: pip install openvino onnx onnxruntime"
         in capsys.readouterr().err
     )
+
+
+needs_larq = pytest.mark.skipif(not os.environ.get("GXNOR_LARQ_PYTHON"), reason="GXNOR_LARQ_PYTHON is not set")
+
+
+@needs_larq
+def test_larq_computes_a_binary_program(path):
+    """Exactly, where nothing is padded and no sign is negative; logits are the integer sums here."""
+    program, layers = programs.mnist(0, 0), []
+    for layer in program.layers:
+        if isinstance(layer, Threshold):
+            layer = dataclasses.replace(layer, sign=np.ones_like(layer.sign))
+        if isinstance(layer, Scale):
+            layer = dataclasses.replace(layer, scale=np.ones_like(layer.scale), bias=np.zeros_like(layer.bias))
+        layers.append(layer)
+    program = Program(program.input, tuple(layers), program.classes)
+    x = programs.batch(program, 5)
+    run, about = opponents.find("larq").build(program, x, 2)["larq"]
+    np.testing.assert_array_equal(run(), reference.run(program, x))
+    assert run.seconds(3) > 0 and about["threads"] == 2
+
+
+@needs_larq
+def test_larq_runs_what_is_padded_and_added(path, capsys):
+    file.save(programs.residual(), path)
+    assert cli.main(["bench", str(path), "--batch", "1", "2", "--threads", "1", "--against", "larq"]) == 0
+    lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert ["1", "larq"] in lines and ["2", "larq"] in lines
+
+
+def test_larq_says_what_it_needs(path, capsys, monkeypatch):
+    monkeypatch.delenv("GXNOR_LARQ_PYTHON", raising=False)
+    file.save(programs.mnist(), path)
+    call = ["bench", str(path), "--against", "larq"]
+    assert cli.main(call) == 2
+    assert "pip install larq larq-compute-engine tensorflow-cpu tf-keras" in capsys.readouterr().err
+    monkeypatch.setenv("GXNOR_LARQ_PYTHON", str(path.parent / "python"))
+    assert cli.main(call) == 2
+    assert "No such file" in capsys.readouterr().err
+    monkeypatch.setenv("GXNOR_LARQ_PYTHON", sys.executable)
+    assert cli.main(call) == 2
+    assert "No module named 'larq'" in capsys.readouterr().err
+    file.save(programs.one_d(), path)
+    assert cli.main(call) == 2
+    assert "images" in capsys.readouterr().err

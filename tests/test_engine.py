@@ -147,6 +147,34 @@ def test_binary_weights(channels, padding, stride):
         assert_agrees(finished(net), programs.batch(net, 3))
 
 
+@pytest.mark.parametrize("N", range(2, 8))
+@pytest.mark.parametrize("channels", [1, 3, 4, 5, 17, 130])
+def test_spaces_of_many_levels(N, channels):
+    """Every width of a unit, groups, blocks that are not full, spaces of weights from the smallest to the largest."""
+    for weights in (0, 1, 2, 5, 6, 7):
+        net = Builder((channels, 5, 4), N, seed=channels)
+        net.conv(channels, (2, 3), weights, padding=1, groups=channels if channels < 5 else 1)
+        net.threshold(N)
+        net.max_pool(2, 1)
+        net.conv(18, 2, weights, stride=(1, 2))
+        net.threshold(N)
+        assert_agrees(finished(net), programs.batch(net, 3))
+
+
+@pytest.mark.parametrize("N", range(8))
+@pytest.mark.parametrize("weights", range(8))
+def test_many_levels_at_their_largest_sums(N, weights):
+    """Weights and levels all at one end: as far as sums of 16 bits go, and beyond."""
+    channels = 700
+    for side in (0, 2**weights):
+        net = Builder((channels, 2, 3), N)
+        states = np.full((3, channels, 2, 2), side, dtype=np.uint8)
+        net.add(Conv((0,), StateTensor.from_indices(DiscreteSpace(weights), states), (1, 1), (1, 1), (1, 1), 1), 1.0)
+        program = finished(net)
+        for level in (0, 2**N):
+            assert_agrees(program, np.full((1, channels, 2, 3), level, dtype=np.uint8))
+
+
 def test_steps_name_what_is_done_and_take_time():
     program = programs.cifar(width=24)
     x = programs.batch(program, 3)

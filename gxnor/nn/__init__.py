@@ -1,11 +1,14 @@
 """PyTorch layers with discrete weights and activations."""
 
+from gxnor.nn import threads
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.discretize import Report, discretize
 from gxnor.nn.layers import Conv1d, Conv2d, DiscreteLayer, Linear
 from gxnor.nn.networks import PRECISIONS, Pixels, Precision, network
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.saving import small_activations
+
+threads.share()
 
 __all__ = [
     "PRECISIONS",

@@ -18,15 +18,12 @@ window, is saved as ever, and so is everything of other modules.
 
 from __future__ import annotations
 
-import ctypes
-import functools
-
 import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from gxnor import native
 from gxnor.nn import small
+from gxnor.nn.pooling import max_pool2d
 
 
 class small_activations(TorchFunctionMode):
@@ -66,22 +63,38 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy):
         small.refuse_double_backward()
-        data, weight, mean, invstd, reserve = ctx.saved_tensors
+        data, *per_channel, reserve = ctx.saved_tensors
         need = [ctx.needs_input_grad[i] for i in (0, 3, 4)]
-        dx, *others = torch.empty_strided(data.shape, data.stride(), dtype=dy.dtype, device=dy.device), [], []
-        for begin, end in small.slices(dy.shape[1], dy.numel() // dy.shape[1] * dy.element_size(), dy.device):
-            x = ctx.form.channels(data, begin, end)
-            grads = torch.ops.aten._batch_norm_impl_index_backward(
-                ctx.kernel, x, dy[:, begin:end].contiguous(memory_format=small.memory_format(x)),
-                None if weight is None else weight[begin:end], None, None, mean[begin:end], invstd[begin:end],
-                True, ctx.eps, need, reserve,
-            )  # fmt: skip
-            if need[0]:
-                dx[:, begin:end] = grads[0]
-            for other, grad in zip(others, grads[1:], strict=True):
-                other.append(grad)
-        dweight, dbias = (torch.cat(other) if wanted else None for other, wanted in zip(others, need[1:], strict=True))
-        return dx if need[0] else None, None, None, dweight, dbias, None, None, None, None
+
+        def gradients(x, dy, part=slice(None)):
+            weight, mean, invstd = (None if t is None else t[part] for t in per_channel)
+            return torch.ops.aten._batch_norm_impl_index_backward(
+                ctx.kernel, x, dy, weight, None, None, mean, invstd, True, ctx.eps, need, reserve
+            )
+
+        if _is_taken_whole(dy, data):
+            dx, *others = gradients(ctx.form.whole(data), dy)
+        else:
+            dx, format = torch.empty_strided(data.shape, data.stride(), dtype=dy.dtype), small.memory_format(dy)
+            others = []
+            for begin, end in small.slices(dy.shape[1], dy.numel() // dy.shape[1] * dy.element_size(), dy.device):
+                x, part = ctx.form.channels(data, begin, end), slice(begin, end)
+                dx_part, *other = gradients(x, dy[:, part].contiguous(memory_format=format), part)
+                if need[0]:
+                    dx[:, part] = dx_part
+                others.append(other)
+            others = [
+                torch.cat(parts) if wanted else None
+                for parts, wanted in zip(zip(*others, strict=True), need[1:], strict=True)
+            ]
+        return dx if need[0] else None, None, None, *others, None, None, None, None
+
+
+def _is_taken_whole(dy: torch.Tensor, data: torch.Tensor) -> bool:
+    """A slice takes three copies of its size, of input and gradients, the whole just one: so up to four slices it is no
+    larger. Where the gradient lies otherwise in memory than the input, PyTorch sums in another order, which slices lose."""
+    small_enough = dy.device.type != "cpu" or dy.numel() * dy.element_size() <= 4 * small.SLICE
+    return small_enough or not dy.is_contiguous(memory_format=small.memory_format(data))
 
 
 def _batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
@@ -94,108 +107,4 @@ def _batch_norm(x, running_mean, running_var, weight=None, bias=None, training=F
     return _BatchNorm.apply(x, data, form, weight, bias, running_mean, running_var, momentum, eps)
 
 
-class _MaxPool2d(torch.autograd.Function):
-    """Torch's max-pooling. What is saved is where in its window each maximum lies."""
-
-    @staticmethod
-    def forward(ctx, x, kernel, stride, padding, dilation, ceil_mode):
-        ctx.like = x.shape, x.stride()
-        ctx.geometry = kernel, stride, padding, dilation, ceil_mode
-        whole, place = [], []
-        for begin, end in small.slices(len(x), x[0].numel() * x.element_size(), x.device):
-            y, index = F.max_pool2d_with_indices(x[begin:end], *ctx.geometry)
-            whole.append(y)
-            place.append(places(index, x.shape[-1], *ctx.geometry))
-        y, place = (t[0] if len(t) == 1 else torch.cat(t) for t in (whole, place))
-        ctx.save_for_backward(place)
-        return y
-
-    @staticmethod
-    def backward(ctx, dy):
-        small.refuse_double_backward()
-        (place,) = ctx.saved_tensors
-        shape, strides = ctx.like
-        dx = torch.empty_strided(shape, strides, dtype=dy.dtype, device=dy.device)
-        for begin, end in small.slices(shape[0], dx[0].numel() * dx.element_size(), dy.device):
-            like = dx[begin:end]  # of the input, torch's function reads the shape alone
-            index = indices(place[begin:end], shape[-1], *ctx.geometry)
-            dx[begin:end] = torch.ops.aten.max_pool2d_with_indices_backward(
-                dy[begin:end], like, *ctx.geometry, index
-            )  # fmt: skip
-        return dx, None, None, None, None, None
-
-
-def places(index: torch.Tensor, width: int, kernel, stride, padding, dilation, ceil_mode) -> torch.Tensor:
-    """int64 indices into the planes of images of this width -> uint8 places in the windows, row by row."""
-    origin, offset = _origins(index, width, stride, padding), _offsets(index, width, kernel, dilation)
-    table = torch.zeros(int(offset[-1]) + 1, dtype=torch.uint8, device=index.device)
-    table[offset] = torch.arange(len(offset), dtype=torch.uint8, device=index.device)
-    lib = _native() if index.device.type == "cpu" and small.is_dense(index) else None
-    if lib is None:
-        return table[index - origin]
-    place = torch.empty_strided(index.shape, index.stride(), dtype=torch.uint8)
-    lib.gxnor_pool_places(
-        index.data_ptr(), place.data_ptr(), index.numel(), _inner(index), origin.data_ptr(), origin.numel(),
-        table.data_ptr(), torch.get_num_threads(),
-    )  # fmt: skip
-    return place
-
-
-def indices(place: torch.Tensor, width: int, kernel, stride, padding, dilation, ceil_mode) -> torch.Tensor:
-    """The inverse of `places`."""
-    origin, offset = _origins(place, width, stride, padding), _offsets(place, width, kernel, dilation)
-    lib = _native() if place.device.type == "cpu" and small.is_dense(place) else None
-    if lib is None:
-        return offset[place.long()] + origin
-    index = torch.empty_strided(place.shape, place.stride(), dtype=torch.int64)
-    lib.gxnor_pool_indices(
-        place.data_ptr(), index.data_ptr(), place.numel(), _inner(place), origin.data_ptr(), origin.numel(),
-        offset.data_ptr(), torch.get_num_threads(),
-    )  # fmt: skip
-    return index
-
-
-def _origins(pooled: torch.Tensor, width: int, stride, padding) -> torch.Tensor:
-    """int64 [rows, columns]: the index of every window's first place, were the plane without end."""
-    rows, columns = (torch.arange(n, device=pooled.device) for n in pooled.shape[-2:])
-    return (rows * stride[0] - padding[0])[:, None] * width + (columns * stride[1] - padding[1])
-
-
-def _offsets(pooled: torch.Tensor, width: int, kernel, dilation) -> torch.Tensor:
-    """int64 [places]: how far behind a window's first place the others are."""
-    rows, columns = (torch.arange(k, device=pooled.device) * d for k, d in zip(kernel, dilation, strict=True))
-    return (rows[:, None] * width + columns).flatten()
-
-
-def _inner(t: torch.Tensor) -> int:
-    return 1 if t.is_contiguous() else t.shape[1]
-
-
-@functools.cache
-def _native():
-    """The kernels of native/pooling.cpp, or None where they were not built."""
-    lib = native.library()
-    if lib is None:
-        return None
-    for kernel in (lib.gxnor_pool_places, lib.gxnor_pool_indices):
-        kernel.argtypes = [
-            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,  # from, to, n, inner
-            ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int,  # origins, their number, table, threads
-        ]  # fmt: skip
-        kernel.restype = None
-    return lib
-
-
-def _max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
-    kernel, stride, padding, dilation = (
-        (size, size) if isinstance(size, int) else tuple(size)
-        for size in (kernel_size, kernel_size if stride is None else stride, padding, dilation)
-    )
-    if return_indices or x.dim() != 4 or not x.requires_grad or not small.is_dense(x):
-        return None
-    if x.numel() == 0 or kernel[0] * kernel[-1] > 256 or len({*map(len, (kernel, stride, padding, dilation))}) != 1:
-        return None
-    return _MaxPool2d.apply(x, kernel, stride, padding, dilation, ceil_mode)
-
-
-REPLACEMENTS = {F.batch_norm: _batch_norm, F.max_pool2d: _max_pool2d}
+REPLACEMENTS = {F.batch_norm: _batch_norm, F.max_pool2d: max_pool2d}

@@ -22,7 +22,9 @@ from gxnor.nn.parameter import look_up, pack_indices, unpack_indices
 SLICE = 4 * 2**20  # bytes of a large tensor that an operation on the CPU works on at a time
 GRID = 12  # the largest e
 LARGEST = 2.0**18  # the largest |x|
+LOOK = 1024  # values at the start of a tensor that say what form to try first
 TOPS = {1: 1, 2: 1, 4: 7, 8: 127, 16: 32767}  # bits -> the largest |m|
+INTEGERS = {8: torch.int8, 16: torch.int16}
 
 state = threading.local()  # state.on is set by gxnor.nn.small_activations
 
@@ -74,15 +76,17 @@ def small(x: torch.Tensor, least: int = 1) -> tuple[torch.Tensor, Form]:
         return as_it_is
     if x.dim() < 2 or x.numel() == 0 or not is_dense(x):
         return as_it_is
-    found = _find_levels(x)
-    if found is None:
-        return as_it_is
-    exponent, largest, zeros = found
-    least = max(least, 2 if zeros else 1)
-    bits = next((bits for bits, top in TOPS.items() if bits >= least and largest <= top), 0)
-    if not bits:
-        return as_it_is
-    return _pack(x, bits, exponent), Form(bits, exponent, x.shape, x.stride(), x.dtype)
+    for part in (in_memory_order(x)[:LOOK], x):  # mostly, what the first values are, all are
+        found = _find_levels(part)
+        if found is None:
+            break
+        exponent, largest, zeros = found
+        for bits, top in TOPS.items():
+            if bits >= least and largest <= top and not (bits == 1 and zeros):
+                data = _pack(x, bits, exponent)
+                if data is not None:
+                    return data, Form(bits, exponent, x.shape, x.stride(), x.dtype)
+    return as_it_is
 
 
 def refuse_double_backward(form: Form | None = None) -> None:
@@ -130,6 +134,11 @@ def memory_format(x: torch.Tensor) -> torch.memory_format:
     return torch.contiguous_format if x.is_contiguous() else torch.channels_last
 
 
+def is_plain(x: torch.Tensor) -> bool:
+    """Whether the native kernels read it: float32 on the CPU."""
+    return x.device.type == "cpu" and x.dtype == torch.float32
+
+
 def in_memory_order(x: torch.Tensor) -> torch.Tensor:
     """The elements of a dense tensor as one dimension, sharing its memory."""
     return x.as_strided((x.numel(),), (1,))
@@ -141,7 +150,7 @@ def _levels(bits: int) -> tuple[int, ...]:
 
 def _find_levels(x: torch.Tensor) -> tuple[int, int, bool] | None:
     """`levels_reference`, by the native kernel where it applies."""
-    lib = _native() if x.device.type == "cpu" and x.dtype == torch.float32 else None
+    lib = _native() if is_plain(x) else None
     if lib is None:
         return levels_reference(x)
     found = (ctypes.c_int32 * 3)()
@@ -152,20 +161,30 @@ def _find_levels(x: torch.Tensor) -> tuple[int, int, bool] | None:
     return exponent, largest >> (GRID - exponent), bool(zeros)
 
 
-def _pack(x: torch.Tensor, bits: int, exponent: int) -> torch.Tensor:
-    """int8 or int16 like x, or the bits of its levels' indices, in the order of its memory."""
+def _pack(x: torch.Tensor, bits: int, exponent: int) -> torch.Tensor | None:
+    """int8 or int16 like x, or the bits of its levels' indices, in the order of its memory; None where one of its values
+    does not fit."""
+    top, scale = TOPS[bits], 2.0**exponent
     if bits >= 8:
-        m = torch.empty_strided(x.shape, x.stride(), dtype=torch.int8 if bits == 8 else torch.int16, device=x.device)
-        return m.copy_(x * 2.0**exponent if exponent else x)
-    scale, offset = (2.0**exponent / 2, 0.5) if bits == 1 else (2.0**exponent, float(TOPS[bits]))
-    lib = _native() if x.device.type == "cpu" and x.dtype == torch.float32 else None
-    if lib is None:
-        return pack_indices((in_memory_order(x) * scale + offset).to(torch.uint8), bits)
-    packed = torch.empty((x.numel() * bits + 7) // 8, dtype=torch.uint8)
-    lib.gxnor_pack_levels(
-        x.data_ptr(), x.numel(), scale, offset, bits, packed.data_ptr(), torch.get_num_threads()
-    )  # fmt: skip
-    return packed
+        packed = torch.empty_strided(x.shape, x.stride(), dtype=INTEGERS[bits], device=x.device)
+        offset, first, last = 0.0, -top, top
+    else:
+        packed = torch.empty((x.numel() * bits + 7) // 8, dtype=torch.uint8, device=x.device)
+        scale, offset, first, last = (scale / 2, 0.5, 0, 1) if bits == 1 else (scale, float(top), 0, 2 * top)
+    lib = _native() if is_plain(x) else None
+    if lib is not None:
+        fits = lib.gxnor_pack_levels(
+            x.data_ptr(), x.numel(), scale, offset, first, last, bits, packed.data_ptr(), torch.get_num_threads()
+        )  # fmt: skip
+        return packed if fits else None
+    index = (in_memory_order(x) * scale + offset).clamp(first, last).trunc()
+    back, x = (index - offset) / scale, in_memory_order(x)
+    if not (torch.equal(back, x) and torch.equal(back.signbit(), x.signbit())):
+        return None
+    if bits >= 8:
+        in_memory_order(packed).copy_(index)
+        return packed
+    return pack_indices(index.to(torch.uint8), bits)
 
 
 @functools.cache
@@ -176,8 +195,7 @@ def _native():
         return None
     lib.gxnor_find_levels.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int]
     lib.gxnor_pack_levels.argtypes = [
-        ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_float,  # x, n, scale, offset
+        ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_float] * 4,  # x, n, scale, offset, first, last
         ctypes.c_int, ctypes.c_void_p, ctypes.c_int,  # bits, packed, threads
     ]  # fmt: skip
-    lib.gxnor_pack_levels.restype = None
     return lib

@@ -6,7 +6,8 @@ One module each, named in `OPPONENTS`, with
 
 with an entry for each form in which the opponent runs. `run()` passes the batch once through a network of the program's
 shape, its input already in the form that it likes best, and returns the logits; `about` says in a dict what that is:
-versions, settings. What the forms have in common is here: inputs and weights of the float network; its thresholds are ReLUs.
+versions, settings. A run in another process has `run.seconds(calls)`: seconds a call by the clock there, without the way
+there and back. What the float forms have in common is here: inputs and weights; their thresholds are ReLUs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ from gxnor.errors import GxnorError
 from gxnor.layers import Conv, Dense
 from gxnor.program import Program
 
-OPPONENTS = {"torch": "torch", "onnxruntime": "onnx onnxruntime", "openvino": "openvino onnx onnxruntime"}
+OPPONENTS = {
+    "torch": "torch",
+    "onnxruntime": "onnx onnxruntime",
+    "openvino": "openvino onnx onnxruntime",
+    "larq": "larq larq-compute-engine tensorflow-cpu tf-keras",
+}
 
 
 def find(name: str) -> ModuleType:

@@ -15,9 +15,9 @@ measuring: the rest is count.
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -28,6 +28,7 @@ from gxnor.training.measure import Step, parts_at_end
 from gxnor.training.recipe import Recipe
 
 KERNELS = 3_000_000  # bytes that compute kernels on the CPU take on first use, as measured
+WIDTHS = 10  # looked at, at most, to find the widest network within a budget
 PROBES = 8, 16  # images; multiples of 8, for bits fill bytes then
 SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "svhn": (3, 32, 32)}
 
@@ -40,8 +41,8 @@ class Layer:
     weights: int = 0
     optimizer: int = 0
     gradients: int = 0  # left when backward has ended
-    work: int = 0  # of its backward beside activations and slices of them
-    sliced: bool = False  # whether it takes a large batch in slices
+    work: int = 0  # of its backward, beside activations and slices of them
+    slices: list[float] = field(default_factory=list)  # bytes an image, of input, output and the input's gradient
     saved: list[float] = field(default_factory=lambda: [0, 0])  # for the probes' batches
     passing: list[float] = field(default_factory=lambda: [0, 0])  # input and output that are saved by nobody yet
     flowing: list[float] = field(default_factory=lambda: [0, 0])  # gradients of output and input
@@ -78,7 +79,7 @@ class Prediction:
             peak = max(peak, held + before + saved + layer.at(batch, "passing"))
             saved += layer.at(batch, "saved")
             flowing = layer.at(batch, "flowing")
-            work = layer.work + (min(3 * SLICE, flowing) if layer.sliced else 0)
+            work = layer.work + min(flowing, sum(min(SLICE, size * batch) for size in layer.slices))
             peak = max(peak, held + max(before, gradients - layer.gradients) + saved + flowing + work)
             gradients -= layer.gradients
         return peak
@@ -125,7 +126,7 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
     layers = {name: Layer(name) for name, module in step.model.named_modules() if not list(module.children())}
     for number, batch in enumerate(PROBES):
         step.optimizer.zero_grad()
-        with _Watch(step.model, layers, number):
+        with _Watch(step.model, layers, number) as watch:
             loss = step.forward(batch)
         with step.optimizer.accumulating() if accumulates else contextlib.nullcontext():
             loss.backward()
@@ -142,10 +143,14 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
         module = step.model.get_submodule(name)
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             packed = isinstance(module.weight, DiscreteParameter)
-            layer.sliced = packed and not isinstance(module, nn.Linear) and step.device.type == "cpu"
-            # The weights as float and their gradient; of a convolution, its kernel's blocked copies of both, too; and the
-            # gradient of the slice under way, with a copy.
-            copies = 2 if isinstance(module, nn.Linear) else 6 if layer.sliced else 4
+            dense = isinstance(module, nn.Linear)
+            sliced = packed and not dense and step.device.type == "cpu"
+            if sliced:
+                layer.slices = watch.images[name]
+            # The weights as float and their gradient; of latent weights of a dense layer, their gradient once more where
+            # it is accumulated; of a convolution, its kernel's blocked copies of both, too, and the gradient of the slice
+            # under way, with a copy.
+            copies = (2 if packed else 3) if dense else 6 if sliced else 4
             layer.work = module.weight.numel() * 4 * copies
     return Prediction(list(layers.values()), recipe.train.parts, accumulates, _kept(step))
 
@@ -159,14 +164,19 @@ def _kept(step: Step) -> int:
 
 
 def widest(recipe: Recipe, shape: tuple[int, ...], budget: float) -> float:
-    """About the width (`network.width`) at which a step on the recipe's batch takes the budget. Bytes are nearly a square
-    polynomial of the width: the one through the recipe's width, half and a quarter of it is solved."""
-    width, batch = recipe.network.width, recipe.train.batch
-    places = [width / 4, width / 2, width]
-    peaks = [predict(with_width(recipe, place), shape).peak(batch) for place in places]
-    polynomial = np.polynomial.Polynomial.fit(places, peaks, 2) - budget
-    roots = [root.real for root in polynomial.roots() if abs(root.imag) < 1e-9 and root.real > 0]
-    return max(roots, default=0.0)
+    """About the width (`network.width`) at which the predicted peak of a step on the recipe's batch is the budget; 0
+    where none is. Bytes grow with the width by a power of 1/2 to 2, which is read off the last two widths looked at."""
+    width, power = recipe.network.width, 2.0
+    peak = predict(with_width(recipe, width), shape).peak(recipe.train.batch)
+    for _ in range(WIDTHS):
+        gap = math.log(budget / peak)
+        if abs(gap) < 0.01 or width < 0.001:
+            break
+        step = gap / power
+        width *= math.exp(step)
+        before, peak = peak, predict(with_width(recipe, width), shape).peak(recipe.train.batch)
+        power = min(max(math.log(peak / before) / step, 0.5), 2.0)
+    return width if peak < 1.05 * budget else 0.0
 
 
 class _Watch:
@@ -177,6 +187,7 @@ class _Watch:
         self.known = {
             p.untyped_storage().data_ptr() for p in model.parameters() if not isinstance(p, DiscreteParameter)
         }
+        self.images: dict[str, list[float]] = {}  # by layer, as `Layer.slices`
         self.alive: list[torch.Tensor] = []  # so that no address is met twice
         self.name = next(iter(layers))
         self.hooks = [torch.autograd.graph.saved_tensors_hooks(self._save, lambda t: t)]
@@ -190,6 +201,7 @@ class _Watch:
 
     def __enter__(self):
         self.hooks[0].__enter__()
+        return self
 
     def __exit__(self, *exception):
         self.hooks[0].__exit__(*exception)
@@ -211,6 +223,7 @@ class _Watch:
         view = x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
         layer.passing[self.number] = sum(_bytes(t) for t in ((x,) if view else (x, y)) if self._is_new(t))
         layer.flowing[self.number] = sum(_bytes(t) for t in ((x,) if view else (x, y)) if t.requires_grad)
+        self.images[name] = [_bytes(t) / len(x) for t in (x, y, *([x] if x.requires_grad else []))]
         self.alive += [x, y]
 
     def _is_new(self, t: torch.Tensor) -> bool:

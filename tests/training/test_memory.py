@@ -8,7 +8,7 @@ import pytest
 from gxnor.cli import main
 from gxnor.training import recipe as recipes
 from gxnor.training.measure import measure
-from gxnor.training.memory import predict, twin
+from gxnor.training.memory import predict, twin, widest, with_width
 from gxnor.training.memory_report import parse_size
 
 SMALL = ["network.layers=8C3-MP2-32FC-10", "train.batch=40", "train.growth=1", "train.small_activations=true"]
@@ -44,6 +44,15 @@ def test_the_largest_batch_is_the_largest():
         batch = prediction.largest_batch(budget)
         assert prediction.peak(batch) <= budget < prediction.peak(batch + 1)
     assert prediction.largest_batch(100) == 0
+
+
+@pytest.mark.parametrize("settings", [SMALL, [*SMALL, "train.small_activations=true", "network.width=2.0"]])
+def test_the_widest_network_takes_the_budget(settings):
+    recipe, shape = recipes.load("digits", settings), (1, 8, 8)
+    for budget in (5e6, 2e7):
+        width = widest(recipe, shape, budget)
+        assert predict(with_width(recipe, width), shape).peak(recipe.train.batch) == pytest.approx(budget, rel=0.03)
+    assert widest(recipe, shape, 1e6) == 0  # less than the kernels take
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process is read from /proc")

@@ -30,13 +30,13 @@ def study(
     for value, option in ((seeds, "--seeds"), (jobs, "--jobs")):
         if value is not None and value < 1:
             raise GxnorError(f"{option} must be at least 1, got {value}")
-    seeds, cores = seeds or form.seeds, os.cpu_count() or 1
+    cores = os.cpu_count() or 1
     jobs = jobs or (1 if torch.cuda.is_available() else cores)
     suffix = "-quick" if quick else "" if form.recipe == found.data[0] else f"-{form.recipe}"
     out = out or Path("runs") / f"study-{name}{suffix}"
     _check(out, resume, {"study": name, "form": "quick" if quick else "full", "data": form.recipe})
     command = f"gxnor study {name}" + (" --quick" if quick else f" --data {data}" if data else "")
-    command += f" --seeds {seeds}" if seeds != form.seeds else ""
+    command += f" --seeds {seeds}" if seeds else ""
 
     runs = plan(form, seeds, out)
     waiting = [run for run in runs if run.result is None or (found.operations and run.operations is None)]

@@ -24,6 +24,7 @@ class Point:
     row: str
     settings: Settings
     at: dict[str, Any] = field(default_factory=dict)  # its place on the axes of the study's picture
+    seeds: int | None = None  # where it takes fewer than its form
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,12 @@ def _sparsity(rates: _Rates, rs: tuple[float, ...]) -> tuple[Point, ...]:
 
 
 def _levels(rates: _Rates) -> tuple[Point, ...]:
+    """Binary, ternary and five states, where a step of the grid makes a difference, take all seeds; the rest takes one."""
     return tuple(
-        Point(f"N1 = {n1}, N2 = {n2}", {**_spaces(n1, n2), **rates.dst}, {"N1": n1, "N2": n2})
+        Point(f"N1 = {n1}, N2 = {n2}", {**_spaces(n1, n2), **rates.dst}, {"N1": n1, "N2": n2},
+              None if n1 <= 2 and n2 <= 2 else 1)
         for n1, n2 in product(range(7), range(7))
-    )
+    )  # fmt: skip
 
 
 def _curves(rates: _Rates) -> tuple[Point, ...]:
@@ -214,7 +217,7 @@ STUDIES = {
                full=((0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 1.0),), operations=True),
         _study("levels", "Levels of weights and activations",
                "The paper's multi-level figure: weights in Z_N1, activations in Z_N2, 2^N + 1 states each.",
-               _levels, 1, 2, (8, 110)),
+               _levels, 1, 3, (8, 70)),
         _study("curves", "Training curves of DST and its twins",
                "The full-precision network, float latent weights, and DST with the growing and with a fixed window of "
                "momentum.",

@@ -24,10 +24,9 @@ def draw(summary: dict, path: Path) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=QUIET)
-    n = max(len(row["seeds"]) for row in rows)
-    figure.suptitle(
-        f"{summary['title']}: {summary['data']}, {summary['form']} form, {n} seed{'s' * (n > 1)}", fontsize=11
-    )
+    few, many = (pick(len(row["seeds"]) for row in rows) for pick in (min, max))
+    seeds = f"{f'{few} to ' * (few < many)}{many} seed{'s' * (many > 1)}"
+    figure.suptitle(f"{summary['title']}: {summary['data']}, {summary['form']} form, {seeds}", fontsize=11)
     temporary = path.with_name(path.name + ".tmp")
     figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None, "Source": fingerprint(summary)})
     os.replace(temporary, path)

@@ -54,11 +54,14 @@ class Run:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def plan(form: Form, seeds: int, folder: Path) -> list[Run]:
-    """Every run of the form, seed by seed, so that a study that is stopped has seen every point."""
+def plan(form: Form, seeds: int | None, folder: Path) -> list[Run]:
+    """Every run of the form, seed by seed, so that a study that is stopped has seen every point. `seeds`: of all points;
+    None: as many as the form and its points say."""
     runs = []
-    for seed in range(1, seeds + 1):
+    for seed in range(1, (seeds or form.seeds) + 1):
         for number, point in enumerate(form.points, 1):
+            if seed > (seeds or point.seeds or form.seeds):
+                continue
             settings = [f"{key}={_toml(value)}" for key, value in {**form.settings, **point.settings}.items()]
             words = " ".join(f"--set {setting}" for setting in settings)
             name = f"{number:02d}-{re.sub('[^A-Za-z0-9.]+', '-', point.row).strip('-')}-seed{seed}"

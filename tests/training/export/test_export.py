@@ -542,7 +542,7 @@ def test_a_network_for_a_folder_of_images(tiny, tmp_path, capsys):
     assert "--data-dir DIR" in capsys.readouterr().err
 
 
-@pytest.mark.skipif("GXNOR_DATA" not in os.environ, reason="needs MNIST: set GXNOR_DATA to the folder that holds it")
+@pytest.mark.skipif(not os.environ.get("GXNOR_DATA"), reason="needs MNIST: set GXNOR_DATA to the folder that holds it")
 def test_real_mnist():
     images = torch.from_numpy(load_data("mnist").test_images[:1000])
     model = fit(seeded(lambda: network(MNIST, (1, 28, 28), PRECISIONS["gxnor"])), images[:200])

@@ -110,7 +110,7 @@ from gxnor.training.study import definitions
 sys.path.insert(0, {tests!r})
 import test_study
 if __name__ == "__main__":
-    definitions.STUDIES["table"] = test_study.tiny(**{{"train.epochs": 20}})
+    definitions.STUDIES["table"] = test_study.tiny(**{{"train.epochs": 60}})
     sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -141,6 +141,13 @@ def test_every_point_of_every_study_is_a_recipe_of_its_own(name, tmp_path):
         runs = plan(form, 2, tmp_path)
         assert len(runs) == 2 * len(form.points)
         assert len({run.path for run in runs}) == len({recipes.dump(run.recipe) for run in runs}) == len(runs)
+
+
+def test_points_that_take_fewer_seeds(tmp_path):
+    form = Form("digits", TINY, (Point("a", {}), Point("b", {"optimizer.lr": 0.2}, seeds=1)), 3, 1)
+    taken = [(run.point.row, run.seed) for run in plan(form, None, tmp_path)]
+    assert taken == [("a", 1), ("b", 1), ("a", 2), ("a", 3)]
+    assert len(plan(form, 2, tmp_path)) == 4  # --seeds 2 is said of all points
 
 
 def test_a_row_is_chosen_by_validation_not_by_test(tmp_path):
