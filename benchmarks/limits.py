@@ -5,7 +5,7 @@ python benchmarks/limits.py picture     draws again
 
 The limit is measured: the instructions of the product's inner loop on registers alone (native/limit_avx2.cpp). A layer is
 measured with all that belongs to it: gathering, thresholds, packing. One thread; the smallest of many times, in turns, for
-the clock of a shared machine changes. The networks of the paper with random states, and the CIFAR one with binary weights.
+the clock of a shared machine changes. The networks of the paper with random states, and with a binary side.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -31,9 +32,11 @@ from tests import programs  # noqa: E402
 RESULT, PICTURE = ROOT / "benchmarks" / "results" / "limits.json", ROOT / "docs" / "images" / "layers.png"
 NETWORKS = {
     "MNIST, ternary": programs.mnist,
+    "MNIST, binary activations": lambda: programs.mnist(1, 0),
     "CIFAR, ternary": programs.cifar,
     "CIFAR, binary weights": lambda: programs.cifar(0),
 }
+FORMS = ("ternary", "binary weights", "binary activations")  # native/xnor_avx2.h
 BATCHES, STEP = (1, 4), "product, bits"
 TURNS, REPEATS = 60, 4  # the network before has driven this one out of the cache
 COUNT, CYCLES = 2**24, 2**18  # products and cycles of one measurement, some 0.1 ms
@@ -44,7 +47,7 @@ def measure() -> dict:
     if "avx2" not in instruction_sets():
         sys.exit("this machine has no AVX2")
     library = native.library()
-    seconds = {"cycles": math.inf, "ternary": math.inf, "binary weights": math.inf}
+    seconds = dict.fromkeys(("cycles", *FORMS), math.inf)
     layers, runs = [], []
     for name, network in NETWORKS.items():
         program = network()
@@ -59,8 +62,8 @@ def measure() -> dict:
     for _ in range(TURNS):
         for engine, x, found in runs:
             least(seconds, "cycles", lambda: library.gxnor_cycles(ctypes.c_int64(CYCLES)))
-            least(seconds, "ternary", lambda: library.gxnor_limit(ctypes.c_int64(COUNT), 0))
-            least(seconds, "binary weights", lambda: library.gxnor_limit(ctypes.c_int64(COUNT), 1))
+            for i, form in enumerate(FORMS):
+                least(seconds, form, partial(library.gxnor_limit, ctypes.c_int64(COUNT), i))
             for _ in range(REPEATS):
                 steps = [took for step, took in engine.profile(x) if step == STEP]
                 for layer, took in zip(found, steps, strict=True):

@@ -24,9 +24,9 @@ double seconds(F&& body) {
 }
 
 // Seconds that the 16 points of a tile take over those of the taps of a pixel, of 128 channels.
-double measure(const Kernels& kernels, Product product) {
+double measure(const WinogradKernels& winograd, Product product) {
   constexpr int kUnits = 9 * kChannels / 64, kQuads = kChannels / 4;
-  aligned_vector<uint8_t> values(std::max(2 * kUnits * 8, 4 * kQuads) * kPositions), weights(kUnits * 2 * kLanes * 8),
+  aligned_vector<uint8_t> values(std::max(2 * kUnits * 8, 4 * kQuads) * kPositions), weights((kUnits * 4 + 1) * kLanes * 4),
       points(kQuads * kLanes * 4);
   aligned_vector<int32_t> sums(kPositions * kLanes);
   aligned_vector<int16_t> products(kPositions * kLanes), offsets(kLanes);
@@ -38,20 +38,21 @@ double measure(const Kernels& kernels, Product product) {
       seconds([&] { product(from, kPositions, {units, kUnits, kUnits * 8}, weights.data(), sums.data()); });
   const double tiles = seconds([&] {
     for (int point = 0; point < 16; ++point)
-      kernels.winograd.product(values.data(), kPositions, kQuads, reinterpret_cast<int8_t*>(points.data()), offsets.data(),
-                               products.data());
+      winograd.product(values.data(), kPositions, kQuads, reinterpret_cast<int8_t*>(points.data()), offsets.data(),
+                       products.data());
   });
   return tiles / direct;
 }
 
 }  // namespace
 
-bool winograd_pays(const Kernels& kernels, int channels, int height, int width, bool binary) {
-  static std::atomic<double> known[8][2] = {};  // by the place of the kernels; 0: not measured yet
+bool winograd_pays(const Kernels& kernels, Product direct, int channels, int height, int width) {
+  static std::atomic<double> known[8][3] = {};  // by the place of the kernels, and the product; 0: not measured yet
   int count;
   const Kernels* const* all = all_kernels(&count);
-  std::atomic<double>& ratio = known[std::find(all, all + count, &kernels) - all][binary];
-  if (ratio == 0) ratio = measure(kernels, binary ? kernels.xnor_binary : kernels.xnor);
+  const int product = direct == kernels.xnor ? 0 : direct == kernels.xnor_binary_weights ? 1 : 2;
+  std::atomic<double>& ratio = known[std::find(all, all + count, &kernels) - all][product];
+  if (ratio == 0) ratio = measure(kernels.winograd, direct);
   const double tiles = static_cast<double>(divide_up(height, 2)) * divide_up(width, 2) * divide_up(channels, 32) / 4;
   const double pixels = static_cast<double>(height) * width * divide_up(3 * divide_up(channels, 8), 8) / 6;
   return tiles * ratio < pixels;  // both in parts of what was measured: 128 channels are 4 times 32, 6 words a row of taps

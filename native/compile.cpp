@@ -116,9 +116,10 @@ class Compiler {
     return x.narrow;
   }
 
-  bool winograd(const gxnor_layer& layer, const Buffer& input, const Buffer& output, const Geometry& geometry) const {
+  bool winograd(const gxnor_layer& layer, const Buffer& input, const Buffer& output, const Geometry& geometry,
+                Product direct) const {
     if (kernel_ == GXNOR_DIRECT || layer.kind != GXNOR_CONV || !Winograd::suits(input, geometry, layer.space)) return false;
-    return kernel_ == GXNOR_WINOGRAD || winograd_pays(kernels_, input.channels, output.height, output.width, layer.space == 0);
+    return kernel_ == GXNOR_WINOGRAD || winograd_pays(kernels_, direct, input.channels, output.height, output.width);
   }
 
   void convolve(int number) {
@@ -155,10 +156,11 @@ class Compiler {
     const std::vector<uint16_t> flips = threshold && pooled ? thresholds->flips : std::vector<uint16_t>();
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
     Finish finish = {std::move(thresholds), !pooled, kernels_};
-    if (winograd(layer, plan_->buffers[input], plan_->buffers[output], geometry))
+    const Product bits = bits_product(kernels_, geometry, layer.space, values_[layer.inputs[0]].space == 0);
+    if (winograd(layer, plan_->buffers[input], plan_->buffers[output], geometry, bits))
       add<Winograd>(plan_->buffers, input, output, geometry, states, kernels_, threads_, std::move(finish));
     else
-      add<Convolution>(plan_->buffers, input, output, geometry, states, kernels_, threads_, std::move(finish));
+      add<Convolution>(plan_->buffers, input, output, geometry, states, bits, kernels_, threads_, std::move(finish));
     if (threshold) values_[number].buffer = output;
     if (threshold && pooled) {
       values_[pooled].buffer = output;

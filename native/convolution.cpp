@@ -1,6 +1,7 @@
 #include "convolution.h"
 
 #include <algorithm>
+#include <bitset>
 #include <cstring>
 
 #include "threads.h"
@@ -19,8 +20,16 @@ int unit_of(const std::vector<int32_t>& offsets, int64_t address) {
 
 }  // namespace
 
+Product bits_product(const Kernels& kernels, const Geometry& geometry, int weight_space, bool binary) {
+  const bool padded = geometry.padding[0] > 0 || geometry.padding[1] > 0;  // with zeros
+  if (binary && !padded && kernels.xnor_binary_activations) return kernels.xnor_binary_activations;
+  // With groups, zeros stand for the channels of others.
+  if (weight_space == 0 && geometry.groups == 1 && kernels.xnor_binary_weights) return kernels.xnor_binary_weights;
+  return kernels.xnor;
+}
+
 Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
-                         const States& states, const Kernels& kernels, int threads, Finish finish)
+                         const States& states, Product bits, const Kernels& kernels, int threads, Finish finish)
     : input_(input),
       output_(output),
       geometry_(geometry),
@@ -30,16 +39,15 @@ Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int outp
       taps_(geometry.kernel[0] * geometry.kernel[1]),
       blocks_((channels_ - 1) / kLanes + 1) {
   const Form form = buffers[input].form;
-  const bool binary = states.N == 0 && geometry.groups == 1;  // with groups, zeros stand for the channels of others
-  const Product xnor = binary ? kernels.xnor_binary : kernels.xnor;
   switch (form) {
-    case Form::bits: product_ = xnor, name_ = "product, bits", unit_bytes_ = 8, lane_bytes_ = 16; break;
+    case Form::bits: product_ = bits, name_ = "product, bits", unit_bytes_ = 8, lane_bytes_ = 16; break;
     case Form::int8: product_ = kernels.dot8, name_ = "product, int8", unit_bytes_ = 4, lane_bytes_ = 4; break;
     case Form::int16: product_ = kernels.dot16, name_ = "product, int16", unit_bytes_ = 4, lane_bytes_ = 2; break;
     case Form::int32: product_ = kernels.dot32, name_ = "product, int32", unit_bytes_ = 4, lane_bytes_ = 1; break;
   }
   piece_ = INT16_MAX / (4 * kRaise * (states.N <= 1 ? 1 : 1 << (states.N - 1)));
-  start_bytes_ = form == Form::int8 ? kLanes * sizeof(int32_t) : 0;
+  const bool start = form == Form::int8 || (form == Form::bits && bits == kernels.xnor_binary_activations);
+  start_bytes_ = start ? kLanes * sizeof(int32_t) : 0;
   arrange(buffers[input], states, threads);
 }
 
@@ -78,19 +86,18 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
     for (int64_t channel = begin * kLanes; channel < std::min<int64_t>(end * kLanes, channels_); ++channel) {
       const int64_t b = channel / kLanes, lane = channel % kLanes, group = channel / per_group * fan_ * bits;
       const std::vector<int32_t>& table = tables[tables.size() == 1 ? 0 : b];
-      uint8_t* const start = weights_.data() + b * block_weights;
-      uint8_t* block = start + start_bytes_ + lane * (input.form == Form::bits ? 8 : lane_bytes_);
-      uint32_t sum = 0;  // may wrap, as the sums that it is added to then do
+      uint8_t* const begins = weights_.data() + b * block_weights;
+      uint8_t* block = begins + start_bytes_ + lane * (input.form == Form::bits ? 8 : lane_bytes_);
+      uint32_t start = 0;  // may wrap, as the sums that it is added to then do
       const uint8_t* indices = states.read(channel * fan_ * taps_, int64_t{fan_} * taps_, memory);
       if (planes) to_planes(indices, fan_, taps_, states.N, plane_bytes, nonzero.data(), minus.data());
       for (int tap = 0; tap < taps_; ++tap) {
         if (planes)
-          place_bits(table, taps[tap] + group, &nonzero[tap * plane_bytes], &minus[tap * plane_bytes], block);
+          start += place_bits(table, taps[tap] + group, &nonzero[tap * plane_bytes], &minus[tap * plane_bytes], block);
         else
-          sum += place_levels(table, (taps[tap] + group) / 8, bits / 8, indices + tap, states.N, block);
+          start -= kRaise * place_levels(table, (taps[tap] + group) / 8, bits / 8, indices + tap, states.N, block);
       }
-      sum *= -kRaise;
-      if (start_bytes_) std::memcpy(start + lane * sizeof sum, &sum, sizeof sum);
+      if (start_bytes_) std::memcpy(begins + lane * sizeof start, &start, sizeof start);
     }
   });
 
@@ -100,14 +107,17 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
   }
 }
 
-// One channel's weights for the channels of one tap, which begin `start` bits from the window's first pixel.
-void Convolution::place_bits(const std::vector<int32_t>& table, int64_t start, const uint8_t* nonzero,
-                             const uint8_t* minus, uint8_t* block) const {
+// One channel's weights for the channels of one tap, which begin `start` bits from the window's first pixel. Returns how many
+// are not zero.
+int Convolution::place_bits(const std::vector<int32_t>& table, int64_t start, const uint8_t* nonzero, const uint8_t* minus,
+                            uint8_t* block) const {
+  int count = 0;
   for (int i = 0; i < fan_; i += 64) {
     const int unit = unit_of(table, (start + i) / 8), shift = static_cast<int>(start + i - int64_t{8} * table[unit]);
     uint64_t z, s, *word = reinterpret_cast<uint64_t*>(block) + unit * int64_t{2 * kLanes};
     std::memcpy(&z, nonzero + i / 8, 8);
     std::memcpy(&s, minus + i / 8, 8);
+    count += static_cast<int>(std::bitset<64>(z).count());
     word[0] |= z << shift;
     word[kLanes] |= s << shift;
     if (shift + std::min(64, fan_ - i) > 64) {  // the rest is in the next unit, which begins where this one ends
@@ -115,6 +125,7 @@ void Convolution::place_bits(const std::vector<int32_t>& table, int64_t start, c
       word[3 * kLanes] |= s >> (64 - shift);
     }
   }
+  return count;
 }
 
 // The same for levels of `bytes` bytes, `start` bytes from the window's first pixel. Returns their sum.

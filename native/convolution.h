@@ -14,12 +14,16 @@ struct Geometry {
   int kernel[2], stride[2], padding[2], dilation[2], groups;
 };
 
+// The product of bit planes for such weights: a form of its own where no weight, or no activation that a window covers, is
+// zero. `binary`: the input's space has no zero.
+Product bits_product(const Kernels& kernels, const Geometry& geometry, int weight_space, bool binary);
+
 class Convolution : public Step {
  public:
   // `states` (out, in / groups, kernel height, kernel width). The input's form decides the product: bits for spaces up
-  // to ternary, int8, int16 and int32 for all.
+  // to ternary, int8, int16 and int32 for all. `bits` is what bits_product gives.
   Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
-              const Kernels& kernels, int threads, Finish finish);
+              Product bits, const Kernels& kernels, int threads, Finish finish);
 
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
   const char* name() const override { return name_; }
@@ -28,8 +32,8 @@ class Convolution : public Step {
  private:
   void arrange(const Buffer& input, const States& states, int threads);
   std::vector<int32_t> cover(const std::vector<int64_t>& taps, int64_t low, int64_t high) const;
-  void place_bits(const std::vector<int32_t>& table, int64_t start, const uint8_t* nonzero, const uint8_t* minus,
-                  uint8_t* block) const;
+  int place_bits(const std::vector<int32_t>& table, int64_t start, const uint8_t* nonzero, const uint8_t* minus,
+                 uint8_t* block) const;
   int place_levels(const std::vector<int32_t>& table, int64_t start, int bytes, const uint8_t* indices, int N,
                    uint8_t* block) const;
 
@@ -40,7 +44,7 @@ class Convolution : public Step {
   const char* name_;
   int channels_, fan_, taps_, blocks_, units_ = 0;
   int unit_bytes_, lane_bytes_;  // of activations, and of one channel's weights for them
-  int start_bytes_, piece_;      // what dot8 wants: kernels.h
+  int start_bytes_, piece_;      // of what stands before a block's weights; what dot8 wants (kernels.h)
   std::vector<int32_t> offsets_;      // [units], or [blocks][units] for grouped convolutions
   aligned_vector<uint8_t> weights_;   // [blocks][as the product has it]
 };

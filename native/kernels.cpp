@@ -10,29 +10,37 @@
 namespace gxnor {
 namespace {
 
-const Kernels portable = {"portable",     [] { return true; }, xnor_portable, xnor_portable,  dot8_portable,
-                          dot16_portable, dot32_portable,      pack_portable, level_portable, winograd_portable};
+const Kernels portable = {
+    "portable",     [] { return true; }, xnor_portable, nullptr,        nullptr,           dot8_portable,
+    dot16_portable, dot32_portable,      pack_portable, level_portable, winograd_portable,
+};
 
 #if defined(__x86_64__)
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"); }
 
 // dot32 serves values too large for int16 alone, which no ordinary network has: the portable one is enough.
-const Kernels avx2 = {"avx2",     has_avx2,       xnor_avx2, xnor_binary_avx2, dot8_avx2,
-                      dot16_avx2, dot32_portable, pack_avx2, level_avx2,       winograd_avx2};
+const Kernels avx2 = {
+    "avx2",     has_avx2,       xnor_avx2, xnor_binary_weights_avx2, xnor_binary_activations_avx2, dot8_avx2,
+    dot16_avx2, dot32_portable, pack_avx2, level_avx2,               winograd_avx2,
+};
 
 bool has_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
          __builtin_cpu_supports("avx512vpopcntdq");
 }
-const Kernels avx512 = {"avx512",     has_avx512,     xnor_avx512, xnor_avx512, dot8_avx2,
-                        dot16_avx512, dot32_portable, pack_avx512, level_avx2,  winograd_avx512};
+const Kernels avx512 = {
+    "avx512",     has_avx512,     xnor_avx512, nullptr,    nullptr,         dot8_avx2,
+    dot16_avx512, dot32_portable, pack_avx512, level_avx2, winograd_avx512,
+};
 
 const Kernels* const kernels[] = {&avx512, &avx2, &portable};
 #elif defined(__aarch64__)
 // int16 products and thresholds are plain loops, for which the compiler itself uses NEON: every such machine has it.
-const Kernels neon = {"neon",         [] { return true; }, xnor_neon,     xnor_neon,      dot8_portable,
-                      dot16_portable, dot32_portable,      pack_portable, level_portable, winograd_neon};
+const Kernels neon = {
+    "neon",         [] { return true; }, xnor_neon,     nullptr,        nullptr,       dot8_portable,
+    dot16_portable, dot32_portable,      pack_portable, level_portable, winograd_neon,
+};
 
 bool has_dotprod() {
 #if defined(__linux__)
@@ -43,8 +51,10 @@ bool has_dotprod() {
   return false;
 #endif
 }
-const Kernels dotprod = {"dotprod",      has_dotprod,    xnor_neon,     xnor_neon,      dot8_portable,
-                         dot16_portable, dot32_portable, pack_portable, level_portable, winograd_dotprod};
+const Kernels dotprod = {
+    "dotprod",      has_dotprod,    xnor_neon,     nullptr,        nullptr,          dot8_portable,
+    dot16_portable, dot32_portable, pack_portable, level_portable, winograd_dotprod,
+};
 
 const Kernels* const kernels[] = {&dotprod, &neon, &portable};
 #else

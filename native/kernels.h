@@ -26,8 +26,10 @@ constexpr int kRaise = 32;
 //
 // xnor  unit: 64 channels as a word of non-zeros and a word of signs (1 is minus; only where non-zero).
 //       weights: [units][non-zeros, signs][16] uint64.   y = popcount(g) - 2 popcount(g & (s_w ^ s_a)),  g = z_w & z_a
-// xnor_binary: the same for weights all of which are -1 or 1, so that the non-zeros of all lanes are the window. In lanes
+// xnor_binary_weights: the same where no weight is zero, so that the non-zeros of all lanes are the window. In lanes
 //       without weights the sums are some number of the size that sums may have.
+// xnor_binary_activations: the same where no activation of a window is zero, so that a lane's gates are its weights.
+//       weights: [16] int32, the non-zeros of each lane;   then as above.
 // dot8  unit: 4 channels of int8.    weights: [16] int32, -kRaise times the sum of each lane's;   [units][16][4] int8
 // dot16 unit: 2 channels of int16.   weights: [units][16][2] int8
 // dot32 unit: 1 channel of int32.    weights: [units][16] int8
@@ -59,7 +61,8 @@ struct WinogradKernels {
 struct Kernels {
   const char* name;
   bool (*supported)();
-  Product xnor, xnor_binary, dot8, dot16, dot32;
+  Product xnor, xnor_binary_weights, xnor_binary_activations;  // the latter two null where xnor is all there is
+  Product dot8, dot16, dot32;
   Pack pack;
   Level level;
   const WinogradKernels& winograd;
@@ -89,7 +92,8 @@ void xnor_neon(const uint8_t* const*, int, const Window&, const void*, int32_t*)
 extern const WinogradKernels winograd_avx2, winograd_avx512;
 
 void xnor_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
-void xnor_binary_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void xnor_binary_weights_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void xnor_binary_activations_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot8_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot16_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void pack_avx2(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);

@@ -11,22 +11,29 @@ GXNOR_TARGET("avx2,popcnt")
 
 namespace {
 
-template <bool kBinary>
+template <gxnor::Xnor kForm>
 void products(int64_t count) {
   __m256i sums[4] = {}, z_w = _mm256_set1_epi8(0x5A), s_w = _mm256_set1_epi8(0x12);
   const __m256i z_a = _mm256_set1_epi8(0x33), s_a = _mm256_set1_epi8(0x21);
   for (int64_t i = 0; i < count; i += 4 * 256)
     for (__m256i& sum : sums) {
       asm volatile("" : "+x"(z_w), "+x"(s_w));  // other weights, for all that the compiler knows
-      sum = gxnor::xnor_add<kBinary>(sum, z_w, s_w, z_a, s_a);
+      sum = gxnor::xnor_add<kForm>(sum, z_w, s_w, z_a, s_a);
     }
   asm volatile("" : "+x"(sums[0]), "+x"(sums[1]), "+x"(sums[2]), "+x"(sums[3]));
 }
 
 }  // namespace
 
-// Does `count` products, a multiple of 1024. For machines that have AVX2.
-GXNOR_API void gxnor_limit(int64_t count, int32_t binary) { binary ? products<true>(count) : products<false>(count); }
+// Does `count` products, a multiple of 1024, of one of the forms of gxnor::Xnor. For machines that have AVX2.
+GXNOR_API void gxnor_limit(int64_t count, int32_t form) {
+  using gxnor::Xnor;
+  switch (static_cast<Xnor>(form)) {
+    case Xnor::ternary: return products<Xnor::ternary>(count);
+    case Xnor::binary_weights: return products<Xnor::binary_weights>(count);
+    case Xnor::binary_activations: return products<Xnor::binary_activations>(count);
+  }
+}
 
 // Takes `count` cycles, a multiple of 16: additions that wait for one another.
 GXNOR_API int64_t gxnor_cycles(int64_t count) {

@@ -2,8 +2,8 @@
 // nibbles up; gates count +1 and minus signs -2 straight into one signed byte each, of which 15 additions of -8..8 stay in
 // range.
 //
-// With binary weights the gates are the same in all channels: they are counted once, and channel by channel only minus
-// signs, as -1.
+// With binary weights the gates are the same in all channels, with binary activations in all positions: they are counted
+// once, and channel by channel only minus signs, as -1.
 #if defined(__x86_64__)
 #include "kernels.h"
 #include "xnor_avx2.h"
@@ -21,9 +21,11 @@ inline uint64_t word(const uint8_t* address) {
   return word;
 }
 
-template <bool kBinary>
+template <Xnor kForm>
 void product(const uint8_t* position, const Window& window, const void* weights, int32_t* sums) {
+  const int32_t* const nonzeros = static_cast<const int32_t*>(weights);
   const __m256i* w = static_cast<const __m256i*>(weights);
+  if (kForm == Xnor::binary_activations) w += kLanes * sizeof(int32_t) / sizeof *w;
   __m256i total[kQuarters];
   for (int q = 0; q < kQuarters; ++q) total[q] = _mm256_setzero_si256();
   int64_t gates = 0;
@@ -33,10 +35,10 @@ void product(const uint8_t* position, const Window& window, const void* weights,
     for (int q = 0; q < kQuarters; ++q) count[q] = _mm256_setzero_si256();
     for (int u = begin; u < end; ++u, w += 2 * kQuarters) {
       const uint64_t z = word(position + window.offsets[u]), s = word(position + window.offsets[u] + window.plane);
-      if (kBinary) gates += __builtin_popcountll(z & word(reinterpret_cast<const uint8_t*>(w)));
+      if (kForm == Xnor::binary_weights) gates += __builtin_popcountll(z & word(reinterpret_cast<const uint8_t*>(w)));
       const __m256i z_a = _mm256_set1_epi64x(static_cast<int64_t>(z)), s_a = _mm256_set1_epi64x(static_cast<int64_t>(s));
       for (int q = 0; q < kQuarters; ++q)
-        count[q] = xnor_add<kBinary>(count[q], _mm256_load_si256(w + q), _mm256_load_si256(w + kQuarters + q), z_a, s_a);
+        count[q] = xnor_add<kForm>(count[q], _mm256_load_si256(w + q), _mm256_load_si256(w + kQuarters + q), z_a, s_a);
     }
     // Sums of unsigned bytes, each 128 too large.
     const __m256i bias = _mm256_set1_epi8(-128), biases = _mm256_set1_epi64x(8 * 128);
@@ -48,7 +50,10 @@ void product(const uint8_t* position, const Window& window, const void* weights,
   const __m256i even = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
   for (int q = 0; q < kQuarters; ++q) {
     __m128i sum = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(total[q], even));
-    if (kBinary) sum = _mm_add_epi32(_mm_set1_epi32(static_cast<int32_t>(gates)), _mm_slli_epi32(sum, 1));
+    const __m128i fired = kForm == Xnor::binary_activations
+                              ? _mm_load_si128(reinterpret_cast<const __m128i*>(nonzeros) + q)
+                              : _mm_set1_epi32(static_cast<int32_t>(gates));
+    if (kForm != Xnor::ternary) sum = _mm_add_epi32(fired, _mm_slli_epi32(sum, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(sums + 4 * q), sum);
   }
 }
@@ -56,12 +61,17 @@ void product(const uint8_t* position, const Window& window, const void* weights,
 }  // namespace
 
 void xnor_avx2(const uint8_t* const* positions, int count, const Window& window, const void* weights, int32_t* sums) {
-  for (int p = 0; p < count; ++p, sums += kLanes) product<false>(positions[p], window, weights, sums);
+  for (int p = 0; p < count; ++p, sums += kLanes) product<Xnor::ternary>(positions[p], window, weights, sums);
 }
 
-void xnor_binary_avx2(const uint8_t* const* positions, int count, const Window& window, const void* weights,
-                      int32_t* sums) {
-  for (int p = 0; p < count; ++p, sums += kLanes) product<true>(positions[p], window, weights, sums);
+void xnor_binary_weights_avx2(const uint8_t* const* positions, int count, const Window& window, const void* weights,
+                              int32_t* sums) {
+  for (int p = 0; p < count; ++p, sums += kLanes) product<Xnor::binary_weights>(positions[p], window, weights, sums);
+}
+
+void xnor_binary_activations_avx2(const uint8_t* const* positions, int count, const Window& window, const void* weights,
+                                  int32_t* sums) {
+  for (int p = 0; p < count; ++p, sums += kLanes) product<Xnor::binary_activations>(positions[p], window, weights, sums);
 }
 
 }  // namespace gxnor

@@ -137,14 +137,16 @@ def test_bit_planes_at_their_largest_sums(channels):
 @pytest.mark.parametrize("channels", [1, 5, 8, 30, 64, 100])
 @pytest.mark.parametrize("padding", [0, 2])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_binary_weights(channels, padding, stride):
-    """Margins of zeros and what words hold beyond the window are no products, in layers whose weights are never zero."""
-    for inputs in (0, 1):
-        net = Builder((channels, 5, 7), inputs, seed=channels)
-        net.conv(19, (3, 2), 0, stride, padding)
-        net.threshold(1 - inputs)
-        net.conv(5, 1, 0)
-        assert_agrees(finished(net), programs.batch(net, 3))
+def test_binary_weights_and_activations(channels, padding, stride):
+    """Margins of zeros, other groups and what words hold beyond the window are no products, where nothing else is zero."""
+    for weights, inputs in ((0, 0), (0, 1), (1, 0)):
+        for groups in {1, 5 if channels % 5 == 0 else 1}:
+            net = Builder((channels, 5, 7), inputs, seed=channels)
+            net.conv(20, (3, 2), weights, stride, padding, groups=groups)
+            both = net.threshold(inputs)
+            inner = net.conv(5, 1, weights, at=both)
+            net.plus(inner, net.conv(5, 3, weights, padding=1, at=both))  # the same value, now with a margin
+            assert_agrees(finished(net), programs.batch(net, 3))
 
 
 @pytest.mark.parametrize("N", range(2, 8))
