@@ -36,7 +36,11 @@ NETWORKS = {
     "CIFAR, ternary": programs.cifar,
     "CIFAR, binary weights": lambda: programs.cifar(0),
 }
-FORMS = ("ternary", "binary weights", "binary activations")  # native/xnor_avx2.h
+# By form, in the order of native/xnor_avx2.h: vector instructions for 256 products, loads aside. Three to gate and compare
+# (two where activations are binary), six to count a word of bits by its nibbles, for ternary ones two words, one or two to
+# add up.
+INSTRUCTIONS = {"ternary": 17, "binary weights": 10, "binary activations": 9}
+A_CYCLE = 4  # that a core of Zen 3 starts
 BATCHES, STEP = (1, 4), "product, bits"
 TURNS, REPEATS = 60, 4  # the network before has driven this one out of the cache
 COUNT, CYCLES = 2**24, 2**18  # products and cycles of one measurement, some 0.1 ms
@@ -47,7 +51,7 @@ def measure() -> dict:
     if "avx2" not in instruction_sets():
         sys.exit("this machine has no AVX2")
     library = native.library()
-    seconds = dict.fromkeys(("cycles", *FORMS), math.inf)
+    seconds = dict.fromkeys(("cycles", *INSTRUCTIONS), math.inf)
     layers, runs = [], []
     for name, network in NETWORKS.items():
         program = network()
@@ -62,7 +66,7 @@ def measure() -> dict:
     for _ in range(TURNS):
         for engine, x, found in runs:
             least(seconds, "cycles", lambda: library.gxnor_cycles(ctypes.c_int64(CYCLES)))
-            for i, form in enumerate(FORMS):
+            for i, form in enumerate(INSTRUCTIONS):
                 least(seconds, form, partial(library.gxnor_limit, ctypes.c_int64(COUNT), i))
             for _ in range(REPEATS):
                 steps = [took for step, took in engine.profile(x) if step == STEP]
@@ -78,8 +82,15 @@ def measure() -> dict:
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": bench.machine(),
         "clock_ghz": 1e-9 * hertz,
-        "limits": limits,
-        "cycles_for_256": {kind: 256 * hertz * took / COUNT for kind, took in seconds.items()},
+        "forms": {
+            form: {
+                "instructions": count,
+                "cycles_derived": count / A_CYCLE,
+                "cycles_measured": 256 * hertz * seconds[form] / COUNT,
+                "limit": limits[form],
+            }
+            for form, count in INSTRUCTIONS.items()
+        },
         "layers": layers,
     }
 
@@ -105,8 +116,8 @@ def picture(result: dict) -> None:
     """Each layer's share of the limit; the last layer of a network, of ten outputs in 16 lanes, left out."""
     import matplotlib.pyplot as plt
 
-    figure, rows = plt.subplots(1, len(NETWORKS), figsize=(11, 3.6), sharex=True, layout="constrained")
-    for axes, network in zip(rows, NETWORKS, strict=True):
+    figure, rows = plt.subplots(2, 2, figsize=(9, 5), height_ratios=(1, 2.6), sharex=True, layout="constrained")
+    for axes, network in zip(rows.flat, NETWORKS, strict=True):
         for i, batch in enumerate(BATCHES):
             at = [n for n in result["layers"] if n["network"] == network and n["batch"] == batch][:-1]
             places = [place + 0.4 * i for place in range(len(at))]
@@ -118,7 +129,7 @@ def picture(result: dict) -> None:
         axes.grid(axis="x", color="#dddddd")
         axes.set_axisbelow(True)
     figure.supxlabel("products, % of the limit of the instructions")
-    figure.legend(*rows[0].get_legend_handles_labels(), frameon=False, loc="outside right upper")
+    figure.legend(*rows[0, 0].get_legend_handles_labels(), frameon=False, loc="outside right upper")
     figure.savefig(PICTURE, dpi=110)
 
 

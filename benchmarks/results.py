@@ -1,7 +1,8 @@
 """Results that can be quoted: collected from run folders as JSON, and from there into the tables of the README.
 
 python benchmarks/results.py add RUN ...     copies what a finished run or study reached to benchmarks/results/
-python benchmarks/results.py write           rewrites the tables of README.md, and docs/results.md with its pictures
+python benchmarks/results.py write           rewrites the tables of README.md and docs/engine.md, and docs/results.md with
+                                             its pictures
 python benchmarks/results.py picture RUN     draws docs/images/run.png from the run's history
 """
 
@@ -159,7 +160,36 @@ def speed_table() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"mnist": lambda: accuracy_table("mnist"), "training-step": step_table, "speed": speed_table}
+def limits_table() -> str:
+    """Markdown: what the bit planes of AVX2 can do at most, from what benchmarks/limits.py has written."""
+    report = json.loads((RESULTS / "limits.json").read_text())
+    columns = (
+        "product", "instructions for 256", "cycles, four a cycle", "cycles, measured", "billion products a second",
+        "reached by convolutions",
+    )  # fmt: skip
+    rows = []
+    for form, limit in report["forms"].items():
+        shares = [100 * n["share"] for n in report["layers"] if n["network"].endswith(form) and "x" in n["layer"]]
+        rows.append((
+            form, str(limit["instructions"]), f"{limit['cycles_derived']:.2f}", f"{limit['cycles_measured']:.2f}",
+            f"{limit['limit']:.0f}", " to ".join(dict.fromkeys(f"{share:.0f}" for share in (min(shares), max(shares)))) + " %",
+        ))  # fmt: skip
+    return "\n".join(
+        [
+            markdown(columns, rows),
+            "",
+            f"{report['machine']['cpu']} at {report['clock_ghz']:.2f} GHz, one thread; {report['date']}; "
+            f"`{report['command']}`.",
+        ]
+    )
+
+
+TABLES = {
+    "mnist": lambda: accuracy_table("mnist"),
+    "training-step": step_table,
+    "speed": speed_table,
+    "limits": limits_table,
+}
 
 
 def write_tables(text: str) -> str:
@@ -203,10 +233,8 @@ def main(arguments: list[str]) -> None:
         for run in runs:
             print(add(Path(run)).relative_to(ROOT))
     elif command == "write":
-        readme = ROOT / "README.md"
-        readme.write_text(write_tables(readme.read_text()))
-        results = page.write(RESULTS, ROOT / "docs")
-        results.write_text(write_tables(results.read_text()))
+        for path in (ROOT / "README.md", ROOT / "docs" / "engine.md", page.write(RESULTS, ROOT / "docs")):
+            path.write_text(write_tables(path.read_text()))
     elif command == "picture" and len(runs) == 1:
         picture(Path(runs[0]), ROOT / "docs" / "images" / "run.png")
     else:
