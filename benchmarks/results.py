@@ -160,6 +160,11 @@ def speed_table() -> str:
     return "\n".join(lines)
 
 
+def spread(values: list[float]) -> str:
+    low, high = (f"{value:.0f}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
 def limits_table() -> str:
     """Markdown: what the bit planes of AVX2 can do at most, from what benchmarks/limits.py has written."""
     report = json.loads((RESULTS / "limits.json").read_text())
@@ -172,7 +177,7 @@ def limits_table() -> str:
         shares = [100 * n["share"] for n in report["layers"] if n["network"].endswith(form) and "x" in n["layer"]]
         rows.append((
             form, str(limit["instructions"]), f"{limit['cycles_derived']:.2f}", f"{limit['cycles_measured']:.2f}",
-            f"{limit['limit']:.0f}", " to ".join(dict.fromkeys(f"{share:.0f}" for share in (min(shares), max(shares)))) + " %",
+            f"{limit['limit']:.0f}", f"{spread(shares)} %",
         ))  # fmt: skip
     return "\n".join(
         [
