@@ -42,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
     export.set_defaults(run=_export)
 
     study = commands.add_parser("study", help="run a set of recipes: one table, one picture")
-    study.add_argument("name", metavar="NAME", help="table, nonlinearity, window, sparsity, levels, curves or memory")
+    known = "table, nonlinearity, window, sparsity, levels, curves, memory or ingredients"
+    study.add_argument("name", metavar="NAME", help=known)
     study.add_argument("--quick", action="store_true", help="the form of minutes, on the digits")
     study.add_argument("--seeds", type=int, metavar="N", help="runs of each point (default: the study's)")
     study.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: one a core; one on a GPU)")

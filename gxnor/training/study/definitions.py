@@ -186,6 +186,22 @@ def _memory(rates: _Rates) -> tuple[Point, ...]:
     )
 
 
+def _ingredients(rates: _Rates, shift: int) -> tuple[Point, ...]:
+    """The low-memory recipe, and that without one thing at a time. Rates are not tuned again."""
+    recipe = {
+        **rates.low, "augment.shift": shift, "train.norm_batches": 20, "train.loss": "squared-hinge",
+    }  # fmt: skip
+    without = {
+        "without shifted images": {"augment.shift": 0},
+        "batches that do not grow": {"train.growth": 1},
+        "a rate that does not fall": {"optimizer.lr_end": rates.low["optimizer.lr"]},
+        "running batch-norm statistics": {"train.norm_batches": 0},
+        "cross-entropy for squared hinge": {"train.loss": "cross-entropy"},
+        "without the counter": {"optimizer.counter": 0},
+    }
+    return (Point("the recipe", recipe), *(Point(name, {**recipe, **change}) for name, change in without.items()))
+
+
 def _study(name: str, title: str, text: str, points, quick_seeds: int, seeds: int, minutes: tuple[int, int], *,
            quick: tuple = (), full: tuple = (), settings: Settings = PART, rates: _Rates = FULL,
            **options) -> Study:  # fmt: skip
@@ -226,6 +242,9 @@ STUDIES = {
                "What is kept between two steps for every weight: its states and the optimizer's. The learning rate of "
                "each row was chosen on the validation images.",
                _memory, 2, 3, (4, 60)),
+        _study("ingredients", "What each ingredient is worth",
+               "The low-memory recipe, and the same without one of the things it is made of, all else unchanged.",
+               _ingredients, 3, 3, (3, 25), quick=(1,), full=(2,)),
     )
 }  # fmt: skip
 

@@ -57,6 +57,16 @@ def _bars(figure: Figure, rows: list[dict]) -> None:
     right.margins(x=0.15)
 
 
+def _ingredients(figure: Figure, rows: list[dict]) -> None:
+    axes = figure.subplots()
+    mean, spread = _accuracies(rows)
+    axes.axvline(mean[0], color=GRID, zorder=0)
+    axes.errorbar(mean, [row["row"] for row in rows], xerr=spread, fmt="o", color=SERIES[0], capsize=3)
+    axes.invert_yaxis()
+    axes.grid(axis="x", color=GRID)
+    axes.set(xlabel="test accuracy, %")
+
+
 def _grid(axes, rows: list[dict], down: str, across: str, names: tuple[str, str]) -> None:
     """Accuracy as a table of coloured cells."""
     ys, xs = (sorted({row["at"][key] for row in rows}) for key in (down, across))
@@ -167,5 +177,5 @@ def _memory(figure: Figure, rows: list[dict]) -> None:
 
 DRAWINGS = {
     "table": _bars, "nonlinearity": _nonlinearity, "window": _window, "sparsity": _sparsity, "levels": _levels,
-    "curves": _curves, "memory": _memory,
+    "curves": _curves, "memory": _memory, "ingredients": _ingredients,
 }  # fmt: skip
