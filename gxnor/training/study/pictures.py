@@ -60,7 +60,7 @@ def _bars(figure: Figure, rows: list[dict]) -> None:
 def _ingredients(figure: Figure, rows: list[dict]) -> None:
     axes = figure.subplots()
     mean, spread = _accuracies(rows)
-    axes.axvline(mean[0], color=GRID, zorder=0)
+    axes.axvline(mean[0], color=QUIET, linewidth=0.8, zorder=0)
     axes.errorbar(mean, [row["row"] for row in rows], xerr=spread, fmt="o", color=SERIES[0], capsize=3)
     axes.invert_yaxis()
     axes.grid(axis="x", color=GRID)

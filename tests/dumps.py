@@ -1,0 +1,55 @@
+"""Programs and the reference's logits in one file, for tests/check_dump.cpp: the engine built for another machine."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from gxnor import engine, reference
+from gxnor.program import Program
+from tests import programs
+from tests.programs import Builder
+
+ROOT = Path(__file__).parent.parent
+CHECKER = ROOT / "tests" / "check_dump.cpp"
+
+
+def write(path: Path, every: list[Program]) -> None:
+    """Batches of one to three."""
+    path.write_bytes(b"".join(dump(p, programs.batch(p, 1 + i % 3, i)) for i, p in enumerate(every)))
+
+
+def dump(program: Program, x: np.ndarray) -> bytes:
+    described, _keep = engine._describe(program)
+    given = engine._Input(engine._lift(program.input.shape), engine._space(program.input.space))
+    parts = [bytes(given), struct.pack("<4i", len(described), len(x), x.nbytes, len(program.classes))]
+    for layer in described:
+        parts.append(bytes(layer))
+        parts += [ctypes.string_at(layer.data[j], layer.sizes[j]) if layer.sizes[j] else b"" for j in range(2)]
+    return b"".join([*parts, x.tobytes(), reference.run(program, x).tobytes()])
+
+
+def every_kind() -> list[Program]:
+    """Mixtures of layers, the networks of the paper, and convolutions of sizes that fill no register."""
+    every = [programs.random_program(seed) for seed in range(60)]
+    every += [programs.residual(N1, N2) for N1 in range(3) for N2 in range(3)]
+    every += [programs.mnist(), programs.cifar(width=24)]
+    every += [
+        convolution(channels, out, height, width, weights, inputs, padding)
+        for channels, out in ((1, 1), (7, 17), (64, 16), (70, 33), (130, 8), (896, 3))
+        for height, width, padding in ((5, 4, 1), (8, 11, 0), (3, 3, 2))
+        for weights, inputs in ((0, 0), (0, 1), (1, 0), (1, 1), (6, 2), (1, 6))
+    ]
+    return every
+
+
+def convolution(channels: int, out: int, height: int, width: int, weights: int, inputs: int, padding: int) -> Program:
+    net = Builder((channels, height, width), inputs, seed=channels + out)
+    net.conv(out, 3, weights, padding=padding)
+    net.threshold(min(inputs, 1))
+    net.conv(out, 2, min(weights, 1))
+    net.flatten()
+    return net.program()
