@@ -60,7 +60,7 @@ class Engine:
     Args:
         program: is copied; nothing of it is held.
         threads: how many a run may use. Any number of threads may call `run` at once.
-        isa: "avx512", "avx2", "dotprod", "neon" or "portable"; None for the fastest that this machine has.
+        isa: "avx512", "avxvnni", "avx2", "dotprod", "neon" or "portable"; None for the fastest that this machine has.
         kernel: "direct" or "winograd" (where it suits) for convolutions that can be computed in either way; None for the
             one that a short measurement finds faster. The results are the same.
 

@@ -30,7 +30,7 @@ class Network:
     Attributes:
         input_shape: (C, H, W), (C, L) or (F,).
         classes: the names of the classes.
-        engine: "avx512", "avx2", "portable" or "reference": what runs it.
+        engine: the instruction set of the engine that runs it, or "reference".
     """
 
     def __init__(self, program: Program, threads: int = 1):

@@ -46,13 +46,12 @@ double measure(const WinogradKernels& winograd, Product product) {
 
 }  // namespace
 
-bool winograd_pays(const Kernels& kernels, Product direct, int channels, int height, int width) {
-  static std::atomic<double> known[8][3] = {};  // by the place of the kernels, and the product; 0: not measured yet
+bool winograd_pays(const Kernels& kernels, Xnor xnor, int channels, int height, int width) {
+  static std::atomic<double> known[8][kXnors] = {};  // by the place of the kernels, and the product; 0: not measured yet
   int count;
   const Kernels* const* all = all_kernels(&count);
-  const int product = direct == kernels.xnor ? 0 : direct == kernels.xnor_binary_weights ? 1 : 2;
-  std::atomic<double>& ratio = known[std::find(all, all + count, &kernels) - all][product];
-  if (ratio == 0) ratio = measure(kernels.winograd, direct);
+  std::atomic<double>& ratio = known[std::find(all, all + count, &kernels) - all][xnor];
+  if (ratio == 0) ratio = measure(kernels.winograd, kernels.xnor[xnor]);
   const double tiles = static_cast<double>(divide_up(height, 2)) * divide_up(width, 2) * divide_up(channels, 32) / 4;
   const double pixels = static_cast<double>(height) * width * divide_up(3 * divide_up(channels, 8), 8) / 6;
   return tiles * ratio < pixels;  // both in parts of what was measured: 128 channels are 4 times 32, 6 words a row of taps

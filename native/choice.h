@@ -5,8 +5,8 @@
 
 namespace gxnor {
 
-// Whether Winograd's F(2x2, 3x3) is faster than `direct`, a product of bits, from so many channels to outputs of this size.
+// Whether Winograd's F(2x2, 3x3) is faster than the direct product of bits, from so many channels to outputs of this size.
 // The answer may differ from one process to the next, as the machine does; results do not.
-bool winograd_pays(const Kernels& kernels, Product direct, int channels, int height, int width);
+bool winograd_pays(const Kernels& kernels, Xnor xnor, int channels, int height, int width);
 
 }  // namespace gxnor

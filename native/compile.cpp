@@ -33,8 +33,8 @@ class Compiler {
         return add<ThresholdStep>(x.buffer, make(number), std::move(thresholds));
       }
       case GXNOR_MAX_POOL:
-        return add<MaxPoolStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), static_cast<int>(x.channels), pool(layer),
-                                std::vector<uint16_t>());
+        return add<MaxPoolStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), static_cast<int>(x.channels),
+                                pool(layer), std::vector<uint16_t>());
       case GXNOR_SUM_POOL: return add<SumPoolStep>(x.buffer, make(number), pool(layer));
       case GXNOR_ADD: {
         const int inputs[2] = {x.buffer, values_[layer.inputs[1]].buffer};
@@ -117,9 +117,9 @@ class Compiler {
   }
 
   bool winograd(const gxnor_layer& layer, const Buffer& input, const Buffer& output, const Geometry& geometry,
-                Product direct) const {
+                Xnor xnor) const {
     if (kernel_ == GXNOR_DIRECT || layer.kind != GXNOR_CONV || !Winograd::suits(input, geometry, layer.space)) return false;
-    return kernel_ == GXNOR_WINOGRAD || winograd_pays(kernels_, direct, input.channels, output.height, output.width);
+    return kernel_ == GXNOR_WINOGRAD || winograd_pays(kernels_, xnor, input.channels, output.height, output.width);
   }
 
   void convolve(int number) {
@@ -156,11 +156,11 @@ class Compiler {
     const std::vector<uint16_t> flips = threshold && pooled ? thresholds->flips : std::vector<uint16_t>();
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
     Finish finish = {std::move(thresholds), !pooled, kernels_};
-    const Product bits = bits_product(kernels_, geometry, layer.space, values_[layer.inputs[0]].space == 0);
-    if (winograd(layer, plan_->buffers[input], plan_->buffers[output], geometry, bits))
+    const Xnor xnor = xnor_of(geometry, values_[layer.inputs[0]].space, layer.space);
+    if (winograd(layer, plan_->buffers[input], plan_->buffers[output], geometry, xnor))
       add<Winograd>(plan_->buffers, input, output, geometry, states, kernels_, threads_, std::move(finish));
     else
-      add<Convolution>(plan_->buffers, input, output, geometry, states, bits, kernels_, threads_, std::move(finish));
+      add<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, std::move(finish));
     if (threshold) values_[number].buffer = output;
     if (threshold && pooled) {
       values_[pooled].buffer = output;

@@ -20,16 +20,13 @@ int unit_of(const std::vector<int32_t>& offsets, int64_t address) {
 
 }  // namespace
 
-Product bits_product(const Kernels& kernels, const Geometry& geometry, int weight_space, bool binary) {
-  const bool padded = geometry.padding[0] > 0 || geometry.padding[1] > 0;  // with zeros
-  if (binary && !padded && kernels.xnor_binary_activations) return kernels.xnor_binary_activations;
-  // With groups, zeros stand for the channels of others.
-  if (weight_space == 0 && geometry.groups == 1 && kernels.xnor_binary_weights) return kernels.xnor_binary_weights;
-  return kernels.xnor;
+Xnor xnor_of(const Geometry& geometry, int input_space, int weight_space) {
+  if (input_space == 0 && geometry.padding[0] == 0 && geometry.padding[1] == 0) return kBinaryActivations;
+  return weight_space == 0 && geometry.groups == 1 ? kBinaryWeights : kTernary;
 }
 
 Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
-                         const States& states, Product bits, const Kernels& kernels, int threads, Finish finish)
+                         const States& states, Xnor xnor, const Kernels& kernels, int threads, Finish finish)
     : input_(input),
       output_(output),
       geometry_(geometry),
@@ -40,13 +37,13 @@ Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int outp
       blocks_((channels_ - 1) / kLanes + 1) {
   const Form form = buffers[input].form;
   switch (form) {
-    case Form::bits: product_ = bits, name_ = "product, bits", unit_bytes_ = 8, lane_bytes_ = 16; break;
+    case Form::bits: product_ = kernels.xnor[xnor], name_ = "product, bits", unit_bytes_ = 8, lane_bytes_ = 16; break;
     case Form::int8: product_ = kernels.dot8, name_ = "product, int8", unit_bytes_ = 4, lane_bytes_ = 4; break;
     case Form::int16: product_ = kernels.dot16, name_ = "product, int16", unit_bytes_ = 4, lane_bytes_ = 2; break;
     case Form::int32: product_ = kernels.dot32, name_ = "product, int32", unit_bytes_ = 4, lane_bytes_ = 1; break;
   }
   piece_ = INT16_MAX / (4 * kRaise * (states.N <= 1 ? 1 : 1 << (states.N - 1)));
-  const bool start = form == Form::int8 || (form == Form::bits && bits == kernels.xnor_binary_activations);
+  const bool start = form == Form::int8 || (form == Form::bits && xnor == kBinaryActivations);
   start_bytes_ = start ? kLanes * sizeof(int32_t) : 0;
   arrange(buffers[input], states, threads);
 }

@@ -14,16 +14,15 @@ struct Geometry {
   int kernel[2], stride[2], padding[2], dilation[2], groups;
 };
 
-// The product of bit planes for such weights: a form of its own where no weight, or no activation that a window covers, is
-// zero. `binary`: the input's space has no zero.
-Product bits_product(const Kernels& kernels, const Geometry& geometry, int weight_space, bool binary);
+// What is never zero where both spaces are binary or ternary. Padding is zero, and with groups so are weights.
+Xnor xnor_of(const Geometry& geometry, int input_space, int weight_space);
 
 class Convolution : public Step {
  public:
   // `states` (out, in / groups, kernel height, kernel width). The input's form decides the product: bits for spaces up
-  // to ternary, int8, int16 and int32 for all. `bits` is what bits_product gives.
+  // to ternary, int8, int16 and int32 for all. `xnor` is what xnor_of gives.
   Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
-              Product bits, const Kernels& kernels, int threads, Finish finish);
+              Xnor xnor, const Kernels& kernels, int threads, Finish finish);
 
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
   const char* name() const override { return name_; }

@@ -2,7 +2,9 @@
 
 #include <cstring>
 
-#if defined(__aarch64__) && defined(__linux__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
@@ -10,37 +12,76 @@
 namespace gxnor {
 namespace {
 
-const Kernels portable = {
-    "portable",     [] { return true; }, xnor_portable, nullptr,        nullptr,           dot8_portable,
-    dot16_portable, dot32_portable,      pack_portable, level_portable, winograd_portable,
-};
+const Kernels portable = {"portable",
+                          [] { return true; },
+                          {xnor_portable, xnor_portable, behind_start<xnor_portable>},
+                          dot8_portable,
+                          dot16_portable,
+                          dot32_portable,
+                          pack_portable,
+                          level_portable,
+                          winograd_portable};
 
 #if defined(__x86_64__)
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"); }
-
 // dot32 serves values too large for int16 alone, which no ordinary network has: the portable one is enough.
-const Kernels avx2 = {
-    "avx2",     has_avx2,       xnor_avx2, xnor_binary_weights_avx2, xnor_binary_activations_avx2, dot8_avx2,
-    dot16_avx2, dot32_portable, pack_avx2, level_avx2,               winograd_avx2,
-};
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"); }
+const Kernels avx2 = {"avx2",
+                      has_avx2,
+                      {xnor_avx2<kTernary>, xnor_avx2<kBinaryWeights>, xnor_avx2<kBinaryActivations>},
+                      dot8_avx2,
+                      dot16_avx2,
+                      dot32_portable,
+                      pack_avx2,
+                      level_avx2,
+                      winograd_avx2};
+
+#if __has_include(<avxvnniintrin.h>)
+bool has_avxvnni() {
+  unsigned a = 0, b, c, d;  // not every compiler knows a name for it
+  return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+const Kernels avxvnni = {"avxvnni",
+                         has_avxvnni,
+                         {xnor_avx2<kTernary>, xnor_avx2<kBinaryWeights>, xnor_avx2<kBinaryActivations>},
+                         dot8_avxvnni,
+                         dot16_avx2,
+                         dot32_portable,
+                         pack_avx2,
+                         level_avx2,
+                         winograd_avxvnni};
+#endif
 
 bool has_avx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
          __builtin_cpu_supports("avx512vpopcntdq");
 }
-const Kernels avx512 = {
-    "avx512",     has_avx512,     xnor_avx512, nullptr,    nullptr,         dot8_avx2,
-    dot16_avx512, dot32_portable, pack_avx512, level_avx2, winograd_avx512,
-};
+const Kernels avx512 = {"avx512",
+                        has_avx512,
+                        {xnor_avx512<kTernary>, xnor_avx512<kBinaryWeights>, xnor_avx512<kBinaryActivations>},
+                        dot8_avx512,
+                        dot16_avx512,
+                        dot32_portable,
+                        pack_avx512,
+                        level_avx2,
+                        winograd_avx512};
 
-const Kernels* const kernels[] = {&avx512, &avx2, &portable};
+const Kernels* const kernels[] = {&avx512,
+#if __has_include(<avxvnniintrin.h>)
+                                  &avxvnni,
+#endif
+                                  &avx2, &portable};
 #elif defined(__aarch64__)
 // int16 products and thresholds are plain loops, for which the compiler itself uses NEON: every such machine has it.
-const Kernels neon = {
-    "neon",         [] { return true; }, xnor_neon,     nullptr,        nullptr,       dot8_portable,
-    dot16_portable, dot32_portable,      pack_portable, level_portable, winograd_neon,
-};
+const Kernels neon = {"neon",
+                      [] { return true; },
+                      {xnor_neon<kTernary>, xnor_neon<kBinaryWeights>, xnor_neon<kBinaryActivations>},
+                      dot8_portable,
+                      dot16_portable,
+                      dot32_portable,
+                      pack_portable,
+                      level_portable,
+                      winograd_neon};
 
 bool has_dotprod() {
 #if defined(__linux__)
@@ -51,10 +92,15 @@ bool has_dotprod() {
   return false;
 #endif
 }
-const Kernels dotprod = {
-    "dotprod",      has_dotprod,    xnor_neon,     nullptr,        nullptr,          dot8_portable,
-    dot16_portable, dot32_portable, pack_portable, level_portable, winograd_dotprod,
-};
+const Kernels dotprod = {"dotprod",
+                         has_dotprod,
+                         {xnor_neon<kTernary>, xnor_neon<kBinaryWeights>, xnor_neon<kBinaryActivations>},
+                         dot8_dotprod,
+                         dot16_portable,
+                         dot32_portable,
+                         pack_portable,
+                         level_portable,
+                         winograd_dotprod};
 
 const Kernels* const kernels[] = {&dotprod, &neon, &portable};
 #else

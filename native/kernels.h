@@ -2,8 +2,8 @@
 //
 // All work on a block of 16 output channels, one lane each, for a list of output positions. A position is the address of
 // the first byte of its window in a padded, channels-innermost buffer; `offsets` says where, from there, the units (words
-// of bit planes, quads of int8, pairs of int16) that the window covers begin. Units may be read at any alignment and up to one unit
-// beyond the window, where the weights are zero.
+// of bit planes, quads of int8, pairs of int16) that the window covers begin. Units may be read at any alignment and up to
+// one unit beyond the window, where the weights are zero.
 #pragma once
 
 #include <cstdint>
@@ -26,10 +26,7 @@ constexpr int kRaise = 32;
 //
 // xnor  unit: 64 channels as a word of non-zeros and a word of signs (1 is minus; only where non-zero).
 //       weights: [units][non-zeros, signs][16] uint64.   y = popcount(g) - 2 popcount(g & (s_w ^ s_a)),  g = z_w & z_a
-// xnor_binary_weights: the same where no weight is zero, so that the non-zeros of all lanes are the window. In lanes
-//       without weights the sums are some number of the size that sums may have.
-// xnor_binary_activations: the same where no activation of a window is zero, so that a lane's gates are its weights.
-//       weights: [16] int32, the non-zeros of each lane;   then as above.
+//       One product less where the gates g are known, see Xnor.
 // dot8  unit: 4 channels of int8.    weights: [16] int32, -kRaise times the sum of each lane's;   [units][16][4] int8
 // dot16 unit: 2 channels of int16.   weights: [units][16][2] int8
 // dot32 unit: 1 channel of int32.    weights: [units][16] int8
@@ -58,10 +55,18 @@ struct WinogradKernels {
   void (*leave)(const int16_t* m, int tiles, const int32_t* slots, int32_t* sums);
 };
 
+// What is never zero in a layer of bit planes.
+enum Xnor {
+  kTernary,
+  kBinaryWeights,      // g is z_a within the window. In lanes without weights the sums are any of a possible size.
+  kBinaryActivations,  // g is z_w.   weights: [16] int32, the non-zeros of each lane;   then as above
+  kXnors
+};
+
 struct Kernels {
   const char* name;
   bool (*supported)();
-  Product xnor, xnor_binary_weights, xnor_binary_activations;  // the latter two null where xnor is all there is
+  Product xnor[kXnors];
   Product dot8, dot16, dot32;
   Pack pack;
   Level level;
@@ -72,6 +77,12 @@ struct Kernels {
 // or not supported.
 const Kernels* find_kernels(const char* isa);
 const Kernels* const* all_kernels(int* count);
+
+// A product whose weights have something before them that it has no use for.
+template <Product kProduct>
+void behind_start(const uint8_t* const* positions, int count, const Window& window, const void* weights, int32_t* sums) {
+  kProduct(positions, count, window, static_cast<const uint8_t*>(weights) + kLanes * sizeof(int32_t), sums);
+}
 
 void xnor_portable(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot8_portable(const uint8_t* const*, int, const Window&, const void*, int32_t*);
@@ -85,21 +96,26 @@ extern const WinogradKernels winograd_portable;
 #if defined(__aarch64__)
 extern const WinogradKernels winograd_neon, winograd_dotprod;
 
+template <Xnor>
 void xnor_neon(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void dot8_dotprod(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 #endif
 
 #if defined(__x86_64__)
-extern const WinogradKernels winograd_avx2, winograd_avx512;
+extern const WinogradKernels winograd_avx2, winograd_avxvnni, winograd_avx512;
 
+template <Xnor>
 void xnor_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
-void xnor_binary_weights_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
-void xnor_binary_activations_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot8_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot16_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void pack_avx2(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
 void level_avx2(const int32_t*, int, const int32_t*, int, uint16_t, int, uint8_t* const*);
 
+void dot8_avxvnni(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+
+template <Xnor>
 void xnor_avx512(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void dot8_avx512(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot16_avx512(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void pack_avx512(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
 #endif

@@ -27,12 +27,9 @@ void products(int64_t count) {
 
 // Does `count` products, a multiple of 1024, of one of the forms of gxnor::Xnor. For machines that have AVX2.
 GXNOR_API void gxnor_limit(int64_t count, int32_t form) {
-  using gxnor::Xnor;
-  switch (static_cast<Xnor>(form)) {
-    case Xnor::ternary: return products<Xnor::ternary>(count);
-    case Xnor::binary_weights: return products<Xnor::binary_weights>(count);
-    case Xnor::binary_activations: return products<Xnor::binary_activations>(count);
-  }
+  constexpr void (*kForms[])(int64_t) = {products<gxnor::kTernary>, products<gxnor::kBinaryWeights>,
+                                         products<gxnor::kBinaryActivations>};
+  kForms[form](count);
 }
 
 // Takes `count` cycles, a multiple of 16: additions that wait for one another.

@@ -16,8 +16,8 @@ namespace {
 
 // Written out for each p, by a fold, so that the compiler keeps the sums in registers.
 template <int... p>
-[[gnu::noinline]] void tiles_at_once(std::integer_sequence<int, p...>, const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets,
-                   int16_t* m) {
+[[gnu::noinline]] void tiles_at_once(std::integer_sequence<int, p...>, const uint8_t* v, int quads, const int8_t* u,
+                                     const int16_t* offsets, int16_t* m) {
   __m256i sum[sizeof...(p)][2] = {};
   const __m256i* w = reinterpret_cast<const __m256i*>(u);
   for (int q = 0; q < quads; ++q, w += 2) {

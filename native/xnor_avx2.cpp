@@ -5,7 +5,6 @@
 // With binary weights the gates are the same in all channels, with binary activations in all positions: they are counted
 // once, and channel by channel only minus signs, as -1.
 #if defined(__x86_64__)
-#include "kernels.h"
 #include "xnor_avx2.h"
 
 GXNOR_TARGET("avx2,popcnt")
@@ -25,7 +24,7 @@ template <Xnor kForm>
 void product(const uint8_t* position, const Window& window, const void* weights, int32_t* sums) {
   const int32_t* const nonzeros = static_cast<const int32_t*>(weights);
   const __m256i* w = static_cast<const __m256i*>(weights);
-  if (kForm == Xnor::binary_activations) w += kLanes * sizeof(int32_t) / sizeof *w;
+  if (kForm == kBinaryActivations) w += kLanes * sizeof(int32_t) / sizeof *w;
   __m256i total[kQuarters];
   for (int q = 0; q < kQuarters; ++q) total[q] = _mm256_setzero_si256();
   int64_t gates = 0;
@@ -35,7 +34,7 @@ void product(const uint8_t* position, const Window& window, const void* weights,
     for (int q = 0; q < kQuarters; ++q) count[q] = _mm256_setzero_si256();
     for (int u = begin; u < end; ++u, w += 2 * kQuarters) {
       const uint64_t z = word(position + window.offsets[u]), s = word(position + window.offsets[u] + window.plane);
-      if (kForm == Xnor::binary_weights) gates += __builtin_popcountll(z & word(reinterpret_cast<const uint8_t*>(w)));
+      if (kForm == kBinaryWeights) gates += __builtin_popcountll(z & word(reinterpret_cast<const uint8_t*>(w)));
       const __m256i z_a = _mm256_set1_epi64x(static_cast<int64_t>(z)), s_a = _mm256_set1_epi64x(static_cast<int64_t>(s));
       for (int q = 0; q < kQuarters; ++q)
         count[q] = xnor_add<kForm>(count[q], _mm256_load_si256(w + q), _mm256_load_si256(w + kQuarters + q), z_a, s_a);
@@ -50,29 +49,23 @@ void product(const uint8_t* position, const Window& window, const void* weights,
   const __m256i even = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
   for (int q = 0; q < kQuarters; ++q) {
     __m128i sum = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(total[q], even));
-    const __m128i fired = kForm == Xnor::binary_activations
+    const __m128i fired = kForm == kBinaryActivations
                               ? _mm_load_si128(reinterpret_cast<const __m128i*>(nonzeros) + q)
                               : _mm_set1_epi32(static_cast<int32_t>(gates));
-    if (kForm != Xnor::ternary) sum = _mm_add_epi32(fired, _mm_slli_epi32(sum, 1));
+    if (kForm != kTernary) sum = _mm_add_epi32(fired, _mm_slli_epi32(sum, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(sums + 4 * q), sum);
   }
 }
 
 }  // namespace
 
+template <Xnor kForm>
 void xnor_avx2(const uint8_t* const* positions, int count, const Window& window, const void* weights, int32_t* sums) {
-  for (int p = 0; p < count; ++p, sums += kLanes) product<Xnor::ternary>(positions[p], window, weights, sums);
+  for (int p = 0; p < count; ++p, sums += kLanes) product<kForm>(positions[p], window, weights, sums);
 }
-
-void xnor_binary_weights_avx2(const uint8_t* const* positions, int count, const Window& window, const void* weights,
-                              int32_t* sums) {
-  for (int p = 0; p < count; ++p, sums += kLanes) product<Xnor::binary_weights>(positions[p], window, weights, sums);
-}
-
-void xnor_binary_activations_avx2(const uint8_t* const* positions, int count, const Window& window, const void* weights,
-                                  int32_t* sums) {
-  for (int p = 0; p < count; ++p, sums += kLanes) product<Xnor::binary_activations>(positions[p], window, weights, sums);
-}
+template void xnor_avx2<kTernary>(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+template void xnor_avx2<kBinaryWeights>(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+template void xnor_avx2<kBinaryActivations>(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 
 }  // namespace gxnor
 GXNOR_TARGET_END

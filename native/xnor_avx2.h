@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include "kernels.h"
 #include "target.h"
 
 GXNOR_TARGET("avx2,popcnt")
@@ -21,14 +22,12 @@ inline __m256i xnor_look_up(__m256i table, __m256i bits) {
                          _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(bits, 4), nibble)));
 }
 
-enum class Xnor { ternary, binary_weights, binary_activations };
-
 // count + 64 products in each of 4 lanes, spread over the lane's 8 bytes; where something is binary, the minus signs alone.
 template <Xnor kForm>
 inline __m256i xnor_add(__m256i count, __m256i z_w, __m256i s_w, __m256i z_a, __m256i s_a) {
-  const __m256i gate = kForm == Xnor::binary_activations ? z_w : _mm256_and_si256(z_w, z_a);
+  const __m256i gate = kForm == kBinaryActivations ? z_w : _mm256_and_si256(z_w, z_a);
   const __m256i against = _mm256_and_si256(gate, _mm256_xor_si256(s_w, s_a));
-  if (kForm != Xnor::ternary) return _mm256_add_epi8(count, xnor_look_up(xnor_table(-1), against));
+  if (kForm != kTernary) return _mm256_add_epi8(count, xnor_look_up(xnor_table(-1), against));
   const __m256i gates = xnor_look_up(xnor_table(1), gate), signs = xnor_look_up(xnor_table(-2), against);
   return _mm256_add_epi8(count, _mm256_add_epi8(gates, signs));
 }

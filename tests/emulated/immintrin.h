@@ -27,6 +27,8 @@ inline __m256i emulated_cvtepi32_epi16(__m512i a) {
 #undef _mm512_cvtepi32_epi16
 #define _mm512_cvtepi32_epi16 emulated_cvtepi32_epi16
 
+#define _mm256_dpbusd_avx_epi32 simde_mm256_dpbusd_epi32  // the same by another encoding
+
 inline __mmask16 emulated_cmplt_epi32_mask(__m512i a, __m512i b) { return simde_mm512_cmpgt_epi32_mask(b, a); }
 #undef _mm512_cmplt_epi32_mask
 #define _mm512_cmplt_epi32_mask emulated_cmplt_epi32_mask
