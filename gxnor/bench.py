@@ -50,10 +50,10 @@ def bench(
 ) -> dict:
     """Measures the network in a file on random inputs.
 
-    Returns a dict for JSON: `machine`, `contestants` (versions and settings), `load` (milliseconds from file to ready,
-    bytes of the file and held), and `results`: by batch size, for every contestant the median and smallest
-    microseconds per image and the median of its time over ours; with `explain`, the engine's steps, in microseconds of
-    all threads together. Raises GxnorError where there is nothing to measure."""
+    Returns a dict for JSON: `machine`, `contestants` (versions and settings, at the first batch size), `load`
+    (milliseconds from file to ready, bytes of the file and held), and `results`: by batch size, for every contestant the
+    median and smallest microseconds per image, the median of its time over ours, and settings that are others than at
+    the first batch size as `about`; with `explain`, the engine's steps, in microseconds of all threads together. Raises GxnorError where there is nothing to measure."""
     from gxnor import file, opponents
 
     if min(batches) < 1 or threads < 1:
@@ -68,9 +68,11 @@ def bench(
         top = 256 if program.input.space is None else program.input.space.size
         x = np.random.default_rng(0).integers(top, size=(batch, *program.input.shape), dtype=np.uint8)
         runs: dict[str, Callable[[], object]] = {"gxnor": lambda x=x: engine.run(x)}
+        here = {"gxnor": about["gxnor"]}
         for other in others.values():
             for name, contestant in other.build(program, x, threads).items():
-                runs[name], about[name] = contestant
+                runs[name], here[name] = contestant
+        about |= {name: settings for name, settings in here.items() if name not in about}
         times = _take_turns(runs)
         entry = {"batch": batch, "turns": len(times["gxnor"])}
         for name, seconds in times.items():
@@ -79,6 +81,8 @@ def bench(
                 "us_per_image_min": 1e6 * min(seconds) / batch,
                 "over_gxnor": statistics.median(s / own for s, own in zip(seconds, times["gxnor"], strict=True)),
             }
+            if here[name] != about[name]:
+                entry[name]["about"] = here[name]
         if explain:
             profile = min((engine.profile(x) for _ in range(TURNS)), key=lambda steps: sum(s for _, s in steps))
             entry["steps"] = [{"step": name, "us_per_image": 1e6 * s / batch} for name, s in profile]

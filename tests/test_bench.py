@@ -34,6 +34,19 @@ def test_json_has_every_batch_size_and_what_was_measured(path, capsys):
     assert {"cpu", "cores", "load", "python"} <= result["machine"].keys()
 
 
+def test_settings_that_depend_on_the_batch_are_kept(path, monkeypatch):
+    class Fickle:
+        @staticmethod
+        def build(program, x, threads):
+            return {"fickle": (lambda: None, {"kernel": "small" if len(x) < 3 else "large"})}
+
+    monkeypatch.setattr(opponents, "find", lambda name: Fickle)
+    result = bench.bench(path, [1, 2, 4], 1, ["fickle"])
+    assert list(result["contestants"]) == ["gxnor", "fickle"]
+    assert result["contestants"]["fickle"] == {"kernel": "small"}
+    assert [entry["fickle"].get("about") for entry in result["results"]] == [None, None, {"kernel": "large"}]
+
+
 def test_table_names_the_contestants(path, capsys):
     pytest.importorskip("torch")
     assert cli.main(["bench", str(path), "--batch", "2", "--threads", "1", "--against", "torch"]) == 0
