@@ -53,7 +53,8 @@ def bench(
     Returns a dict for JSON: `machine`, `contestants` (versions and settings, at the first batch size), `load`
     (milliseconds from file to ready, bytes of the file and held), and `results`: by batch size, for every contestant the
     median and smallest microseconds per image, the median of its time over ours, and settings that are others than at
-    the first batch size as `about`; with `explain`, the engine's steps, in microseconds of all threads together. Raises GxnorError where there is nothing to measure."""
+    the first batch size as `about`; with `explain`, the engine's steps, in microseconds of all threads together.
+    Raises GxnorError where there is nothing to measure."""
     from gxnor import file, opponents
 
     if min(batches) < 1 or threads < 1:
