@@ -32,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 64], metavar="N")
     parser.add_argument("--threads", type=int, default=cores(), metavar="N")
     parser.add_argument("--against", nargs="+", default=[], metavar="NAME", help="torch, onnxruntime, openvino, larq")
-    parser.add_argument("--kernel", choices=KERNELS[1:], help="for 3x3 convolutions; default: the faster")
+    parser.add_argument("--kernel", choices=KERNELS[1:], help="for 3x3 convolutions; default: the fastest")
     parser.add_argument("--explain", action="store_true", help="the engine's steps, their kernels and times")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=_run)

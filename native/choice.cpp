@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "plan.h"
+#include "winograd_transform.h"
 
 namespace gxnor {
 namespace {
@@ -23,38 +24,63 @@ double seconds(F&& body) {
   return best;
 }
 
-// Seconds that the 16 points of a tile take over those of the taps of a pixel, of 128 channels.
-double measure(const WinogradKernels& winograd, Product product) {
-  constexpr int kUnits = 9 * kChannels / 64, kQuads = kChannels / 4;
-  aligned_vector<uint8_t> values(std::max(2 * kUnits * 8, 4 * kQuads) * kPositions), weights((kUnits * 4 + 1) * kLanes * 4),
-      points(kQuads * kLanes * 4);
+// By the place of the kernels; 0: not measured yet.
+using Known = std::atomic<double>[8];
+
+template <typename F>
+double once(Known& known, const Kernels& kernels, F&& measure) {
+  int count;
+  const Kernels* const* all = all_kernels(&count);
+  std::atomic<double>& seconds = known[std::find(all, all + count, &kernels) - all];
+  if (seconds == 0) seconds = measure();
+  return seconds;
+}
+
+// Seconds for the taps of kPositions pixels of 128 channels.
+double measure_direct(Product product) {
+  constexpr int kUnits = 9 * kChannels / 64;
+  aligned_vector<uint8_t> values(2 * kUnits * 8 * kPositions), weights((kUnits * 4 + 1) * kLanes * 4);
   aligned_vector<int32_t> sums(kPositions * kLanes);
-  aligned_vector<int16_t> products(kPositions * kLanes), offsets(kLanes);
   int32_t units[kUnits];
   const uint8_t* from[kPositions];
   for (int u = 0; u < kUnits; ++u) units[u] = 8 * u;
   for (int p = 0; p < kPositions; ++p) from[p] = values.data() + 2 * kUnits * 8 * p;
-  const double direct =
-      seconds([&] { product(from, kPositions, {units, kUnits, kUnits * 8}, weights.data(), sums.data()); });
-  const double tiles = seconds([&] {
-    for (int point = 0; point < 16; ++point)
-      winograd.product(values.data(), kPositions, kQuads, reinterpret_cast<int8_t*>(points.data()), offsets.data(),
-                       products.data());
+  return seconds([&] { product(from, kPositions, {units, kUnits, kUnits * 8, 0}, weights.data(), sums.data()); });
+}
+
+// Seconds for the points of kPositions tiles of 128 channels, and for their way back to sums.
+template <int M>
+double measure_tiles(const WinogradKernels<M>& kernels) {
+  constexpr int kPoints = Point<M>::kCount, kQuads = kChannels / 4;
+  aligned_vector<uint8_t> values(4 * kQuads * kPositions);
+  aligned_vector<int8_t> weights(kQuads * kLanes * 4);
+  aligned_vector<PointSum<M>> products(kPoints * kPositions * kLanes), offsets(kLanes);
+  aligned_vector<int32_t> sums(kLanes);
+  std::vector<int32_t> slots(M * M * kPositions);
+  return seconds([&] {
+    for (int p = 0; p < kPoints; ++p)
+      kernels.product(values.data(), kPositions, kQuads, weights.data(), offsets.data(),
+                      products.data() + p * kPositions * kLanes, piece_of<M>(p));
+    kernels.leave(products.data(), kPositions, slots.data(), sums.data());
   });
-  return tiles / direct;
 }
 
 }  // namespace
 
-bool winograd_pays(const Kernels& kernels, Xnor xnor, int channels, int height, int width) {
-  static std::atomic<double> known[8][kXnors] = {};  // by the place of the kernels, and the product; 0: not measured yet
-  int count;
-  const Kernels* const* all = all_kernels(&count);
-  std::atomic<double>& ratio = known[std::find(all, all + count, &kernels) - all][xnor];
-  if (ratio == 0) ratio = measure(kernels.winograd, kernels.xnor[xnor]);
-  const double tiles = static_cast<double>(divide_up(height, 2)) * divide_up(width, 2) * divide_up(channels, 32) / 4;
-  const double pixels = static_cast<double>(height) * width * divide_up(3 * divide_up(channels, 8), 8) / 6;
-  return tiles * ratio < pixels;  // both in parts of what was measured: 128 channels are 4 times 32, 6 words a row of taps
+double direct_cost(const Kernels& kernels, Xnor xnor, int channels, int height, int width) {
+  static Known known[kXnors] = {};
+  const double measured = once(known[xnor], kernels, [&] { return measure_direct(kernels.xnor[xnor]); });
+  return measured * height * width * divide_up(3 * divide_up(channels, 8), 8) / 6;  // 6 words a row of taps were measured
 }
+
+template <int M>
+double winograd_cost(const Kernels& kernels, int channels, int height, int width) {
+  static Known known = {};
+  const double measured = once(known, kernels, [&] { return measure_tiles<M>(kernels.winograd<M>()); });
+  return measured * divide_up(height, M) * divide_up(width, M) * divide_up(channels, 32) / 4;  // 4 times 32 were measured
+}
+
+template double winograd_cost<2>(const Kernels&, int, int, int);
+template double winograd_cost<4>(const Kernels&, int, int, int);
 
 }  // namespace gxnor

@@ -116,10 +116,20 @@ class Compiler {
     return x.narrow;
   }
 
-  bool winograd(const gxnor_layer& layer, const Buffer& input, const Buffer& output, const Geometry& geometry,
-                Xnor xnor) const {
-    if (kernel_ == GXNOR_DIRECT || layer.kind != GXNOR_CONV || !Winograd::suits(input, geometry, layer.space)) return false;
-    return kernel_ == GXNOR_WINOGRAD || winograd_pays(kernels_, xnor, input.channels, output.height, output.width);
+  // The tiles of Winograd's F(M x M, 3x3) that a convolution is computed by, or 0.
+  int tile_of(const gxnor_layer& layer, const Buffer& input, const Buffer& output, const Geometry& geometry, Xnor xnor) const {
+    if (kernel_ == GXNOR_DIRECT || layer.kind != GXNOR_CONV) return 0;
+    const bool two = Winograd<2>::suits(input, geometry, layer.space), four = Winograd<4>::suits(input, geometry, layer.space);
+    if (kernel_ == GXNOR_WINOGRAD2) return two ? 2 : 0;
+    if (kernel_ == GXNOR_WINOGRAD4) return four ? 4 : 0;
+    int tile = 0;
+    double least = direct_cost(kernels_, xnor, input.channels, output.height, output.width);
+    const auto consider = [&](int M, double cost) {
+      if (cost < least) tile = M, least = cost;
+    };
+    if (two) consider(2, winograd_cost<2>(kernels_, input.channels, output.height, output.width));
+    if (four) consider(4, winograd_cost<4>(kernels_, input.channels, output.height, output.width));
+    return tile;
   }
 
   void convolve(int number) {
@@ -157,8 +167,11 @@ class Compiler {
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
     Finish finish = {std::move(thresholds), !pooled, kernels_};
     const Xnor xnor = xnor_of(geometry, values_[layer.inputs[0]].space, layer.space);
-    if (winograd(layer, plan_->buffers[input], plan_->buffers[output], geometry, xnor))
-      add<Winograd>(plan_->buffers, input, output, geometry, states, kernels_, threads_, std::move(finish));
+    const int tile = tile_of(layer, plan_->buffers[input], plan_->buffers[output], geometry, xnor);
+    if (tile == 2)
+      add<Winograd<2>>(plan_->buffers, input, output, geometry, states, kernels_, threads_, std::move(finish));
+    else if (tile == 4)
+      add<Winograd<4>>(plan_->buffers, input, output, geometry, states, kernels_, threads_, std::move(finish));
     else
       add<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, std::move(finish));
     if (threshold) values_[number].buffer = output;

@@ -48,11 +48,12 @@ struct gxnor_input {
   int32_t space;  // N, or -1: pixels
 };
 
-// How convolutions are computed that can be computed in two ways; the results are the same.
+// How convolutions are computed that can be computed in several ways; the results are the same.
 enum gxnor_kernel {
   GXNOR_CHOOSE,  // what a short measurement finds faster
   GXNOR_DIRECT,
-  GXNOR_WINOGRAD,
+  GXNOR_WINOGRAD2,  // by Winograd's F(2x2, 3x3) where it suits, else directly
+  GXNOR_WINOGRAD4,  // F(4x4, 3x3)
 };
 
 struct gxnor_plan;

@@ -20,7 +20,8 @@ const Kernels portable = {"portable",
                           dot32_portable,
                           pack_portable,
                           level_portable,
-                          winograd_portable};
+                          winograd2_portable,
+                          winograd4_portable};
 
 #if defined(__x86_64__)
 // dot32 serves values too large for int16 alone, which no ordinary network has: the portable one is enough.
@@ -33,7 +34,8 @@ const Kernels avx2 = {"avx2",
                       dot32_portable,
                       pack_avx2,
                       level_avx2,
-                      winograd_avx2};
+                      winograd2_avx2,
+                      winograd4_avx2};
 
 #if __has_include(<avxvnniintrin.h>)
 bool has_avxvnni() {
@@ -48,7 +50,8 @@ const Kernels avxvnni = {"avxvnni",
                          dot32_portable,
                          pack_avx2,
                          level_avx2,
-                         winograd_avxvnni};
+                         winograd2_avxvnni,
+                         winograd4_avxvnni};
 #endif
 
 bool has_avx512() {
@@ -64,7 +67,8 @@ const Kernels avx512 = {"avx512",
                         dot32_portable,
                         pack_avx512,
                         level_avx2,
-                        winograd_avx512};
+                        winograd2_avx512,
+                        winograd4_avx512};
 
 const Kernels* const kernels[] = {&avx512,
 #if __has_include(<avxvnniintrin.h>)
@@ -81,7 +85,8 @@ const Kernels neon = {"neon",
                       dot32_portable,
                       pack_portable,
                       level_portable,
-                      winograd_neon};
+                      winograd2_neon,
+                      winograd4_portable};
 
 bool has_dotprod() {
 #if defined(__linux__)
@@ -100,7 +105,8 @@ const Kernels dotprod = {"dotprod",
                          dot32_portable,
                          pack_portable,
                          level_portable,
-                         winograd_dotprod};
+                         winograd2_dotprod,
+                         winograd4_portable};
 
 const Kernels* const kernels[] = {&dotprod, &neon, &portable};
 #else

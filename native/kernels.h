@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 namespace gxnor {
 
@@ -45,14 +46,20 @@ using Pack = void (*)(const int32_t* sums, int count, const int32_t thresholds[2
 using Level = void (*)(const int32_t* sums, int count, const int32_t* thresholds, int rows, uint16_t flip, int lanes,
                        uint8_t* const* outputs);
 
-// Winograd's F(2x2, 3x3) (winograd.h): weights and windows to points (winograd_body.h), the product of each point, and back
-// to sums.
+// Winograd's F(M x M, 3x3), M 2 or 4 (winograd.h): weights and windows to points (winograd_body.h), the product of each
+// point, and back to sums.
+template <int M>
+using PointSum = std::conditional_t<M == 2, int16_t, int32_t>;
+
+template <int M>
 struct WinogradKernels {
-  void (*expand)(const uint8_t* packed, int quads, int8_t* u, int64_t point);
+  void (*expand)(const uint8_t* packed, const int16_t* sums, int quads, int8_t* u, int64_t point, PointSum<M>* offsets);
   void (*enter)(const uint8_t* rows, int64_t row, int64_t width, int tiles, uint8_t* points, int64_t point);
   // m[tile][lane] = offsets[lane] + sum over channels of v * u.   v: [tiles][quads][4] uint8;   u: [quads][16 lanes][4] int8
-  void (*product)(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m);
-  void (*leave)(const int16_t* m, int tiles, const int32_t* slots, int32_t* sums);
+  // 16 bits hold the products of `piece` quads, in pairs; where M is 2, of all.
+  void (*product)(const uint8_t* v, int tiles, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m,
+                  int piece);
+  void (*leave)(const PointSum<M>* m, int tiles, const int32_t* slots, int32_t* sums);
 };
 
 // What is never zero in a layer of bit planes.
@@ -70,7 +77,14 @@ struct Kernels {
   Product dot8, dot16, dot32;
   Pack pack;
   Level level;
-  const WinogradKernels& winograd;
+  const WinogradKernels<2>& winograd2;
+  const WinogradKernels<4>& winograd4;
+
+  template <int M>
+  const WinogradKernels<M>& winograd() const {
+    if constexpr (M == 2) return winograd2;
+    if constexpr (M == 4) return winograd4;
+  }
 };
 
 // Fastest first. `isa` null or empty: the first that this machine supports; else that one, null where it is not known
@@ -91,10 +105,11 @@ void dot32_portable(const uint8_t* const*, int, const Window&, const void*, int3
 void pack_portable(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
 void level_portable(const int32_t*, int, const int32_t*, int, uint16_t, int, uint8_t* const*);
 
-extern const WinogradKernels winograd_portable;
+extern const WinogradKernels<2> winograd2_portable;
+extern const WinogradKernels<4> winograd4_portable;
 
 #if defined(__aarch64__)
-extern const WinogradKernels winograd_neon, winograd_dotprod;
+extern const WinogradKernels<2> winograd2_neon, winograd2_dotprod;
 
 template <Xnor>
 void xnor_neon(const uint8_t* const*, int, const Window&, const void*, int32_t*);
@@ -102,7 +117,8 @@ void dot8_dotprod(const uint8_t* const*, int, const Window&, const void*, int32_
 #endif
 
 #if defined(__x86_64__)
-extern const WinogradKernels winograd_avx2, winograd_avxvnni, winograd_avx512;
+extern const WinogradKernels<2> winograd2_avx2, winograd2_avxvnni, winograd2_avx512;
+extern const WinogradKernels<4> winograd4_avx2, winograd4_avxvnni, winograd4_avx512;
 
 template <Xnor>
 void xnor_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);

@@ -2,18 +2,19 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "threads.h"
+#include "winograd_transform.h"
 
 namespace gxnor {
 namespace {
 
-constexpr int kPoints = 16, kTaps = 9;   // of a tile of 2x2 outputs
-constexpr int kStripBytes = 192 * 1024;  // V of one strip: stays in the second cache while all output channels pass
+constexpr int kTaps = 9;
+constexpr int kStripBytes = 320 * 1024;  // V of one strip: stays in the second cache while all output channels pass
 constexpr int64_t kApart = 64;           // bytes between points, or all would begin in one set of the cache
 constexpr int kFewest = 6, kMost = 96;   // tiles of a strip
 constexpr int kWidth = 32;               // channels are padded to a multiple of this
-constexpr int64_t kLargestSum = INT16_MAX;
 
 int quads_of(int channels) { return static_cast<int>(divide_up(channels, kWidth)) * (kWidth / 4); }
 
@@ -45,53 +46,62 @@ struct Memory {
 }  // namespace
 
 // What one thread works in.
-struct Winograd::Strip {
-  Memory<uint8_t> rows, points;  // four rows of pixels of levels + 1; V + 4: [16 points][tiles][width]
-  Memory<int8_t> weights;        // U of a block: [16 points][quads][16 lanes][4]
-  Memory<int16_t> products;      // [16 points][tiles][16 lanes]
-  Memory<int32_t> sums;          // [outputs, and one for those outside][16 lanes]
-  std::vector<int32_t> slots;    // [tiles][4]: the row of `sums` that an output of a tile goes to
+template <int M>
+struct Winograd<M>::Strip {
+  static constexpr int kPoints = Point<M>::kCount;
+  Memory<uint8_t> rows, points;   // M + 2 rows of pixels of levels + 1; V, raised: [points][tiles][width]
+  Memory<int8_t> weights;         // U of a block: [points][quads][16 lanes][4]
+  Memory<PointSum<M>> offsets;    // of a block: [points][16 lanes]
+  Memory<PointSum<M>> products;   // [points][tiles][16 lanes]
+  Memory<int32_t> sums;           // [outputs, and one for those outside][16 lanes]
+  std::vector<int32_t> slots;     // [tiles][M * M]: the row of `sums` that an output of a tile goes to
   std::vector<uint8_t*> outputs;
 
   Strip(int64_t tiles, int64_t width)
-      : rows(4 * (2 * tiles + 2) * width),
+      : rows((M + 2) * (M * tiles + 2) * width),
         points(kPoints * (tiles * width + kApart)),
         weights(kPoints * (width * kLanes + kApart)),
+        offsets(kPoints * kLanes),
         products(kPoints * tiles * kLanes),
-        sums((4 * tiles + 1) * kLanes),
-        slots(4 * tiles) {
-    outputs.reserve(4 * tiles);
+        sums((M * M * tiles + 1) * kLanes),
+        slots(M * M * tiles) {
+    outputs.reserve(M * M * tiles);
   }
 };
 
-bool Winograd::suits(const Buffer& input, const Geometry& g, int space) {
+template <int M>
+bool Winograd<M>::suits(const Buffer& input, const Geometry& g, int space) {
   const auto both = [](const int pair[2], int value) { return pair[0] == value && pair[1] == value; };
+  // Of four channels, in outputs not yet divided by kScale^2. Sums on the way may wrap.
+  constexpr int64_t largest = 4 * kTaps * Transform<M>::kScale * Transform<M>::kScale;
+  constexpr int64_t most = std::numeric_limits<PointSum<M>>::max();
   return both(g.kernel, 3) && both(g.stride, 1) && both(g.dilation, 1) && g.groups == 1 && input.form == Form::bits &&
-         space <= 1 && int64_t{36} * 4 * quads_of(input.channels) <= kLargestSum;
+         space <= 1 && input.channels <= INT16_MAX && largest * quads_of(input.channels) <= most;
 }
 
-Winograd::Winograd(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
-                   const Kernels& kernels, int threads, Finish finish)
+template <int M>
+Winograd<M>::Winograd(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
+                      const States& states, const Kernels& kernels, int threads, Finish finish)
     : input_(input),
       output_(output),
       padding_{geometry.padding[0], geometry.padding[1]},
       finish_(std::move(finish)),
-      kernels_(kernels.winograd),
+      kernels_(kernels.winograd<M>()),
       quads_(quads_of(buffers[input].channels)),
       blocks_((buffers[output].channels - 1) / kLanes + 1) {
   arrange(states, buffers[output].channels, buffers[input].channels, threads);
 }
 
-void Winograd::arrange(const States& states, int channels, int fan, int threads) {
+template <int M>
+void Winograd<M>::arrange(const States& states, int channels, int fan, int threads) {
   const int64_t tap = int64_t{quads_} * kLanes;  // bytes of a block's weights for it
   weights_.assign(static_cast<size_t>(blocks_ * kTaps * tap), 0x55);
-  offsets_.resize(static_cast<size_t>(blocks_) * kPoints * kLanes);
+  sums_.resize(static_cast<size_t>(blocks_) * kTaps * kLanes);
   parallel_for(channels, kLanes, threads, [&](int64_t begin, int64_t end) {
     std::vector<uint8_t> memory;
     for (int64_t channel = begin; channel < end; ++channel) {
       const int64_t block = channel / kLanes, lane = channel % kLanes;
       const uint8_t* indices = states.read(channel * fan * kTaps, int64_t{fan} * kTaps, memory);
-      int sums[kTaps] = {};
       for (int64_t c = 0; c < fan; ++c) {
         const int64_t n = (c / 4 * kLanes + lane) * 4 + c % 4;  // its place in U
         const int shift = static_cast<int>(n % 128 / 32 * 2);
@@ -99,26 +109,21 @@ void Winograd::arrange(const States& states, int channels, int fan, int threads)
         for (int t = 0; t < kTaps; ++t, ++indices, to += tap) {
           const int code = states.N == 0 ? 2 * *indices : *indices;
           *to = static_cast<uint8_t>(*to ^ ((1 ^ code) << shift));  // level 0 stood there
-          sums[t] += code - 1;
+          sums_[(block * kTaps + t) * kLanes + lane] += code - 1;
         }
-      }
-      for (int p = 0; p < kPoints; ++p) {
-        static constexpr int G[4][3] = {{2, 0, 0}, {1, 1, 1}, {1, -1, 1}, {0, 0, 2}};
-        int u = 0;
-        for (int t = 0; t < kTaps; ++t) u += G[p / 4][t / 3] * G[p % 4][t % 3] * sums[t];
-        offsets_[(block * kPoints + p) * kLanes + lane] = static_cast<int16_t>(-4 * u);
       }
     }
   });
 }
 
-// V + 4 of `tiles` tiles of one row of tiles.
-void Winograd::enter(const Buffer& in, const uint8_t* image, int64_t tile_y, int64_t tile_x, int tiles, uint8_t* points,
+// V, raised, of `tiles` tiles of one row of tiles.
+template <int M>
+void Winograd<M>::enter(const Buffer& in, const uint8_t* image, int64_t tile_y, int64_t tile_x, int tiles, uint8_t* points,
                      int64_t point, uint8_t* rows) const {
-  const int64_t width = int64_t{4} * quads_, pixels = 2 * int64_t{tiles} + 2, x0 = 2 * tile_x - padding_[1];
+  const int64_t width = int64_t{4} * quads_, pixels = M * int64_t{tiles} + 2, x0 = M * tile_x - padding_[1];
   const int64_t begin = std::clamp<int64_t>(-x0, 0, pixels), end = std::clamp<int64_t>(in.width - x0, begin, pixels);
-  for (int i = 0; i < 4; ++i) {
-    const int64_t y = 2 * tile_y - padding_[0] + i;
+  for (int i = 0; i < M + 2; ++i) {
+    const int64_t y = M * tile_y - padding_[0] + i;
     uint8_t* row = rows + i * pixels * width;
     if (y < 0 || y >= in.height || begin == end) {
       std::memset(row, 1, pixels * width);
@@ -135,9 +140,11 @@ void Winograd::enter(const Buffer& in, const uint8_t* image, int64_t tile_y, int
   kernels_.enter(rows, pixels * width, width, tiles, points, point);
 }
 
-gxnor_status Winograd::run(const std::vector<Buffer>& buffers, const Run& run) const {
+template <int M>
+gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
-  const int64_t across = divide_up(out.width, 2), down = divide_up(out.height, 2), width = int64_t{4} * quads_;
+  constexpr int kPoints = Point<M>::kCount;
+  const int64_t across = divide_up(out.width, M), down = divide_up(out.height, M), width = int64_t{4} * quads_;
   const int64_t tiles = run.images * across * down;
   int64_t strips = divide_up(tiles, std::clamp<int64_t>(kStripBytes / (kPoints * width), kFewest, kMost)), share = blocks_;
   if (strips > 1)
@@ -158,18 +165,20 @@ gxnor_status Winograd::run(const std::vector<Buffer>& buffers, const Run& run) c
         some = std::min(across - x, first + count - at);
         enter(in, run.scratch[input_] + image * in.image, y, x, static_cast<int>(some),
               memory.points.get() + (at - first) * width, point, memory.rows.get());
-        for (int64_t p = 0; p < 4 * some; ++p) {
-          const int64_t oy = 2 * y + p % 4 / 2, ox = 2 * (x + p / 4) + p % 2;
+        for (int64_t p = 0; p < M * M * some; ++p) {
+          const int64_t oy = M * y + p % (M * M) / M, ox = M * (x + p / (M * M)) + p % M;
           const bool inside = oy < out.height && ox < out.width;
-          memory.slots[4 * (at - first) + p] = inside ? static_cast<int32_t>(memory.outputs.size()) : 4 * count;
+          memory.slots[M * M * (at - first) + p] = inside ? static_cast<int32_t>(memory.outputs.size()) : M * M * count;
           if (inside) memory.outputs.push_back(run.scratch[output_] + image * out.image + out.at(oy, ox));
         }
       }
       for (int64_t b = block; b < std::min<int64_t>(block + share, blocks_); ++b) {
-        kernels_.expand(weights_.data() + b * kTaps * quads_ * kLanes, quads_, memory.weights.get(), weight);
+        kernels_.expand(weights_.data() + b * kTaps * quads_ * kLanes, sums_.data() + b * kTaps * kLanes, quads_,
+                        memory.weights.get(), weight, memory.offsets.get());
         for (int p = 0; p < kPoints; ++p)
           kernels_.product(memory.points.get() + p * point, count, quads_, memory.weights.get() + p * weight,
-                           offsets_.data() + (b * kPoints + p) * kLanes, memory.products.get() + int64_t{p} * count * kLanes);
+                           memory.offsets.get() + p * kLanes, memory.products.get() + int64_t{p} * count * kLanes,
+                           piece_of<M>(p));
         kernels_.leave(memory.products.get(), count, memory.slots.data(), memory.sums.get());
         finish_(out, static_cast<int>(b), static_cast<int>(memory.outputs.size()), memory.sums.get(), memory.outputs.data());
       }
@@ -178,8 +187,12 @@ gxnor_status Winograd::run(const std::vector<Buffer>& buffers, const Run& run) c
   return GXNOR_OK;
 }
 
-int64_t Winograd::bytes() const {
-  return static_cast<int64_t>(sizeof *this + weights_.size() + offsets_.size() * sizeof(int16_t)) + finish_.bytes();
+template <int M>
+int64_t Winograd<M>::bytes() const {
+  return static_cast<int64_t>(sizeof *this + weights_.size() + sums_.size() * sizeof(int16_t)) + finish_.bytes();
 }
+
+template class Winograd<2>;
+template class Winograd<4>;
 
 }  // namespace gxnor

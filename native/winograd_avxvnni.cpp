@@ -1,4 +1,4 @@
-// As winograd_avx2.cpp, with four products and their sum of 32 bits in one instruction.
+// As winograd2_avx2.cpp and winograd4_avx2.cpp, with four products and their sum of 32 bits in one instruction.
 #if defined(__x86_64__) && __has_include(<avxvnniintrin.h>)  // GCC 11, Clang 12
 #include <immintrin.h>
 
@@ -13,13 +13,30 @@ GXNOR_TARGET("avx2,avxvnni")
 namespace gxnor {
 namespace {
 
-// Written out for each p, by a fold, so that the compiler keeps the sums in registers.
-template <int... p>
-[[gnu::noinline]] void tiles_at_once(std::integer_sequence<int, p...>, const uint8_t* v, int quads, const int8_t* u,
-                                     const int16_t* offsets, int16_t* m) {
+inline void start(const int16_t* offsets, __m256i (&sum)[2]) {
   const __m128i* half = reinterpret_cast<const __m128i*>(offsets);
-  const __m256i start[2] = {_mm256_cvtepi16_epi32(_mm_load_si128(half)), _mm256_cvtepi16_epi32(_mm_load_si128(half + 1))};
-  __m256i sum[sizeof...(p)][2] = {{(static_cast<void>(p), start[0]), start[1]}...};
+  sum[0] = _mm256_cvtepi16_epi32(_mm_load_si128(half)), sum[1] = _mm256_cvtepi16_epi32(_mm_load_si128(half + 1));
+}
+inline void start(const int32_t* offsets, __m256i (&sum)[2]) {
+  const __m256i* half = reinterpret_cast<const __m256i*>(offsets);
+  sum[0] = _mm256_load_si256(half), sum[1] = _mm256_load_si256(half + 1);
+}
+
+inline void finish(const __m256i (&sum)[2], int16_t* m) {
+  const __m256i lanes = _mm256_permute4x64_epi64(_mm256_packs_epi32(sum[0], sum[1]), 0xD8);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(m), lanes);
+}
+inline void finish(const __m256i (&sum)[2], int32_t* m) {
+  _mm256_store_si256(reinterpret_cast<__m256i*>(m), sum[0]);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(m) + 1, sum[1]);
+}
+
+// Written out for each p, by a fold, so that the compiler keeps the sums in registers.
+template <typename Sum, int... p>
+[[gnu::noinline]] void tiles_at_once(std::integer_sequence<int, p...>, const uint8_t* v, int quads, const int8_t* u,
+                                     const Sum* offsets, Sum* m) {
+  __m256i sum[sizeof...(p)][2];
+  (start(offsets, sum[p]), ...);
   const __m256i* w = reinterpret_cast<const __m256i*>(u);
   for (int q = 0; q < quads; ++q, w += 2) {
     const __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
@@ -32,26 +49,27 @@ template <int... p>
     };
     (add(sum[p], v + 4 * (int64_t{p} * quads + q)), ...);
   }
-  const auto store = [&](const __m256i(&from)[2], int16_t* to) {
-    const __m256i lanes = _mm256_permute4x64_epi64(_mm256_packs_epi32(from[0], from[1]), 0xD8);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), lanes);
-  };
-  (store(sum[p], m + p * kLanes), ...);
+  (finish(sum[p], m + p * kLanes), ...);
 }
 
-template <int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
+template <int M, int P>
+void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int) {
   tiles_at_once(std::make_integer_sequence<int, P>(), v, quads, u, offsets, m);
 }
 
-void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
-  static constexpr TileProduct kProducts[] = {{6, tile<6>}, {4, tile<4>}, {2, tile<2>}, {1, tile<1>}};
-  cut(kProducts, v, tiles, quads, u, offsets, m);
+template <int M>
+void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m,
+             int piece) {
+  static constexpr TileProduct<M> kProducts[] = {{6, tile<M, 6>}, {4, tile<M, 4>}, {2, tile<M, 2>}, {1, tile<M, 1>}};
+  cut(kProducts, v, tiles, quads, u, offsets, m, piece);
 }
 
 }  // namespace
 
-const WinogradKernels winograd_avxvnni = {avx2<winograd_expand>, avx2<winograd_enter>, product, avx2<winograd_leave>};
+const WinogradKernels<2> winograd2_avxvnni = {avx2<winograd_expand<2>>, avx2<winograd_enter<2>>, product<2>,
+                                              avx2<winograd_leave<2>>};
+const WinogradKernels<4> winograd4_avxvnni = {avx2<winograd_expand<4>>, avx2<winograd_enter<4>>, product<4>,
+                                              avx2<winograd_leave<4>>};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

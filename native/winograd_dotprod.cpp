@@ -12,7 +12,7 @@ namespace gxnor {
 namespace {
 
 template <int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
+void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, int16_t* m, int) {
   int32x4_t sum[P][4];
   for (int p = 0; p < P; ++p)
     for (int i = 0; i < 4; ++i) sum[p][i] = vmovl_s16(vld1_s16(offsets + 4 * i));
@@ -29,14 +29,15 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, 
     for (int i = 0; i < 4; ++i) vst1_s16(m + p * kLanes + 4 * i, vmovn_s32(sum[p][i]));
 }
 
-void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
-  static constexpr TileProduct kProducts[] = {{4, tile<4>}, {1, tile<1>}};
-  cut(kProducts, v, tiles, quads, u, offsets, m);
+void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m, int) {
+  static constexpr TileProduct<2> kProducts[] = {{4, tile<4>}, {1, tile<1>}};
+  cut(kProducts, v, tiles, quads, u, offsets, m, 0);
 }
 
 }  // namespace
 
-const WinogradKernels winograd_dotprod = {plain<winograd_expand>, plain<winograd_enter>, product, plain<winograd_leave>};
+const WinogradKernels<2> winograd2_dotprod = {plain<winograd_expand<2>>, plain<winograd_enter<2>>, product,
+                                               plain<winograd_leave<2>>};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

@@ -9,7 +9,7 @@ namespace gxnor {
 namespace {
 
 template <int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
+void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, int16_t* m, int) {
   int16x8_t sum[P][8];  // two channels each
   for (int p = 0; p < P; ++p)
     for (int i = 0; i < 8; ++i) sum[p][i] = vdupq_n_s16(0);
@@ -35,14 +35,15 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, 
     }
 }
 
-void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
-  static constexpr TileProduct kProducts[] = {{2, tile<2>}, {1, tile<1>}};
-  cut(kProducts, v, tiles, quads, u, offsets, m);
+void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m, int) {
+  static constexpr TileProduct<2> kProducts[] = {{2, tile<2>}, {1, tile<1>}};
+  cut(kProducts, v, tiles, quads, u, offsets, m, 0);
 }
 
 }  // namespace
 
-const WinogradKernels winograd_neon = {plain<winograd_expand>, plain<winograd_enter>, product, plain<winograd_leave>};
+const WinogradKernels<2> winograd2_neon = {plain<winograd_expand<2>>, plain<winograd_enter<2>>, product,
+                                            plain<winograd_leave<2>>};
 
 }  // namespace gxnor
 #endif

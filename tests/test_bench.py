@@ -57,7 +57,7 @@ def test_table_names_the_contestants(path, capsys):
 def test_the_engine_explains_itself(path, capsys):
     file.save(programs.cifar(width=24), path)
     call = ["bench", str(path), "--batch", "2", "--threads", "1", "--explain"]
-    assert cli.main([*call, "--kernel", "winograd"]) == 0
+    assert cli.main([*call, "--kernel", "winograd4"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith("%")]
     assert "input" in lines[0] and any("product, Winograd" in line for line in lines)
     assert sum(float(line.split()[-1].strip("%")) for line in lines) == pytest.approx(100, abs=1)

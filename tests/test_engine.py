@@ -20,14 +20,16 @@ from tests.programs import Builder
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
 ISAS = instruction_sets() if native.library() is not None else ()
+WINOGRAD = {"winograd2": "product, Winograd 2x2", "winograd4": "product, Winograd 4x4"}
 
 
 def assert_agrees(program: Program, x: np.ndarray) -> None:
     expected = reference.run(program, x)
     for isa in ISAS:
         engines = [Engine(program, threads, isa, "direct") for threads in (1, 3)]
-        if "product, Winograd" in Engine(program, isa=isa, kernel="winograd").steps:
-            engines += [Engine(program, threads, isa, "winograd") for threads in (1, 3)]
+        for kernel, step in WINOGRAD.items():
+            if step in Engine(program, isa=isa, kernel=kernel).steps:
+                engines += [Engine(program, threads, isa, kernel) for threads in (1, 3)]
         for runner in engines:
             logits = runner.run(x)
             assert logits.dtype == np.float32
@@ -105,19 +107,20 @@ def test_windows_that_winograd_takes(size, padding):
         net.conv(out, 3, 1 - N, padding=padding)
         net.threshold(2 * N)
         program = finished(net)
-        assert "product, Winograd" in Engine(program, kernel="winograd").steps
+        assert all(step in Engine(program, kernel=kernel).steps for kernel, step in WINOGRAD.items())
         assert_agrees(program, programs.batch(program, 3))
 
 
 def test_winograd_at_its_largest_sums():
-    """All weights and levels at one end, as many channels as fit into 16 bits, and one more."""
+    """All weights and levels at one end, as many channels as fit into the 16 bits of 2x2 tiles, and one more."""
     for channels, suits in ((896, True), (897, False)):
         for weights, levels in ((2, 2), (2, 0), (0, 0)):
             net = Builder((channels, 4, 4), 1)
             weight = StateTensor.from_indices(DiscreteSpace(1), np.full((3, channels, 3, 3), weights, dtype=np.uint8))
             net.add(Conv((0,), weight, (1, 1), (1, 1), (1, 1), 1), 1.0)
             program = finished(net)
-            assert ("product, Winograd" in Engine(program, kernel="winograd").steps) == suits
+            assert (WINOGRAD["winograd2"] in Engine(program, kernel="winograd2").steps) == suits
+            assert WINOGRAD["winograd4"] in Engine(program, kernel="winograd4").steps
             assert_agrees(program, np.full((1, channels, 4, 4), levels, dtype=np.uint8))
 
 
@@ -180,13 +183,13 @@ def test_many_levels_at_their_largest_sums(N, weights):
 def test_steps_name_what_is_done_and_take_time():
     program = programs.cifar(width=24)
     x = programs.batch(program, 3)
-    for kernel, name in (("direct", "product, bits"), ("winograd", "product, Winograd")):
+    for kernel, name in (("direct", "product, bits"), *WINOGRAD.items()):
         runner = Engine(program, 2, kernel=kernel)
         profile = runner.profile(x)
         assert [step for step, _ in profile] == list(runner.steps)
         assert runner.steps[0] == "input" and name in runner.steps and runner.steps[-1] == "scale"
         assert all(seconds > 0 for _, seconds in profile)
-    with pytest.raises(GxnorError, match="direct, winograd, got 'fast'"):
+    with pytest.raises(GxnorError, match="direct, winograd2, winograd4, got 'fast'"):
         Engine(program, kernel="fast")
 
 

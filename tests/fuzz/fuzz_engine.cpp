@@ -105,10 +105,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   std::vector<gxnor_plan*> plans;
   int32_t expected = -1, expected_layer = -1;
-  for (int i = 0; const char* isa = gxnor_isa(i / 2); ++i) {
+  for (int i = 0; const char* isa = gxnor_isa(i / 3); ++i) {
     gxnor_plan* plan = nullptr;
     int32_t layer = -1;
-    const int32_t kernel = i % 2 ? GXNOR_WINOGRAD : GXNOR_DIRECT;
+    const int32_t kernel = GXNOR_DIRECT + i % 3;
     const int32_t status = gxnor_plan_create(&p.input, p.layers.data(), count, isa, kernel, threads, &plan, &layer);
     expect((status == GXNOR_OK) == (plan != nullptr), "a plan without success, or success without a plan");
     expect(status != GXNOR_NO_KERNELS && status != GXNOR_NO_MEMORY, "an instruction set or memory that was missing");
@@ -154,7 +154,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       int32_t run_status = GXNOR_OK;
       const int left = choices.byte();
       allocations_left = left;
-      const int32_t status = gxnor_plan_create(&p.input, p.layers.data(), count, gxnor_isa(0), run_mode % 2, threads, &plan, &layer);
+      const int32_t status = gxnor_plan_create(&p.input, p.layers.data(), count, gxnor_isa(0), run_mode % 4, threads, &plan, &layer);
       if (plan) run_status = gxnor_plan_run(plan, batches[0].x.data(), batches[0].size, threads, logits.data(), nullptr);
       allocations_left = INT_MAX;
       expect(status == GXNOR_OK || status == GXNOR_NO_MEMORY, "missing memory that is called something else");

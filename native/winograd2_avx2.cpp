@@ -1,5 +1,5 @@
-// 16 output channels x up to 6 tiles: two registers of 16-bit sums each, of pairs of products; they do not overflow, see
-// Winograd::suits.
+// F(2x2, 3x3): 16 output channels x up to 6 tiles, two registers of 16-bit sums each, of pairs of products; they do not
+// overflow, see Winograd::suits.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -45,18 +45,19 @@ template <int... p>
 }
 
 template <int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
+void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, int16_t* m, int) {
   tiles_at_once(std::make_integer_sequence<int, P>(), v, quads, u, offsets, m);
 }
 
-void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m) {
-  static constexpr TileProduct kProducts[] = {{6, tile<6>}, {4, tile<4>}, {2, tile<2>}, {1, tile<1>}};
-  cut(kProducts, v, tiles, quads, u, offsets, m);
+void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m, int) {
+  static constexpr TileProduct<2> kProducts[] = {{6, tile<6>}, {4, tile<4>}, {2, tile<2>}, {1, tile<1>}};
+  cut(kProducts, v, tiles, quads, u, offsets, m, 0);
 }
 
 }  // namespace
 
-const WinogradKernels winograd_avx2 = {avx2<winograd_expand>, avx2<winograd_enter>, product, avx2<winograd_leave>};
+const WinogradKernels<2> winograd2_avx2 = {avx2<winograd_expand<2>>, avx2<winograd_enter<2>>, product,
+                                           avx2<winograd_leave<2>>};
 
 }  // namespace gxnor
 GXNOR_TARGET_END
