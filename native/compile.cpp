@@ -122,6 +122,7 @@ class Compiler {
     const bool two = Winograd<2>::suits(input, geometry, layer.space), four = Winograd<4>::suits(input, geometry, layer.space);
     if (kernel_ == GXNOR_WINOGRAD2) return two ? 2 : 0;
     if (kernel_ == GXNOR_WINOGRAD4) return four ? 4 : 0;
+    if (!two && !four) return 0;  // nothing is to be measured
     int tile = 0;
     double least = direct_cost(kernels_, xnor, input.channels, output.height, output.width);
     const auto consider = [&](int M, double cost) {
