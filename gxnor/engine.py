@@ -118,9 +118,7 @@ class Engine:
             x = _indices(self.input, x)
         x = np.ascontiguousarray(x)
         logits = np.empty((len(x), len(self.classes)), dtype=np.float32)
-        status = self._library.gxnor_plan_run(
-            self._plan, x.ctypes.data, len(x), self.threads, logits.ctypes.data, seconds
-        )
+        status = self._library.gxnor_plan_run(self._plan, _address(x), len(x), self.threads, _address(logits), seconds)
         if status == _BAD_STATE:
             raise GxnorError(f"expected state indices below {self.input.space.size}, got {x.max()}")
         if status != _OK:
@@ -178,6 +176,14 @@ def _library() -> ctypes.CDLL:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
+
+
+def _address(array: np.ndarray):
+    """Where it begins, for a call. `array.ctypes` takes microseconds, as a small network does."""
+    try:
+        return ctypes.byref(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError):  # not writable, or empty
+        return array.ctypes.data
 
 
 def _describe(program: Program) -> tuple[ctypes.Array, list]:

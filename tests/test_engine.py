@@ -198,6 +198,14 @@ def test_many_levels_at_their_largest_sums(N, weights):
             assert_agrees(program, np.full((1, channels, 2, 3), level, dtype=np.uint8))
 
 
+def test_a_batch_may_be_read_only_or_empty():
+    program = programs.mnist()
+    x, runner = programs.batch(program, 2), Engine(program)
+    fixed = np.frombuffer(x.tobytes(), dtype=np.uint8).reshape(x.shape)
+    np.testing.assert_array_equal(runner.run(fixed), runner.run(x), strict=True)
+    assert runner.run(x[:0]).shape == (0, 10)
+
+
 def test_steps_name_what_is_done_and_take_time():
     program = programs.cifar(width=24)
     x = programs.batch(program, 3)
