@@ -1,4 +1,4 @@
-// As winograd2_avx2.cpp and winograd4_avx2.cpp, with four products and their sum of 32 bits in one instruction.
+// As winograd_avx2.cpp, with four products and their sum of 32 bits in one instruction.
 #if defined(__x86_64__) && __has_include(<avxvnniintrin.h>)  // GCC 11, Clang 12
 #include <immintrin.h>
 

@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from gxnor import native
 from gxnor.engine import instruction_sets
 from tests import dumps
 
@@ -34,8 +35,8 @@ def has_simde() -> bool:
 
 
 pytestmark = pytest.mark.skipif(
-    not (shutil.which(COMPILER) and "avx2" in instruction_sets() and has_simde()),
-    reason=f"needs {COMPILER}, SIMDe and AVX2",
+    not (native.library() and shutil.which(COMPILER) and "avx2" in instruction_sets() and has_simde()),
+    reason=f"needs {COMPILER}, SIMDe, AVX2 and the native library",
 )
 
 
@@ -43,12 +44,12 @@ pytestmark = pytest.mark.skipif(
 def check(tmp_path_factory):
     """The checker, built from sources that ask the compiler for nothing beyond AVX2."""
     folder = tmp_path_factory.mktemp("emulated")
-    native = shutil.copytree(dumps.ROOT / "native", folder / "native")
-    (native / "target.h").write_text("#define GXNOR_TARGET(isa)\n#define GXNOR_TARGET_END\n")
-    vectorise = native / "vectorise.h"
+    source = shutil.copytree(dumps.ROOT / "native", folder / "native")
+    (source / "target.h").write_text("#define GXNOR_TARGET(isa)\n#define GXNOR_TARGET_END\n")
+    vectorise = source / "vectorise.h"
     vectorise.write_text(re.sub(r"\[\[gnu::target\(.*?\)\]\]", "", vectorise.read_text()))
-    sources = map(str, [dumps.CHECKER, *sorted(native.glob("*.cpp"))])
-    includes = [f"-I{dumps.ROOT / 'tests' / 'emulated'}", f"-I{native}"]
+    sources = map(str, [dumps.CHECKER, *sorted(source.glob("*.cpp"))])
+    includes = [f"-I{dumps.ROOT / 'tests' / 'emulated'}", f"-I{source}"]
     subprocess.run([COMPILER, *FLAGS, *includes, *sources, "-o", str(folder / "check")], check=True)
     return folder / "check"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import itertools
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,37 +10,16 @@ import numpy as np
 import pytest
 
 from gxnor import engine, file, native, reference
-from gxnor.engine import Engine, instruction_sets
+from gxnor.engine import Engine
 from gxnor.errors import GxnorError
 from gxnor.layers import ALWAYS, NEVER, Conv, Dense, Scale, StateTensor, Threshold
 from gxnor.program import Input, Program
 from gxnor.space import DiscreteSpace
 from tests import programs
+from tests.agreement import ISAS, WINOGRAD, assert_agrees, finished
 from tests.programs import Builder
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
-ISAS = instruction_sets() if native.library() is not None else ()
-WINOGRAD = {"winograd2": "product, Winograd 2x2", "winograd4": "product, Winograd 4x4"}
-
-
-def assert_agrees(program: Program, x: np.ndarray) -> None:
-    expected = reference.run(program, x)
-    for isa in ISAS:
-        engines = [Engine(program, threads, isa, "direct") for threads in (1, 3)]
-        for kernel, step in WINOGRAD.items():
-            if step in Engine(program, isa=isa, kernel=kernel).steps:
-                engines += [Engine(program, threads, isa, kernel) for threads in (1, 3)]
-        for runner in engines:
-            logits = runner.run(x)
-            assert logits.dtype == np.float32
-            message = f"{isa}, {runner.threads} threads, {runner.steps}"
-            np.testing.assert_array_equal(logits, expected, strict=True, err_msg=message)
-
-
-def finished(net: Builder) -> Program:
-    """Its sums as logits, one a feature: nothing is hidden by a layer behind."""
-    net.flatten()
-    return net.program()
 
 
 def test_portable_kernels_are_always_there():
@@ -97,49 +75,6 @@ def test_groups(channels, out, groups, N):
 def test_every_pair_of_spaces(N1, N2):
     for network in (programs.residual(N1, N2), programs.one_d(N1, N2)):
         assert_agrees(network, programs.batch(network, 3))
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 2), (3, 5), (4, 7), (16, 16), (19, 33)])
-@pytest.mark.parametrize("padding", [0, 1, 2, (3, 0)])
-def test_windows_that_winograd_takes(size, padding):
-    """Outputs of odd and even extents, strips of several rows and images, all signs of thresholds, sums and levels."""
-    for N, channels, out in ((0, 40, 17), (1, 32, 16), (1, 70, 33), (1, 1, 1)):
-        net = Builder((channels, size[0] + 2, size[1] + 2), N, seed=channels)
-        net.conv(out, 3, 1 - N, padding=padding)
-        net.threshold(2 * N)
-        program = finished(net)
-        assert all(step in Engine(program, kernel=kernel).steps for kernel, step in WINOGRAD.items())
-        assert_agrees(program, programs.batch(program, 3))
-
-
-def test_winograd_at_its_largest_sums():
-    """All weights and levels at one end, as many channels as fit into the 16 bits of 2x2 tiles, and one more."""
-    for channels, suits in ((896, True), (897, False)):
-        for weights, levels in ((2, 2), (2, 0), (0, 0)):
-            net = Builder((channels, 4, 4), 1)
-            weight = StateTensor.from_indices(DiscreteSpace(1), np.full((3, channels, 3, 3), weights, dtype=np.uint8))
-            net.add(Conv((0,), weight, (1, 1), (1, 1), (1, 1), 1), 1.0)
-            program = finished(net)
-            assert (WINOGRAD["winograd2"] in Engine(program, kernel="winograd2").steps) == suits
-            assert WINOGRAD["winograd4"] in Engine(program, kernel="winograd4").steps
-            assert_agrees(program, np.full((1, channels, 4, 4), levels, dtype=np.uint8))
-
-
-@pytest.mark.parametrize("B, G", [
-    ([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], [[1, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 1]]),
-    ([[1, 0, -1, 0, 1, 0], [0, -1, -1, 1, 1, 0], [0, 1, -1, -1, 1, 0], [0, -1, -1, 1, 1, 0], [0, 1, -1, -1, 1, 0],
-      [0, 1, 0, -1, 0, 1]], [[1, 0, 0], [1, 1, 1], [1, -1, 1], [1, 1, 1], [1, -1, 1], [0, 0, 1]]),
-])  # fmt: skip
-@pytest.mark.parametrize("channels", [30, 200])
-def test_winograd_where_a_point_is_largest(B, G, channels):
-    """Windows and weights with the signs of a row of each transform, or against them, in all channels."""
-    B, G = np.array(B), np.array(G)
-    for i, j in itertools.product(range(len(B)), repeat=2):
-        x, w = (np.outer(rows[i], rows[j]).astype(np.int8) for rows in (B, G))
-        weight = np.broadcast_to(np.stack([w, -w])[:, None] + 1, (2, channels, 3, 3)).astype(np.uint8)
-        net = Builder((channels, *x.shape), 1)
-        net.add(Conv((0,), StateTensor.from_indices(DiscreteSpace(1), weight), (1, 1), (0, 0), (1, 1), 1), 1.0)
-        assert_agrees(finished(net), np.broadcast_to(x + 1, (1, channels, *x.shape)).astype(np.uint8))
 
 
 @pytest.mark.parametrize("channels", [64 * 15, 64 * 40 + 3])

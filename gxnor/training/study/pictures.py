@@ -163,16 +163,15 @@ def _memory(figure: Figure, rows: list[dict]) -> None:
     mean, spread = _accuracies(rows)
     for i, row in enumerate(rows):
         x = row["train_state_bytes_per_weight"]
-        axes.errorbar(x, mean[i], yerr=spread[:, i : i + 1], fmt="o", color=SERIES[i % len(SERIES)], capsize=3)
-        axes.annotate(row["row"], (x, mean[i]), xytext=(6, 5 if i % 2 else -12), textcoords="offset points",
-                      fontsize=8)  # fmt: skip
+        axes.errorbar(x, mean[i], yerr=spread[:, i : i + 1], fmt="o", color=SERIES[i % len(SERIES)], capsize=3,
+                      label=row["row"])  # fmt: skip
     axes.set(xscale="log", xlim=(0.2, 40), ylabel="test accuracy, %",
              xlabel="persistent bytes a weight while training: states and optimizer")  # fmt: skip
     axes.xaxis.set_major_locator(FixedLocator([0.25, 0.5, 1, 2, 4, 8, 16, 32]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.grid(color=GRID)
-    axes.margins(y=0.15)
+    figure.legend(frameon=False, loc="outside right upper")  # points lie too close for labels of their own
 
 
 DRAWINGS = {

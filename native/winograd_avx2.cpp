@@ -1,0 +1,77 @@
+// 16 output channels x up to 6 tiles: two registers of 16-bit sums each, of pairs of products, that are widened after as many
+// quads as fit: F(2x2, 3x3) all of them (Winograd::suits), F(4x4, 3x3) a piece, added to the sums in memory.
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <utility>
+
+#include "kernels.h"
+#include "target.h"
+#include "winograd_body.h"
+
+GXNOR_TARGET("avx2")
+
+namespace gxnor {
+namespace {
+
+// `from` is where the sums stand so far: `to`, or what to begin with.
+inline void widen(const __m256i (&sum)[2], const int16_t* from, int16_t* to) {
+  const __m128i* half = reinterpret_cast<const __m128i*>(from);
+  const __m256i one = _mm256_set1_epi16(1);
+  const __m256i low = _mm256_add_epi32(_mm256_madd_epi16(sum[0], one), _mm256_cvtepi16_epi32(_mm_load_si128(half)));
+  const __m256i high = _mm256_add_epi32(_mm256_madd_epi16(sum[1], one), _mm256_cvtepi16_epi32(_mm_load_si128(half + 1)));
+  _mm256_store_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xD8));
+}
+inline void widen(const __m256i (&sum)[2], const int32_t* from, int32_t* to) {
+  const __m256i one = _mm256_set1_epi16(1), *before = reinterpret_cast<const __m256i*>(from);
+  __m256i* after = reinterpret_cast<__m256i*>(to);
+  _mm256_store_si256(after, _mm256_add_epi32(_mm256_load_si256(before), _mm256_madd_epi16(sum[0], one)));
+  _mm256_store_si256(after + 1, _mm256_add_epi32(_mm256_load_si256(before + 1), _mm256_madd_epi16(sum[1], one)));
+}
+
+// Written out for each p, by a fold, so that the compiler keeps the sums in registers.
+template <typename Sum, int... p>
+[[gnu::noinline]] void tiles_at_once(std::integer_sequence<int, p...>, const uint8_t* v, int quads, const int8_t* u,
+                                     const Sum* offsets, Sum* m, int piece) {
+  const __m256i* w = reinterpret_cast<const __m256i*>(u);
+  for (int begin = 0; begin < quads; begin += piece) {
+    const int end = quads - begin < piece ? quads : begin + piece;
+    __m256i sum[sizeof...(p)][2] = {};
+    for (int q = begin; q < end; ++q, w += 2) {
+      const __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
+      const auto add = [&](__m256i(&to)[2], const uint8_t* address) {
+        int32_t quad;
+        __builtin_memcpy(&quad, address, 4);
+        const __m256i x = _mm256_set1_epi32(quad);
+        to[0] = _mm256_add_epi16(to[0], _mm256_maddubs_epi16(x, w0));
+        to[1] = _mm256_add_epi16(to[1], _mm256_maddubs_epi16(x, w1));
+        asm volatile("" : "+x"(to[0]), "+x"(to[1]));  // one tile after the other: all at once spill
+      };
+      (add(sum[p], v + 4 * (int64_t{p} * quads + q)), ...);
+    }
+    (widen(sum[p], begin ? m + p * kLanes : offsets, m + p * kLanes), ...);
+  }
+}
+
+template <int M, int P>
+void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int piece) {
+  tiles_at_once(std::make_integer_sequence<int, P>(), v, quads, u, offsets, m, piece);
+}
+
+template <int M>
+void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m,
+             int piece) {
+  static constexpr TileProduct<M> kProducts[] = {{6, tile<M, 6>}, {4, tile<M, 4>}, {2, tile<M, 2>}, {1, tile<M, 1>}};
+  cut(kProducts, v, tiles, quads, u, offsets, m, piece);
+}
+
+}  // namespace
+
+const WinogradKernels<2> winograd2_avx2 = {avx2<winograd_expand<2>>, avx2<winograd_enter<2>>, product<2>,
+                                           avx2<winograd_leave<2>>};
+const WinogradKernels<4> winograd4_avx2 = {avx2<winograd_expand<4>>, avx2<winograd_enter<4>>, product<4>,
+                                           avx2<winograd_leave<4>>};
+
+}  // namespace gxnor
+GXNOR_TARGET_END
+#endif
