@@ -53,16 +53,17 @@ template <int M>
 double measure_tiles(const WinogradKernels<M>& kernels) {
   constexpr int kPoints = Point<M>::kCount, kQuads = kChannels / 4;
   aligned_vector<uint8_t> values(4 * kQuads * kPositions);
-  aligned_vector<int8_t> weights(kQuads * kLanes * 4);
-  aligned_vector<PointSum<M>> products(kPoints * kPositions * kLanes), offsets(kLanes);
+  aligned_vector<int8_t> weights(kernels.blocks * kQuads * kLanes * 4);
+  aligned_vector<PointSum<M>> products(kPoints * kPositions * kernels.blocks * kLanes), offsets(kernels.blocks * kPoints * kLanes);
   aligned_vector<int32_t> sums(kLanes);
   std::vector<int32_t> slots(M * M * kPositions);
   return seconds([&] {
     for (int p = 0; p < kPoints; ++p)
-      kernels.product(values.data(), kPositions, kQuads, weights.data(), offsets.data(),
-                      products.data() + p * kPositions * kLanes, piece_of<M>(p));
-    kernels.leave(products.data(), kPositions, slots.data(), sums.data());
-  });
+      kernels.product(values.data(), kPositions, kQuads, weights.data(), kernels.blocks, offsets.data(),
+                      products.data() + p * kPositions * kernels.blocks * kLanes, piece_of<M>(p));
+    for (int b = 0; b < kernels.blocks; ++b)
+      kernels.leave(products.data() + b * kLanes, kPositions, kernels.blocks, slots.data(), sums.data());
+  }) / kernels.blocks;
 }
 
 }  // namespace

@@ -51,15 +51,20 @@ using Level = void (*)(const int32_t* sums, int count, const int32_t* thresholds
 template <int M>
 using PointSum = std::conditional_t<M == 2, int16_t, int32_t>;
 
+constexpr int kPacked = 64;  // bytes of packed weights that hold neighbouring levels (winograd_expand)
+
 template <int M>
 struct WinogradKernels {
+  void (*spread)(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, uint8_t* levels);
   void (*expand)(const uint8_t* packed, const int16_t* sums, int quads, int8_t* u, int64_t point, PointSum<M>* offsets);
   void (*enter)(const uint8_t* rows, int64_t row, int64_t width, int tiles, uint8_t* points, int64_t point);
-  // m[tile][lane] = offsets[lane] + sum over channels of v * u.   v: [tiles][quads][4] uint8;   u: [quads][16 lanes][4] int8
+  // m[tile][block][lane] = offsets[block][lane] + sum over channels of v * u.   v: [tiles][quads][4] uint8;
+  // u: [blocks][quads][16 lanes][4] int8;   offsets: those of blocks are kPoints * kLanes apart.
   // 16 bits hold the products of `piece` quads, in pairs; where M is 2, of all.
-  void (*product)(const uint8_t* v, int tiles, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m,
-                  int piece);
-  void (*leave)(const PointSum<M>* m, int tiles, const int32_t* slots, int32_t* sums);
+  void (*product)(const uint8_t* v, int tiles, int quads, const int8_t* u, int blocks, const PointSum<M>* offsets,
+                  PointSum<M>* m, int piece);
+  void (*leave)(const PointSum<M>* m, int tiles, int blocks, const int32_t* slots, int32_t* sums);
+  int blocks;  // of 16 output channels, that `product` takes at once at most
 };
 
 // What is never zero in a layer of bit planes.

@@ -11,26 +11,14 @@ namespace gxnor {
 namespace {
 
 constexpr int kTaps = 9;
-constexpr int kStripBytes = 320 * 1024;  // V of one strip: stays in the second cache while all output channels pass
+constexpr int kStripBytes = 448 * 1024;  // V of one strip: stays in the second cache while all output channels pass
 constexpr int64_t kApart = 64;           // bytes between points, or all would begin in one set of the cache
-constexpr int kFewest = 6, kMost = 96;   // tiles of a strip
+constexpr int kGroup = 12;               // tiles whose products and sums stay near while they become outputs
+constexpr int kMostGroups = 8;           // of a strip
+constexpr int kEven = 4;                 // a strip has a multiple of so many tiles, which suits the kernels
 constexpr int kWidth = 32;               // channels are padded to a multiple of this
 
 int quads_of(int channels) { return static_cast<int>(divide_up(channels, kWidth)) * (kWidth / 4); }
-
-// Bit i of a byte in byte i, as 0 or 1.
-uint64_t apart(uint8_t bits) {
-  const uint64_t each = bits * 0x0101010101010101u & 0x8040201008040201u;
-  return (each + 0x7F7F7F7F7F7F7F7Fu) >> 7 & 0x0101010101010101u;
-}
-
-// Bits to levels + 1, 8 channels at a time. No byte borrows: minus only where non-zero.
-void spread(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, uint8_t* levels) {
-  for (int64_t i = 0; i < bytes; ++i) {
-    const uint64_t eight = 0x0101010101010101u + apart(nonzero[i]) - 2 * apart(minus[i]);
-    std::memcpy(levels + 8 * i, &eight, 8);
-  }
-}
 
 // Not zeroed, unlike an aligned_vector: what is read has been written.
 template <typename T>
@@ -50,20 +38,21 @@ template <int M>
 struct Winograd<M>::Strip {
   static constexpr int kPoints = Point<M>::kCount;
   Memory<uint8_t> rows, points;   // M + 2 rows of pixels of levels + 1; V, raised: [points][tiles][width]
-  Memory<int8_t> weights;         // U of a block: [points][quads][16 lanes][4]
-  Memory<PointSum<M>> offsets;    // of a block: [points][16 lanes]
-  Memory<PointSum<M>> products;   // [points][tiles][16 lanes]
-  Memory<int32_t> sums;           // [outputs, and one for those outside][16 lanes]
+  Memory<int8_t> weights;         // U: [points][blocks][quads][16 lanes][4]
+  Memory<PointSum<M>> offsets;    // [blocks][points][16 lanes]
+  Memory<PointSum<M>> products;   // of a group: [points][tiles][blocks][16 lanes]
+  Memory<int32_t> sums;           // of a group: [outputs, and one for those outside][16 lanes]
   std::vector<int32_t> slots;     // [tiles][M * M]: the row of `sums` that an output of a tile goes to
   std::vector<uint8_t*> outputs;
+  std::vector<int64_t> begins;    // where in `outputs` those of each group begin; at last, where they end
 
-  Strip(int64_t tiles, int64_t width)
+  Strip(int64_t tiles, int64_t width, int blocks)
       : rows((M + 2) * (M * tiles + 2) * width),
         points(kPoints * (tiles * width + kApart)),
-        weights(kPoints * (width * kLanes + kApart)),
-        offsets(kPoints * kLanes),
-        products(kPoints * tiles * kLanes),
-        sums((M * M * tiles + 1) * kLanes),
+        weights(kPoints * (blocks * width * kLanes + kApart)),
+        offsets(blocks * kPoints * kLanes),
+        products(kPoints * kGroup * blocks * kLanes),
+        sums((M * M * kGroup + 1) * kLanes),
         slots(M * M * tiles) {
     outputs.reserve(M * M * tiles);
   }
@@ -104,9 +93,9 @@ void Winograd<M>::arrange(const States& states, int channels, int fan, int threa
       const uint8_t* indices = states.read(channel * fan * kTaps, int64_t{fan} * kTaps, memory);
       for (int64_t c = 0; c < fan; ++c) {
         const int64_t n = (c / 4 * kLanes + lane) * 4 + c % 4;  // its place in U
-        const int shift = static_cast<int>(n % 128 / 32 * 2);
-        uint8_t* to = weights_.data() + block * kTaps * tap + n / 128 * 32 + n % 32;
-        for (int t = 0; t < kTaps; ++t, ++indices, to += tap) {
+        const int shift = static_cast<int>(n % (4 * kPacked) / kPacked * 2);
+        uint8_t* to = weights_.data() + block * kTaps * tap + n / (4 * kPacked) * kTaps * kPacked + n % kPacked;
+        for (int t = 0; t < kTaps; ++t, ++indices, to += kPacked) {
           const int code = states.N == 0 ? 2 * *indices : *indices;
           *to = static_cast<uint8_t>(*to ^ ((1 ^ code) << shift));  // level 0 stood there
           sums_[(block * kTaps + t) * kLanes + lane] += code - 1;
@@ -133,7 +122,7 @@ void Winograd<M>::enter(const Buffer& in, const uint8_t* image, int64_t tile_y, 
     std::memset(row + end * width, 1, (pixels - end) * width);
     for (int64_t x = begin; x < end; ++x) {
       const uint8_t* from = image + in.at(y, x0 + x);
-      spread(from, from + in.plane, in.pixel, row + x * width);
+      kernels_.spread(from, from + in.plane, in.pixel, row + x * width);
       std::memset(row + x * width + 8 * in.pixel, 1, width - 8 * in.pixel);
     }
   }
@@ -146,41 +135,61 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
   constexpr int kPoints = Point<M>::kCount;
   const int64_t across = divide_up(out.width, M), down = divide_up(out.height, M), width = int64_t{4} * quads_;
   const int64_t tiles = run.images * across * down;
-  int64_t strips = divide_up(tiles, std::clamp<int64_t>(kStripBytes / (kPoints * width), kFewest, kMost)), share = blocks_;
+  const int64_t groups = std::clamp<int64_t>(kStripBytes / (kPoints * width * kGroup), 1, kMostGroups);
+  int64_t strips = divide_up(tiles, groups * kGroup), share = blocks_;
   if (strips > 1)
     strips = divide_up(strips, run.threads) * run.threads;
   else
     share = divide_up(blocks_, std::min(2 * run.threads - 1, blocks_));  // threads share the output channels instead
-  const int64_t strip = divide_up(tiles, strips), shares = divide_up(blocks_, share);
+  share = divide_up(share, kernels_.blocks) * kernels_.blocks;
+  const int64_t strip = divide_up(divide_up(tiles, strips), kEven) * kEven, shares = divide_up(blocks_, share);
 
   parallel_for(divide_up(tiles, strip) * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
-    Strip memory(strip, width);
+    Strip memory(strip, width, kernels_.blocks);
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t first = item / shares * strip, block = item % shares * share;
-      const int count = static_cast<int>(std::min(strip, tiles - first));
-      const int64_t point = count * width + kApart, weight = width * kLanes + kApart;
+      const int64_t first = item / shares * strip, block = item % shares * share, count = std::min(strip, tiles - first);
+      const int64_t point = count * width + kApart;
       memory.outputs.clear();
-      for (int64_t at = first, some; at < first + count; at += some) {
-        const int64_t image = at / (across * down), y = at / across % down, x = at % across;
-        some = std::min(across - x, first + count - at);
+      memory.begins.clear();
+      for (int64_t tile = 0, some; tile < count; tile += some) {
+        const int64_t at = first + tile, image = at / (across * down), y = at / across % down, x = at % across;
+        if (tile % kGroup == 0) memory.begins.push_back(memory.outputs.size());
+        some = std::min({across - x, count - tile, kGroup - tile % kGroup});
+        uint8_t* const image_output = run.scratch[output_] + image * out.image;
         enter(in, run.scratch[input_] + image * in.image, y, x, static_cast<int>(some),
-              memory.points.get() + (at - first) * width, point, memory.rows.get());
-        for (int64_t p = 0; p < M * M * some; ++p) {
-          const int64_t oy = M * y + p % (M * M) / M, ox = M * (x + p / (M * M)) + p % M;
-          const bool inside = oy < out.height && ox < out.width;
-          memory.slots[M * M * (at - first) + p] = inside ? static_cast<int32_t>(memory.outputs.size()) : M * M * count;
-          if (inside) memory.outputs.push_back(run.scratch[output_] + image * out.image + out.at(oy, ox));
-        }
+              memory.points.get() + tile * width, point, memory.rows.get());
+        int32_t* slot = memory.slots.data() + M * M * tile;
+        for (int64_t ox = M * x; ox < M * (x + some); ox += M)
+          for (int i = 0; i < M; ++i)
+            for (int j = 0; j < M; ++j) {
+              const bool inside = M * y + i < out.height && ox + j < out.width;
+              *slot++ = inside ? static_cast<int32_t>(memory.outputs.size() - memory.begins.back()) : M * M * kGroup;
+              if (inside) memory.outputs.push_back(image_output + out.at(M * y + i, ox + j));
+            }
       }
-      for (int64_t b = block; b < std::min<int64_t>(block + share, blocks_); ++b) {
-        kernels_.expand(weights_.data() + b * kTaps * quads_ * kLanes, sums_.data() + b * kTaps * kLanes, quads_,
-                        memory.weights.get(), weight, memory.offsets.get());
-        for (int p = 0; p < kPoints; ++p)
-          kernels_.product(memory.points.get() + p * point, count, quads_, memory.weights.get() + p * weight,
-                           memory.offsets.get() + p * kLanes, memory.products.get() + int64_t{p} * count * kLanes,
-                           piece_of<M>(p));
-        kernels_.leave(memory.products.get(), count, memory.slots.data(), memory.sums.get());
-        finish_(out, static_cast<int>(b), static_cast<int>(memory.outputs.size()), memory.sums.get(), memory.outputs.data());
+      memory.begins.push_back(memory.outputs.size());
+      const int64_t behind = std::min<int64_t>(block + share, blocks_);
+      for (int64_t from = block; from < behind; from += kernels_.blocks) {
+        const int blocks = static_cast<int>(std::min<int64_t>(kernels_.blocks, behind - from));
+        const int64_t weight = blocks * width * kLanes + kApart;
+        for (int b = 0; b < blocks; ++b)
+          kernels_.expand(weights_.data() + (from + b) * kTaps * quads_ * kLanes, sums_.data() + (from + b) * kTaps * kLanes,
+                          quads_, memory.weights.get() + b * width * kLanes, weight,
+                          memory.offsets.get() + b * kPoints * kLanes);
+        for (int64_t group = 0; group * kGroup < count; ++group) {
+          const int64_t tile = group * kGroup, output = memory.begins[group];
+          const int some = static_cast<int>(std::min<int64_t>(kGroup, count - tile));
+          for (int p = 0; p < kPoints; ++p)
+            kernels_.product(memory.points.get() + p * point + tile * width, some, quads_, memory.weights.get() + p * weight,
+                             blocks, memory.offsets.get() + p * kLanes,
+                             memory.products.get() + int64_t{p} * some * blocks * kLanes, piece_of<M>(p));
+          for (int b = 0; b < blocks; ++b) {
+            kernels_.leave(memory.products.get() + b * kLanes, some, blocks, memory.slots.data() + M * M * tile,
+                           memory.sums.get());
+            finish_(out, static_cast<int>(from + b), static_cast<int>(memory.begins[group + 1] - output), memory.sums.get(),
+                    memory.outputs.data() + output);
+          }
+        }
       }
     }
   });

@@ -1,6 +1,9 @@
-// 16 output channels x up to 12 tiles, one register of 32-bit sums each.
+// 16 or 32 output channels x up to 12 tiles: 12 or 24 registers of 32-bit sums. With two registers of weights a quad of the
+// windows is read once for two products: one load a product would be as many as the core can do.
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include <utility>
 
 #include "kernels.h"
 #include "target.h"
@@ -21,34 +24,68 @@ inline void finish(__m512i sum, int16_t* m) {
 }
 inline void finish(__m512i sum, int32_t* m) { _mm512_storeu_si512(m, sum); }
 
-template <int M, int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int) {
-  __m512i sum[P];
-  for (int p = 0; p < P; ++p) sum[p] = start(offsets);
-  for (int q = 0; q < quads; ++q) {
-    const __m512i w = _mm512_load_si512(u + int64_t{64} * q);
-    for (int p = 0; p < P; ++p) {
-      int32_t quad;
-      __builtin_memcpy(&quad, v + 4 * (int64_t{p} * quads + q), 4);
-      sum[p] = _mm512_dpbusd_epi32(sum[p], _mm512_set1_epi32(quad), w);
-    }
+void spread(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, uint8_t* levels) {
+  const __m512i one = _mm512_set1_epi8(1), two = _mm512_set1_epi8(2);
+  for (; bytes > 0; bytes -= 8, nonzero += 8, minus += 8, levels += 64) {
+    const int64_t some = bytes < 8 ? bytes : 8;
+    __mmask64 z = 0, s = 0;
+    __builtin_memcpy(&z, nonzero, some);
+    __builtin_memcpy(&s, minus, some);
+    const __m512i raised = _mm512_maskz_mov_epi8(~s, _mm512_mask_mov_epi8(one, z, two));
+    _mm512_mask_storeu_epi8(levels, ~__mmask64{0} >> (64 - 8 * some), raised);
   }
-  for (int p = 0; p < P; ++p) finish(sum[p], m + p * kLanes);
 }
 
+// Written out for each p, by a fold, so that the compiler keeps the sums in registers; `asm`, so that it reads a quad once
+// for all blocks.
+template <int M, int B, int... p>
+[[gnu::noinline]] void tiles_at_once(std::integer_sequence<int, p...>, const uint8_t* v, int quads, const int8_t* u,
+                                     const PointSum<M>* offsets, PointSum<M>* m) {
+  __m512i sum[sizeof...(p)][B];
+  const auto begin = [&](__m512i(&to)[B]) {
+    for (int b = 0; b < B; ++b) to[b] = start(offsets + b * Point<M>::kCount * kLanes);
+  };
+  (begin(sum[p]), ...);
+  const int64_t tile = int64_t{4} * quads, block = int64_t{64} * quads;
+  for (int q = 0; q < quads; ++q, v += 4, u += 64) {
+    __m512i w[B];
+    for (int b = 0; b < B; ++b) w[b] = _mm512_load_si512(u + b * block);
+    const auto add = [&](__m512i(&to)[B], const uint8_t* address) {
+      int32_t quad;
+      __builtin_memcpy(&quad, address, 4);
+      __m512i x = _mm512_set1_epi32(quad);
+      asm("" : "+v"(x));
+      for (int b = 0; b < B; ++b) to[b] = _mm512_dpbusd_epi32(to[b], x, w[b]);
+    };
+    (add(sum[p], v + p * tile), ...);
+  }
+  const auto end = [&](const __m512i(&from)[B], PointSum<M>* to) {
+    for (int b = 0; b < B; ++b) finish(from[b], to + b * kLanes);
+  };
+  (end(sum[p], m + p * B * kLanes), ...);
+}
+
+template <int M, int B, int P>
+void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int) {
+  tiles_at_once<M, B>(std::make_integer_sequence<int, P>(), v, quads, u, offsets, m);
+}
+
+template <int M, int B>
+constexpr TileProduct<M> kProducts[] = {
+    {12, tile<M, B, 12>}, {8, tile<M, B, 8>}, {4, tile<M, B, 4>}, {2, tile<M, B, 2>}, {1, tile<M, B, 1>}};
+
 template <int M>
-void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m,
-             int piece) {
-  static constexpr TileProduct<M> kProducts[] = {{12, tile<M, 12>}, {4, tile<M, 4>}, {1, tile<M, 1>}};
-  cut(kProducts, v, tiles, quads, u, offsets, m, piece);
+void product(const uint8_t* v, int tiles, int quads, const int8_t* u, int blocks, const PointSum<M>* offsets,
+             PointSum<M>* m, int piece) {
+  cut(blocks == 2 ? kProducts<M, 2> : kProducts<M, 1>, v, tiles, quads, u, blocks, offsets, m, piece);
 }
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_avx512 = {avx512<winograd_expand<2>>, avx512<winograd_enter<2>>, product<2>,
-                                             avx512<winograd_leave<2>>};
-const WinogradKernels<4> winograd4_avx512 = {avx512<winograd_expand<4>>, avx512<winograd_enter<4>>, product<4>,
-                                             avx512<winograd_leave<4>>};
+const WinogradKernels<2> winograd2_avx512 = {spread, avx512<winograd_expand<2, 64>>, avx512<winograd_enter<2, 64>>, product<2>,
+                                             avx512<winograd_leave<2, 32>>, 2};
+const WinogradKernels<4> winograd4_avx512 = {spread, avx512<winograd_expand<4, 64>>, avx512<winograd_enter<4, 64>>, product<4>,
+                                             avx512<winograd_leave<4, 64>>, 2};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

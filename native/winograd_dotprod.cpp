@@ -29,15 +29,15 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, 
     for (int i = 0; i < 4; ++i) vst1_s16(m + p * kLanes + 4 * i, vmovn_s32(sum[p][i]));
 }
 
-void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const int16_t* offsets, int16_t* m, int) {
+void product(const uint8_t* v, int tiles, int quads, const int8_t* u, int, const int16_t* offsets, int16_t* m, int) {
   static constexpr TileProduct<2> kProducts[] = {{4, tile<4>}, {1, tile<1>}};
-  cut(kProducts, v, tiles, quads, u, offsets, m, 0);
+  cut(kProducts, v, tiles, quads, u, 1, offsets, m, 0);
 }
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_dotprod = {plain<winograd_expand<2>>, plain<winograd_enter<2>>, product,
-                                               plain<winograd_leave<2>>};
+const WinogradKernels<2> winograd2_dotprod = {plain<winograd_spread>, plain<winograd_expand<2, 32>>, plain<winograd_enter<2, 32>>, product,
+                                               plain<winograd_leave<2, 32>>, 1};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

@@ -4,7 +4,8 @@ namespace gxnor {
 namespace {
 
 template <int M>
-void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int) {
+void product(const uint8_t* v, int tiles, int quads, const int8_t* u, int, const PointSum<M>* offsets, PointSum<M>* m,
+             int) {
   for (int tile = 0; tile < tiles; ++tile, v += 4 * quads, m += kLanes) {
     int32_t sum[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) sum[lane] = offsets[lane];
@@ -16,9 +17,9 @@ void product(const uint8_t* v, int tiles, int quads, const int8_t* u, const Poin
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_portable = {plain<winograd_expand<2>>, plain<winograd_enter<2>>, product<2>,
-                                               plain<winograd_leave<2>>};
-const WinogradKernels<4> winograd4_portable = {plain<winograd_expand<4>>, plain<winograd_enter<4>>, product<4>,
-                                               plain<winograd_leave<4>>};
+const WinogradKernels<2> winograd2_portable = {plain<winograd_spread>, plain<winograd_expand<2, 32>>, plain<winograd_enter<2, 32>>, product<2>,
+                                               plain<winograd_leave<2, 32>>, 1};
+const WinogradKernels<4> winograd4_portable = {plain<winograd_spread>, plain<winograd_expand<4, 32>>, plain<winograd_enter<4, 32>>, product<4>,
+                                               plain<winograd_leave<4, 32>>, 1};
 
 }  // namespace gxnor

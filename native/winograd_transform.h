@@ -108,6 +108,21 @@ struct Point {
   static constexpr int weight(int p) { return row_size(In1d::kG[p / In1d::kPoints]) * row_size(In1d::kG[p % In1d::kPoints]); }
 };
 
+// Tables, for the compiler does not fold what is behind them where it vectorises.
+template <int M>
+struct Tables {
+  int32_t size[Point<M>::kCount];   // of points
+  uint8_t raise[Point<M>::kCount];  // V of levels + 1 to V of levels, raised by their size
+
+  constexpr Tables() : size(), raise() {
+    using F = Transform<M>;
+    for (int p = 0; p < Point<M>::kCount; ++p) {
+      size[p] = Point<M>::size(p);
+      raise[p] = static_cast<uint8_t>(size[p] - row_sum(F::kB[p / F::kPoints]) * row_sum(F::kB[p % F::kPoints]));
+    }
+  }
+};
+
 // Quads whose products, in pairs, fit in 16 bits at point p.
 template <int M>
 constexpr int piece_of(int p) {
