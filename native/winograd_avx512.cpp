@@ -24,20 +24,28 @@ inline void finish(__m512i sum, int16_t* m) {
 }
 inline void finish(__m512i sum, int32_t* m) { _mm512_storeu_si512(m, sum); }
 
-void spread(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, uint8_t* levels) {
+inline __m512i levels_of(uint64_t nonzero, uint64_t minus) {
   const __m512i one = _mm512_set1_epi8(1), two = _mm512_set1_epi8(2);
-  for (; bytes > 0; bytes -= 8, nonzero += 8, minus += 8, levels += 64) {
-    const int64_t some = bytes < 8 ? bytes : 8;
-    __mmask64 z = 0, s = 0;
-    __builtin_memcpy(&z, nonzero, some);
-    __builtin_memcpy(&s, minus, some);
-    const __m512i raised = _mm512_maskz_mov_epi8(~s, _mm512_mask_mov_epi8(one, z, two));
-    _mm512_mask_storeu_epi8(levels, ~__mmask64{0} >> (64 - 8 * some), raised);
-  }
+  return _mm512_maskz_mov_epi8(~minus, _mm512_mask_mov_epi8(one, nonzero, two));
 }
 
-// Written out for each p, by a fold, so that the compiler keeps the sums in registers; `asm`, so that it reads a quad once
-// for all blocks.
+void spread(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, uint8_t* levels) {
+  uint64_t z = 0, s = 0;
+  for (; bytes >= 8; bytes -= 8, nonzero += 8, minus += 8, levels += 64) {
+    __builtin_memcpy(&z, nonzero, 8);
+    __builtin_memcpy(&s, minus, 8);
+    _mm512_storeu_si512(levels, levels_of(z, s));
+  }
+  if (bytes == 0) return;
+  uint8_t last[64];
+  z = s = 0;
+  __builtin_memcpy(&z, nonzero, bytes);
+  __builtin_memcpy(&s, minus, bytes);
+  _mm512_storeu_si512(last, levels_of(z, s));
+  __builtin_memcpy(levels, last, 8 * bytes);
+}
+
+// Written out for each p, by a fold, so that the compiler keeps the sums in registers.
 template <int M, int B, int... p>
 [[gnu::noinline]] void tiles_at_once(std::integer_sequence<int, p...>, const uint8_t* v, int quads, const int8_t* u,
                                      const PointSum<M>* offsets, PointSum<M>* m) {
@@ -53,8 +61,7 @@ template <int M, int B, int... p>
     const auto add = [&](__m512i(&to)[B], const uint8_t* address) {
       int32_t quad;
       __builtin_memcpy(&quad, address, 4);
-      __m512i x = _mm512_set1_epi32(quad);
-      asm("" : "+v"(x));
+      const __m512i x = _mm512_set1_epi32(quad);
       for (int b = 0; b < B; ++b) to[b] = _mm512_dpbusd_epi32(to[b], x, w[b]);
     };
     (add(sum[p], v + p * tile), ...);
