@@ -66,6 +66,17 @@ double measure_tiles(const WinogradKernels<M>& kernels) {
   }) / kernels.blocks;
 }
 
+// Seconds for the weights of 128 channels.
+template <int M>
+double measure_expand(const WinogradKernels<M>& kernels) {
+  constexpr int kPoints = Point<M>::kCount, kQuads = kChannels / 4, kPoint = kQuads * 4 * kLanes + 64;
+  aligned_vector<uint8_t> packed(9 * kQuads * kLanes);
+  aligned_vector<int16_t> sums(9 * kLanes);
+  aligned_vector<int8_t> points(kPoints * kPoint);
+  aligned_vector<PointSum<M>> offsets(kPoints * kLanes);
+  return seconds([&] { kernels.expand(packed.data(), sums.data(), kQuads, points.data(), kPoint, offsets.data()); });
+}
+
 }  // namespace
 
 double direct_cost(const Kernels& kernels, Xnor xnor, int channels, int height, int width) {
@@ -75,12 +86,21 @@ double direct_cost(const Kernels& kernels, Xnor xnor, int channels, int height, 
 }
 
 template <int M>
+double expand_cost(const Kernels& kernels, int channels) {
+  static Known known = {};
+  const double measured = once(known, kernels, [&] { return measure_expand<M>(kernels.winograd<M>()); });
+  return measured * kPositions * divide_up(channels, 32) / 4;  // the other costs are of so many positions; 4 times 32 channels
+}
+
+template <int M>
 double winograd_cost(const Kernels& kernels, int channels, int height, int width) {
   static Known known = {};
   const double measured = once(known, kernels, [&] { return measure_tiles<M>(kernels.winograd<M>()); });
   return measured * divide_up(height, M) * divide_up(width, M) * divide_up(channels, 32) / 4;  // 4 times 32 were measured
 }
 
+template double expand_cost<2>(const Kernels&, int);
+template double expand_cost<4>(const Kernels&, int);
 template double winograd_cost<2>(const Kernels&, int, int, int);
 template double winograd_cost<4>(const Kernels&, int, int, int);
 

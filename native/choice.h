@@ -11,5 +11,8 @@ namespace gxnor {
 double direct_cost(const Kernels& kernels, Xnor xnor, int channels, int height, int width);
 template <int M>
 double winograd_cost(const Kernels& kernels, int channels, int height, int width);
+// What a thread of a run spends besides, however few the images: the weights expanded for a strip of tiles (winograd.h).
+template <int M>
+double expand_cost(const Kernels& kernels, int channels);
 
 }  // namespace gxnor

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "by_batch.h"
 #include "choice.h"
 #include "convolution.h"
 #include "layers.h"
@@ -116,21 +117,32 @@ class Compiler {
     return x.narrow;
   }
 
-  // The tiles of Winograd's F(M x M, 3x3) that a convolution is computed by, or 0.
-  int tile_of(const gxnor_layer& layer, const Buffer& input, const Buffer& output, const Geometry& geometry, Xnor xnor) const {
-    if (kernel_ == GXNOR_DIRECT || layer.kind != GXNOR_CONV) return 0;
+  // How a convolution is computed.
+  struct Choice {
+    int tile = 0;            // Winograd's F(tile x tile, 3x3), or 0
+    double direct_below = 0;  // images a thread: with fewer the direct product is faster
+  };
+
+  Choice choose(const gxnor_layer& layer, const Buffer& input, const Buffer& output, const Geometry& geometry,
+                Xnor xnor) const {
+    if (kernel_ == GXNOR_DIRECT || layer.kind != GXNOR_CONV) return {};
     const bool two = Winograd<2>::suits(input, geometry, layer.space), four = Winograd<4>::suits(input, geometry, layer.space);
-    if (kernel_ == GXNOR_WINOGRAD2) return two ? 2 : 0;
-    if (kernel_ == GXNOR_WINOGRAD4) return four ? 4 : 0;
-    if (!two && !four) return 0;  // nothing is to be measured
-    int tile = 0;
-    double least = direct_cost(kernels_, xnor, input.channels, output.height, output.width);
-    const auto consider = [&](int M, double cost) {
-      if (cost < least) tile = M, least = cost;
+    if (kernel_ == GXNOR_WINOGRAD2) return {two ? 2 : 0};
+    if (kernel_ == GXNOR_WINOGRAD4) return {four ? 4 : 0};
+    if (!two && !four) return {};  // nothing is to be measured
+    Choice choice;
+    const double direct = direct_cost(kernels_, xnor, input.channels, output.height, output.width);
+    double least = direct;
+    const auto consider = [&](int M, double cost, double expand) {
+      if (cost < least) choice = {M, expand / (direct - cost)}, least = cost;
     };
-    if (two) consider(2, winograd_cost<2>(kernels_, input.channels, output.height, output.width));
-    if (four) consider(4, winograd_cost<4>(kernels_, input.channels, output.height, output.width));
-    return tile;
+    if (two)
+      consider(2, winograd_cost<2>(kernels_, input.channels, output.height, output.width),
+               expand_cost<2>(kernels_, input.channels));
+    if (four)
+      consider(4, winograd_cost<4>(kernels_, input.channels, output.height, output.width),
+               expand_cost<4>(kernels_, input.channels));
+    return choice;
   }
 
   void convolve(int number) {
@@ -166,15 +178,20 @@ class Compiler {
     }
     const std::vector<uint16_t> flips = threshold && pooled ? thresholds->flips : std::vector<uint16_t>();
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
-    Finish finish = {std::move(thresholds), !pooled, kernels_};
+    const Finish finish = {std::move(thresholds), !pooled, kernels_};
     const Xnor xnor = xnor_of(geometry, values_[layer.inputs[0]].space, layer.space);
-    const int tile = tile_of(layer, plan_->buffers[input], plan_->buffers[output], geometry, xnor);
-    if (tile == 2)
-      add<Winograd<2>>(plan_->buffers, input, output, geometry, states, kernels_, threads_, std::move(finish));
-    else if (tile == 4)
-      add<Winograd<4>>(plan_->buffers, input, output, geometry, states, kernels_, threads_, std::move(finish));
+    const Choice choice = choose(layer, plan_->buffers[input], plan_->buffers[output], geometry, xnor);
+    std::unique_ptr<Step> direct, winograd;
+    if (choice.tile == 0 || choice.direct_below > 1)
+      direct = std::make_unique<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, finish);
+    if (choice.tile == 2)
+      winograd = std::make_unique<Winograd<2>>(plan_->buffers, input, output, geometry, states, kernels_, threads_, finish);
+    if (choice.tile == 4)
+      winograd = std::make_unique<Winograd<4>>(plan_->buffers, input, output, geometry, states, kernels_, threads_, finish);
+    if (direct && winograd)
+      add<ByBatch>(std::move(direct), std::move(winograd), choice.direct_below);
     else
-      add<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, std::move(finish));
+      plan_->steps.push_back(direct ? std::move(direct) : std::move(winograd));
     if (threshold) values_[number].buffer = output;
     if (threshold && pooled) {
       values_[pooled].buffer = output;

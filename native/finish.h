@@ -9,8 +9,8 @@
 namespace gxnor {
 
 struct Finish {
-  std::unique_ptr<Thresholds> thresholds;  // none: sums stay sums
-  bool flip;                               // whether to finish the levels (thresholds.h)
+  std::shared_ptr<const Thresholds> thresholds;  // none: sums stay sums
+  bool flip;                                     // whether to finish the levels (thresholds.h)
   const Kernels& kernels;
 
   // sums[position][16 lanes] of a block of output channels, to the pixels that begin at `outputs`.

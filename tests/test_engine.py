@@ -339,7 +339,20 @@ def test_the_program_may_go():
 
 def test_memory_is_close_to_the_file():
     program = programs.cifar(width=64)
-    assert Engine(program).nbytes <= 1.3 * len(file.encode(program))
+    for kernel in ("direct", "winograd4"):  # without one forced, a layer may have both
+        assert Engine(program, kernel=kernel).nbytes <= 1.3 * len(file.encode(program))
+
+
+def test_a_kernel_by_the_batch_gives_the_same_bits():
+    """Few images may take another kernel than many: layers of 512 channels on few pixels are where that pays."""
+    net = Builder((512, 4, 4), 1)
+    net.conv(512, 3, 1, padding=1)
+    program = finished(net)
+    for batch in (1, 2, 5, 40):
+        x = programs.batch(program, batch)
+        expected = Engine(program, kernel="direct").run(x)
+        for threads in (1, 2):
+            np.testing.assert_array_equal(Engine(program, threads).run(x), expected)
 
 
 def test_many_callers_at_once():
