@@ -54,7 +54,8 @@ double measure_tiles(const WinogradKernels<M>& kernels) {
   constexpr int kPoints = Point<M>::kCount, kQuads = kChannels / 4;
   aligned_vector<uint8_t> values(4 * kQuads * kPositions);
   aligned_vector<int8_t> weights(kernels.blocks * kQuads * kLanes * 4);
-  aligned_vector<PointSum<M>> products(kPoints * kPositions * kernels.blocks * kLanes), offsets(kernels.blocks * kPoints * kLanes);
+  aligned_vector<PointSum<M>> products(kPoints * kPositions * kernels.blocks * kLanes);
+  aligned_vector<PointSum<M>> offsets(kernels.blocks * kPoints * kLanes);
   aligned_vector<int32_t> sums(kLanes);
   std::vector<int32_t> slots(M * M * kPositions);
   return seconds([&] {

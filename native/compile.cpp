@@ -119,7 +119,7 @@ class Compiler {
 
   // How a convolution is computed.
   struct Choice {
-    int tile = 0;            // Winograd's F(tile x tile, 3x3), or 0
+    int tile = 0;             // Winograd's F(tile x tile, 3x3), or 0
     double direct_below = 0;  // images a thread: with fewer the direct product is faster
   };
 
@@ -142,7 +142,7 @@ class Compiler {
     if (four)
       consider(4, winograd_cost<4>(kernels_, input.channels, output.height, output.width),
                expand_cost<4>(kernels_, input.channels));
-    return choice;
+    return choice.direct_below > kMostImages ? Choice() : choice;  // never so many
   }
 
   void convolve(int number) {

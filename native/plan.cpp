@@ -11,7 +11,6 @@ namespace gxnor {
 namespace {
 
 constexpr int64_t kLargest = int64_t{1} << 30;  // bytes of one image in one buffer; keeps every offset inside int32
-constexpr int64_t kTile = 16;                   // images that pass through all layers together, to stay in the cache
 constexpr int64_t kScratch = int64_t{1} << 26;  // bytes that they may take; one image takes what it needs
 constexpr size_t kIdle = 16;                    // scratch memories kept for the next run
 
@@ -124,7 +123,7 @@ gxnor_status gxnor_plan::run(const uint8_t* x, int64_t batch, int threads, float
   threads = std::max(threads, 1);
   // Enough images: every thread takes some through all layers. Few: the threads share the work of each layer.
   const bool apart = batch >= 2 * static_cast<int64_t>(threads);
-  const int64_t most = std::clamp<int64_t>(gxnor::kScratch / image_bytes(), 1, gxnor::kTile);
+  const int64_t most = std::clamp<int64_t>(gxnor::kScratch / image_bytes(), 1, gxnor::kMostImages);
   const int64_t rounds = divide_up(batch, apart ? most * threads : most);
   const int64_t tile = divide_up(batch, apart ? rounds * threads : rounds);
   std::atomic<int> status{GXNOR_OK};

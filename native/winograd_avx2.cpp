@@ -67,10 +67,12 @@ void product(const uint8_t* v, int tiles, int quads, const int8_t* u, int, const
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_avx2 = {avx2<winograd_spread>, avx2<winograd_expand<2, 32>>, avx2<winograd_enter<2, 32>>, product<2>,
-                                           avx2<winograd_leave<2, 32>>, 1};
-const WinogradKernels<4> winograd4_avx2 = {avx2<winograd_spread>, avx2<winograd_expand<4, 32>>, avx2<winograd_enter<4, 32>>, product<4>,
-                                           avx2<winograd_leave<4, 32>>, 1};
+const WinogradKernels<2> winograd2_avx2 = {
+    avx2<winograd_spread>, avx2<winograd_expand<2, 32>>,
+    avx2<winograd_enter<2, 32>>, product<2>, avx2<winograd_leave<2, 32>>, 1};
+const WinogradKernels<4> winograd4_avx2 = {
+    avx2<winograd_spread>, avx2<winograd_expand<4, 32>>,
+    avx2<winograd_enter<4, 32>>, product<4>, avx2<winograd_leave<4, 32>>, 1};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

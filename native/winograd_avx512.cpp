@@ -89,10 +89,12 @@ void product(const uint8_t* v, int tiles, int quads, const int8_t* u, int blocks
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_avx512 = {spread, avx512<winograd_expand<2, 64>>, avx512<winograd_enter<2, 64>>, product<2>,
-                                             avx512<winograd_leave<2, 32>>, 2};
-const WinogradKernels<4> winograd4_avx512 = {spread, avx512<winograd_expand<4, 64>>, avx512<winograd_enter<4, 64>>, product<4>,
-                                             avx512<winograd_leave<4, 64>>, 2};
+const WinogradKernels<2> winograd2_avx512 = {
+    spread, avx512<winograd_expand<2, 64>>,
+    avx512<winograd_enter<2, 64>>, product<2>, avx512<winograd_leave<2, 32>>, 2};
+const WinogradKernels<4> winograd4_avx512 = {
+    spread, avx512<winograd_expand<4, 64>>,
+    avx512<winograd_enter<4, 64>>, product<4>, avx512<winograd_leave<4, 64>>, 2};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

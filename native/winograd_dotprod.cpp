@@ -36,8 +36,9 @@ void product(const uint8_t* v, int tiles, int quads, const int8_t* u, int, const
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_dotprod = {plain<winograd_spread>, plain<winograd_expand<2, 32>>, plain<winograd_enter<2, 32>>, product,
-                                               plain<winograd_leave<2, 32>>, 1};
+const WinogradKernels<2> winograd2_dotprod = {
+    plain<winograd_spread>, plain<winograd_expand<2, 32>>,
+    plain<winograd_enter<2, 32>>, product, plain<winograd_leave<2, 32>>, 1};
 
 }  // namespace gxnor
 GXNOR_TARGET_END
