@@ -1,5 +1,5 @@
 // 16 or 32 output channels x up to 12 tiles: 12 or 24 registers of 32-bit sums. With two registers of weights a quad of the
-// windows is read once for two products: one load a product would be as many as the core can do.
+// windows is read, and its address found, once for two products.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
