@@ -78,13 +78,16 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offse
 }
 
 template <int M, int B>
-constexpr TileProduct<M> kProducts[] = {
-    {12, tile<M, B, 12>}, {8, tile<M, B, 8>}, {4, tile<M, B, 4>}, {2, tile<M, B, 2>}, {1, tile<M, B, 1>}};
+void product_of(const uint8_t* v, int tiles, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int piece) {
+  static constexpr TileProduct<M> kProducts[] = {
+      {12, tile<M, B, 12>}, {8, tile<M, B, 8>}, {4, tile<M, B, 4>}, {2, tile<M, B, 2>}, {1, tile<M, B, 1>}};
+  cut(kProducts, v, tiles, quads, u, B, offsets, m, piece);
+}
 
 template <int M>
 void product(const uint8_t* v, int tiles, int quads, const int8_t* u, int blocks, const PointSum<M>* offsets,
              PointSum<M>* m, int piece) {
-  cut(blocks == 2 ? kProducts<M, 2> : kProducts<M, 1>, v, tiles, quads, u, blocks, offsets, m, piece);
+  (blocks == 2 ? product_of<M, 2> : product_of<M, 1>)(v, tiles, quads, u, offsets, m, piece);
 }
 
 }  // namespace

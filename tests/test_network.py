@@ -219,15 +219,20 @@ def test_many_threads_get_the_same_answers(make):
 
 
 def test_a_loaded_network_holds_little_more_than_its_file(tmp_path):
-    """Python's memory and the native plan together."""
+    """Python's memory and the native plan together; a plan may hold a second kernel for small batches."""
     file.save(cifar(), tmp_path / "net.gxnor")
     gxnor.load(tmp_path / "net.gxnor")  # tables and imports are no part of the network
     tracemalloc.start()
     net = gxnor.load(tmp_path / "net.gxnor")
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    native = 0 if net.engine == "reference" else Engine(file.read(tmp_path / "net.gxnor")).nbytes
-    assert held + native < 1.3 * os.path.getsize(tmp_path / "net.gxnor")
+    size = os.path.getsize(tmp_path / "net.gxnor")
+    if net.engine == "reference":
+        assert held < 1.3 * size
+    else:
+        program = file.read(tmp_path / "net.gxnor")
+        assert held + Engine(program, kernel="direct").nbytes < 1.3 * size
+        assert held + Engine(program).nbytes < 2 * 1.3 * size
 
 
 def in_a_bare_process(code, *arguments):
