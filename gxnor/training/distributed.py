@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -58,6 +59,9 @@ def workers(device: torch.device):
                 f"use --nproc-per-node {there}, or --set train.device=cpu"
             )
         torch.cuda.set_device(local)
+    # Imported later, as DistributedDataParallel does, it holds on to the group: gloo's threads outlive the group's end,
+    # and one that needs the interpreter while that closes ends the process by SIGABRT (PyTorch 2.13).
+    importlib.import_module("torch._dynamo")
     with _in_touch():
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
