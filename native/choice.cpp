@@ -56,14 +56,13 @@ double measure_tiles(const WinogradKernels<M>& kernels) {
   aligned_vector<int8_t> weights(kernels.blocks * kQuads * kLanes * 4);
   aligned_vector<PointSum<M>> products(kPoints * kPositions * kernels.blocks * kLanes);
   aligned_vector<PointSum<M>> offsets(kernels.blocks * kPoints * kLanes);
-  aligned_vector<int32_t> sums(kLanes);
-  std::vector<int32_t> slots(M * M * kPositions);
+  aligned_vector<int32_t> sums(M * M * kPositions * kLanes);
   return seconds([&] {
     for (int p = 0; p < kPoints; ++p)
       kernels.product(values.data(), kPositions, kQuads, weights.data(), kernels.blocks, offsets.data(),
                       products.data() + p * kPositions * kernels.blocks * kLanes, piece_of<M>(p));
     for (int b = 0; b < kernels.blocks; ++b)
-      kernels.leave(products.data() + b * kLanes, kPositions, kernels.blocks, slots.data(), sums.data());
+      kernels.leave(products.data() + b * kLanes, kPositions, kernels.blocks, sums.data());
   }) / kernels.blocks;
 }
 

@@ -12,7 +12,7 @@ void Finish::operator()(const Buffer& output, int block, int count, const int32_
       std::memcpy(outputs[p] + block * kLanes * sizeof(int32_t), sums, lanes * sizeof(int32_t));
     return;
   }
-  const uint16_t flips = flip ? thresholds->flips[block] : 0;
+  const uint16_t flips = this->flips(block);
   const int32_t* const steps = thresholds->block(block);
   constexpr int kSome = 64;
   uint8_t* to[kSome];

@@ -63,8 +63,13 @@ struct WinogradKernels {
   // 16 bits hold the products of `piece` quads, in pairs; where M is 2, of all.
   void (*product)(const uint8_t* v, int tiles, int quads, const int8_t* u, int blocks, const PointSum<M>* offsets,
                   PointSum<M>* m, int piece);
-  void (*leave)(const PointSum<M>* m, int tiles, int blocks, const int32_t* slots, int32_t* sums);
+  // m[point][tile][block][lane], from the first of a block on, to sums[tile][M][M][lane].
+  void (*leave)(const PointSum<M>* m, int tiles, int blocks, int32_t* sums);
+  // `leave` and Pack in one, two bytes `at` so many behind each output; null where there is no such kernel.
+  void (*pack)(const PointSum<M>* m, int tiles, int blocks, const int32_t thresholds[2][kLanes], uint16_t flip,
+               uint8_t* const* outputs, int64_t at, int64_t plane);
   int blocks;  // of 16 output channels, that `product` takes at once at most
+  int strip;   // bytes of v, of all points, that the weights are expanded for at a time
 };
 
 // What is never zero in a layer of bit planes.

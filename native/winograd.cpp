@@ -11,7 +11,6 @@ namespace gxnor {
 namespace {
 
 constexpr int kTaps = 9;
-constexpr int kStripBytes = 448 * 1024;  // V of one strip: stays in the second cache while all output channels pass
 constexpr int64_t kApart = 64;           // bytes between points, or all would begin in one set of the cache
 constexpr int kGroup = 12;               // tiles whose products and sums stay near while they become outputs
 constexpr int kMostGroups = 8;           // of a strip
@@ -41,28 +40,26 @@ struct Winograd<M>::Strip {
   Memory<int8_t> weights;         // U: [points][blocks][quads][16 lanes][4]
   Memory<PointSum<M>> offsets;    // [blocks][points][16 lanes]
   Memory<PointSum<M>> products;   // of a group: [points][tiles][blocks][16 lanes]
-  Memory<int32_t> sums;           // of a group: [outputs, and one for those outside][16 lanes]
-  std::vector<int32_t> slots;     // [tiles][M * M]: the row of `sums` that an output of a tile goes to
-  std::vector<uint8_t*> outputs;
-  std::vector<int64_t> begins;    // where in `outputs` those of each group begin; at last, where they end
+  Memory<int32_t> sums;           // of a group: [tiles][M][M][16 lanes]
+  Memory<uint8_t> outside;        // instead of a pixel, where a tile reaches beyond the last one
+  std::vector<uint8_t*> outputs;  // [tiles][M][M]
 
-  Strip(int64_t tiles, int64_t width, int blocks)
+  Strip(int64_t tiles, int64_t width, int blocks, const Buffer& output)
       : rows((M + 2) * (M * tiles + 2) * width),
         points(kPoints * (tiles * width + kApart)),
         weights(kPoints * (blocks * width * kLanes + kApart)),
         offsets(blocks * kPoints * kLanes),
         products(kPoints * kGroup * blocks * kLanes),
-        sums((M * M * kGroup + 1) * kLanes),
-        slots(M * M * tiles) {
-    outputs.reserve(M * M * tiles);
-  }
+        sums(M * M * kGroup * kLanes),
+        outside(output.plane + output.pixel),
+        outputs(M * M * tiles) {}
 };
 
 template <int M>
 bool Winograd<M>::suits(const Buffer& input, const Geometry& g, int space) {
   const auto both = [](const int pair[2], int value) { return pair[0] == value && pair[1] == value; };
-  // Of four channels, in outputs not yet divided by kScale^2. Sums on the way may wrap.
-  constexpr int64_t largest = 4 * kTaps * Transform<M>::kScale * Transform<M>::kScale;
+  // Of four channels, in the outputs that are most times too large. Sums on the way may wrap.
+  constexpr int64_t largest = 4 * kTaps * Transform<M>::kScale[0] * Transform<M>::kScale[0];
   constexpr int64_t most = std::numeric_limits<PointSum<M>>::max();
   return both(g.kernel, 3) && both(g.stride, 1) && both(g.dilation, 1) && g.groups == 1 && input.form == Form::bits &&
          space <= 1 && input.channels <= INT16_MAX && largest * quads_of(input.channels) <= most;
@@ -129,13 +126,26 @@ void Winograd<M>::enter(const Buffer& in, const uint8_t* image, int64_t tile_y, 
   kernels_.enter(rows, pixels * width, width, tiles, points, point);
 }
 
+// To the outputs of a block; products, tiles and blocks as the kernel has them.
+template <int M>
+void Winograd<M>::leave(const Buffer& out, int block, const PointSum<M>* products, int tiles, int blocks, int32_t* sums,
+                        uint8_t* const* outputs) const {
+  if (kernels_.pack && out.form == Form::bits && out.channels - block * kLanes > 8) {
+    const auto steps = reinterpret_cast<const int32_t(*)[kLanes]>(finish_.thresholds->block(block));
+    kernels_.pack(products, tiles, blocks, steps, finish_.flips(block), outputs, 2 * block, out.plane);
+    return;
+  }
+  kernels_.leave(products, tiles, blocks, sums);
+  finish_(out, block, M * M * tiles, sums, outputs);
+}
+
 template <int M>
 gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
   constexpr int kPoints = Point<M>::kCount;
   const int64_t across = divide_up(out.width, M), down = divide_up(out.height, M), width = int64_t{4} * quads_;
   const int64_t tiles = run.images * across * down;
-  const int64_t groups = std::clamp<int64_t>(kStripBytes / (kPoints * width * kGroup), 1, kMostGroups);
+  const int64_t groups = std::clamp<int64_t>(kernels_.strip / (kPoints * width * kGroup), 1, kMostGroups);
   int64_t strips = divide_up(tiles, groups * kGroup), share = blocks_;
   if (strips > 1)
     strips = divide_up(strips, run.threads) * run.threads;
@@ -145,29 +155,24 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
   const int64_t strip = divide_up(divide_up(tiles, strips), kEven) * kEven, shares = divide_up(blocks_, share);
 
   parallel_for(divide_up(tiles, strip) * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
-    Strip memory(strip, width, kernels_.blocks);
+    Strip memory(strip, width, kernels_.blocks, out);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t first = item / shares * strip, block = item % shares * share, count = std::min(strip, tiles - first);
       const int64_t point = count * width + kApart;
-      memory.outputs.clear();
-      memory.begins.clear();
+      uint8_t** output = memory.outputs.data();
       for (int64_t tile = 0, some; tile < count; tile += some) {
         const int64_t at = first + tile, image = at / (across * down), y = at / across % down, x = at % across;
-        if (tile % kGroup == 0) memory.begins.push_back(memory.outputs.size());
-        some = std::min({across - x, count - tile, kGroup - tile % kGroup});
+        some = std::min(across - x, count - tile);
         uint8_t* const image_output = run.scratch[output_] + image * out.image;
         enter(in, run.scratch[input_] + image * in.image, y, x, static_cast<int>(some),
               memory.points.get() + tile * width, point, memory.rows.get());
-        int32_t* slot = memory.slots.data() + M * M * tile;
         for (int64_t ox = M * x; ox < M * (x + some); ox += M)
           for (int i = 0; i < M; ++i)
             for (int j = 0; j < M; ++j) {
               const bool inside = M * y + i < out.height && ox + j < out.width;
-              *slot++ = inside ? static_cast<int32_t>(memory.outputs.size() - memory.begins.back()) : M * M * kGroup;
-              if (inside) memory.outputs.push_back(image_output + out.at(M * y + i, ox + j));
+              *output++ = inside ? image_output + out.at(M * y + i, ox + j) : memory.outside.get();
             }
       }
-      memory.begins.push_back(memory.outputs.size());
       const int64_t behind = std::min<int64_t>(block + share, blocks_);
       for (int64_t from = block; from < behind; from += kernels_.blocks) {
         const int blocks = static_cast<int>(std::min<int64_t>(kernels_.blocks, behind - from));
@@ -176,19 +181,15 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
           kernels_.expand(weights_.data() + (from + b) * kTaps * quads_ * kLanes, sums_.data() + (from + b) * kTaps * kLanes,
                           quads_, memory.weights.get() + b * width * kLanes, weight,
                           memory.offsets.get() + b * kPoints * kLanes);
-        for (int64_t group = 0; group * kGroup < count; ++group) {
-          const int64_t tile = group * kGroup, output = memory.begins[group];
-          const int some = static_cast<int>(std::min<int64_t>(kGroup, count - tile));
+        for (int64_t tile = 0, some; tile < count; tile += some) {
+          some = divide_up(count - tile, divide_up(count - tile, kGroup));
           for (int p = 0; p < kPoints; ++p)
-            kernels_.product(memory.points.get() + p * point + tile * width, some, quads_, memory.weights.get() + p * weight,
-                             blocks, memory.offsets.get() + p * kLanes,
+            kernels_.product(memory.points.get() + p * point + tile * width, static_cast<int>(some), quads_,
+                             memory.weights.get() + p * weight, blocks, memory.offsets.get() + p * kLanes,
                              memory.products.get() + int64_t{p} * some * blocks * kLanes, piece_of<M>(p));
-          for (int b = 0; b < blocks; ++b) {
-            kernels_.leave(memory.products.get() + b * kLanes, some, blocks, memory.slots.data() + M * M * tile,
-                           memory.sums.get());
-            finish_(out, static_cast<int>(from + b), static_cast<int>(memory.begins[group + 1] - output), memory.sums.get(),
-                    memory.outputs.data() + output);
-          }
+          for (int b = 0; b < blocks; ++b)
+            leave(out, static_cast<int>(from + b), memory.products.get() + b * kLanes, some, blocks, memory.sums.get(),
+                  memory.outputs.data() + M * M * tile);
         }
       }
     }

@@ -1,11 +1,11 @@
 // 3x3 convolutions of binary and ternary states by Winograd's F(M x M, 3x3), exact in integers: M * M outputs of a tile for
 // (M + 2)^2 products instead of 9 M * M. For M = 2 that is 16 instead of 36, for M = 4 36 instead of 144.
 //
-//   kScale^2 y = A^T [ U . V ] A,   U = G w G^T,   V = B^T x B        (winograd_transform.h)
+//   s y = A^T [ U . V ] A,   U = G w G^T,   V = B^T x B,   s = kScale[i] kScale[j] at (i, j)    (winograd_transform.h)
 //
 // x is a window of levels -1..1, w a kernel of levels -1..1, so U and V fit in bytes: V is in -4..4 and U in -9..9 where M is
 // 2, in -100..100 and -49..49 where it is 4. Added up over the input channels, each point is a product of matrices of bytes.
-// kScale^2 y is exact, so y is. U would take seven or 16 times the memory of w: the weights stay packed and are expanded for
+// s y is exact, so y is. U would take seven or 16 times the memory of w: the weights stay packed and are expanded for
 // each strip of tiles, while in the cache.
 #pragma once
 
@@ -32,6 +32,8 @@ class Winograd : public Step {
   void arrange(const States& states, int channels, int fan, int threads);
   void enter(const Buffer& input, const uint8_t* image, int64_t tile_y, int64_t tile_x, int tiles, uint8_t* points,
              int64_t point, uint8_t* rows) const;
+  void leave(const Buffer& output, int block, const PointSum<M>* products, int tiles, int blocks, int32_t* sums,
+             uint8_t* const* outputs) const;
 
   const int input_, output_, padding_[2];
   const Finish finish_;

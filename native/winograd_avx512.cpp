@@ -80,7 +80,8 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offse
 template <int M, int B>
 void product_of(const uint8_t* v, int tiles, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int piece) {
   static constexpr TileProduct<M> kProducts[] = {
-      {12, tile<M, B, 12>}, {8, tile<M, B, 8>}, {4, tile<M, B, 4>}, {2, tile<M, B, 2>}, {1, tile<M, B, 1>}};
+      {12, tile<M, B, 12>}, {11, tile<M, B, 11>}, {10, tile<M, B, 10>}, {9, tile<M, B, 9>}, {8, tile<M, B, 8>},
+      {6, tile<M, B, 6>},   {4, tile<M, B, 4>}, {2, tile<M, B, 2>}, {1, tile<M, B, 1>}};
   cut(kProducts, v, tiles, quads, u, B, offsets, m, piece);
 }
 
@@ -90,14 +91,41 @@ void product(const uint8_t* v, int tiles, int quads, const int8_t* u, int blocks
   (blocks == 2 ? product_of<M, 2> : product_of<M, 1>)(v, tiles, quads, u, offsets, m, piece);
 }
 
+// Thresholds as many times too large as the outputs are, so that nothing is divided.
+void pack(const int32_t* m, int tiles, int blocks, const int32_t thresholds[2][kLanes], uint16_t flip,
+          uint8_t* const* outputs, int64_t at, int64_t plane) {
+  constexpr int kSize = 4;
+  constexpr const auto& kScale = Transform<kSize>::kScale;
+  __m512i low[kSize][kSize], high[kSize][kSize];
+  for (int i = 0; i < kSize; ++i)
+    for (int j = 0; j < kSize; ++j) {
+      const __m512i scale = _mm512_set1_epi32(kScale[i] * kScale[j]);
+      low[i][j] = _mm512_mullo_epi32(_mm512_loadu_si512(thresholds[0]), scale);
+      high[i][j] = _mm512_mullo_epi32(_mm512_loadu_si512(thresholds[1]), scale);
+    }
+  for (int tile = 0; tile < tiles; ++tile, m += blocks * kLanes) {
+    Lanes<kSize, 64>::Sums y[kSize][kSize];
+    winograd_outputs<kSize, 64>(m, int64_t{tiles} * blocks * kLanes, y);
+    for (int i = 0; i < kSize; ++i)
+      for (int j = 0; j < kSize; ++j, ++outputs) {
+        const __m512i sum = reinterpret_cast<__m512i>(y[i][j]);
+        const unsigned minus = _mm512_cmplt_epi32_mask(sum, low[i][j]);
+        const unsigned nonzero = minus | _mm512_cmpge_epi32_mask(sum, high[i][j]);
+        const uint16_t pair[2] = {static_cast<uint16_t>(nonzero), static_cast<uint16_t>(minus ^ (flip & nonzero))};
+        __builtin_memcpy(*outputs + at, &pair[0], 2);
+        __builtin_memcpy(*outputs + at + plane, &pair[1], 2);
+      }
+  }
+}
+
 }  // namespace
 
 const WinogradKernels<2> winograd2_avx512 = {
     spread, avx512<winograd_expand<2, 64>>,
-    avx512<winograd_enter<2, 64>>, product<2>, avx512<winograd_leave<2, 32>>, 2};
+    avx512<winograd_enter<2, 64>>, product<2>, avx512<winograd_leave<2, 32>>, nullptr, 2, kFarStrip};
 const WinogradKernels<4> winograd4_avx512 = {
     spread, avx512<winograd_expand<4, 64>>,
-    avx512<winograd_enter<4, 64>>, product<4>, avx512<winograd_leave<4, 64>>, 2};
+    avx512<winograd_enter<4, 64>>, product<4>, avx512<winograd_leave<4, 64>>, pack, 2, kFarStrip};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

@@ -28,6 +28,10 @@ GXNOR_BODY void put(void* to, const T& some) {
   std::memcpy(to, &some, sizeof some);
 }
 
+// Strips that stay in the second cache beside the weights of one block; and, where two blocks fill that, as many bytes as
+// make the expansion cheap.
+constexpr int kNearStrip = 448 * 1024, kFarStrip = 1792 * 1024;
+
 // A product as WinogradKernels has it, of a fixed number of tiles.
 template <int M>
 struct TileProduct {
@@ -150,15 +154,15 @@ GXNOR_BODY void winograd_enter(const uint8_t* rows, int64_t row, int64_t width, 
   }
 }
 
-// Several lanes of a point, as they are added up (unsigned, for they may wrap); `leave` stores sum / kScale^2, which leaves
-// no remainder, as int32.
+// Several lanes of a point, as they are added up (unsigned, for they may wrap); `leave` stores output (i, j) as int32, what
+// it is too large by, which leaves no remainder, divided out.
 template <int M, int kSome>
 struct Lanes;
 
 template <int kSome>
 struct Lanes<2, kSome> {
   using Sums = Some<uint16_t, kSome>;
-  GXNOR_BODY static void leave(const Sums& sums, int32_t* to) {
+  GXNOR_BODY static void leave(const Sums& sums, int, int, int32_t* to) {
     put(to, __builtin_convertvector((Some<int16_t, kSome>)sums >> 2, Some<int32_t, 2 * kSome>));
   }
 };
@@ -167,33 +171,41 @@ template <int kSome>
 struct Lanes<4, kSome> {
   using Sums = Some<uint32_t, kSome>;
   static constexpr uint32_t kNinth = 0x38E38E39;  // times 9 it is 1
-  GXNOR_BODY static void leave(const Sums& sums, int32_t* to) {
-    put(to, (Sums)((Some<int32_t, kSome>)sums >> 6) * kNinth);
+  GXNOR_BODY static void leave(const Sums& sums, int i, int j, int32_t* to) {
+    constexpr int kShift[4] = {3, 2, 1, 1};  // kScale is 3 << kShift
+    put(to, (Sums)((Some<int32_t, kSome>)sums >> (kShift[i] + kShift[j])) * kNinth);
   }
 };
 
-// A^T m A / kScale^2 of one block. m: [points][tiles][blocks][16 lanes], from the first of that block on; the outputs of a
-// tile go to rows slots[tile][M * M] of sums [...][16].
+// A^T m A of some lanes of a tile. m: the first of its points, which are `point` sums apart.
 template <int M, int kSome>
-GXNOR_BODY void winograd_leave(const PointSum<M>* m, int tiles, int blocks, const int32_t* slots, int32_t* sums) {
+GXNOR_BODY void winograd_outputs(const PointSum<M>* m, int64_t point, typename Lanes<M, kSome>::Sums (&y)[M][M]) {
   using F = Transform<M>;
   using Sums = typename Lanes<M, kSome>::Sums;
-  constexpr int kPoints = F::kPoints, kCount = kSome / sizeof(PointSum<M>);
-  const int64_t point = int64_t{tiles} * blocks * kLanes;
-  for (int tile = 0; tile < tiles; ++tile, m += blocks * kLanes, slots += M * M)
+  constexpr int kPoints = F::kPoints;
+  Sums half[M][kPoints];
+#pragma GCC unroll 6
+  for (int j = 0; j < kPoints; ++j) {
+    Sums column[kPoints], some[M];
+    for (int i = 0; i < kPoints; ++i) take(column[i], m + (i * kPoints + j) * point);
+    F::outputs(column, some);
+    for (int i = 0; i < M; ++i) half[i][j] = some[i];
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < M; ++i) F::outputs(half[i], y[i]);
+}
+
+// The outputs of one block. m: [points][tiles][blocks][16 lanes], from the first of that block on; sums: [tiles][M][M][16].
+template <int M, int kSome>
+GXNOR_BODY void winograd_leave(const PointSum<M>* m, int tiles, int blocks, int32_t* sums) {
+  using Sums = typename Lanes<M, kSome>::Sums;
+  constexpr int kCount = kSome / sizeof(PointSum<M>);
+  for (int tile = 0; tile < tiles; ++tile, m += blocks * kLanes, sums += M * M * kLanes)
     for (int lane = 0; lane < kLanes; lane += kCount) {
-      Sums half[M][kPoints];
-      for (int j = 0; j < kPoints; ++j) {
-        Sums column[kPoints], y[M];
-        for (int i = 0; i < kPoints; ++i) take(column[i], m + (i * kPoints + j) * point + lane);
-        F::outputs(column, y);
-        for (int i = 0; i < M; ++i) half[i][j] = y[i];
-      }
-      for (int i = 0; i < M; ++i) {
-        Sums y[M];
-        F::outputs(half[i], y);
-        for (int j = 0; j < M; ++j) Lanes<M, kSome>::leave(y[j], sums + int64_t{slots[i * M + j]} * kLanes + lane);
-      }
+      Sums y[M][M];
+      winograd_outputs<M, kSome>(m + lane, int64_t{tiles} * blocks * kLanes, y);
+      for (int i = 0; i < M; ++i)
+        for (int j = 0; j < M; ++j) Lanes<M, kSome>::leave(y[i][j], i, j, sums + (i * M + j) * kLanes + lane);
     }
 }
 

@@ -44,7 +44,7 @@ void product(const uint8_t* v, int tiles, int quads, const int8_t* u, int, const
 
 const WinogradKernels<2> winograd2_neon = {
     plain<winograd_spread>, plain<winograd_expand<2, 32>>,
-    plain<winograd_enter<2, 32>>, product, plain<winograd_leave<2, 32>>, 1};
+    plain<winograd_enter<2, 32>>, product, plain<winograd_leave<2, 32>>, nullptr, 1, kNearStrip};
 
 }  // namespace gxnor
 #endif

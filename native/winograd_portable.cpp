@@ -19,9 +19,9 @@ void product(const uint8_t* v, int tiles, int quads, const int8_t* u, int, const
 
 const WinogradKernels<2> winograd2_portable = {
     plain<winograd_spread>, plain<winograd_expand<2, 32>>,
-    plain<winograd_enter<2, 32>>, product<2>, plain<winograd_leave<2, 32>>, 1};
+    plain<winograd_enter<2, 32>>, product<2>, plain<winograd_leave<2, 32>>, nullptr, 1, kNearStrip};
 const WinogradKernels<4> winograd4_portable = {
     plain<winograd_spread>, plain<winograd_expand<4, 32>>,
-    plain<winograd_enter<4, 32>>, product<4>, plain<winograd_leave<4, 32>>, 1};
+    plain<winograd_enter<4, 32>>, product<4>, plain<winograd_leave<4, 32>>, nullptr, 1, kNearStrip};
 
 }  // namespace gxnor

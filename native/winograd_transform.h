@@ -2,7 +2,7 @@
 //
 //   y = A^T [ G w . B^T x ]
 //
-// with the fractions of the usual G moved to A and cleared, so that G and B hold integers and the outputs are kScale times
+// with the fractions of the usual G moved to A and cleared, so that G and B hold integers and output i is kScale[i] times
 // too large. T is an integer or a vector of integers, which may wrap: what fits in the end is right.
 #pragma once
 
@@ -18,7 +18,7 @@ struct Transform;
 // F(2, 3), points 0, 1, -1 and infinity, with G doubled.
 template <>
 struct Transform<2> {
-  static constexpr int kPoints = 4, kScale = 2;
+  static constexpr int kPoints = 4, kScale[2] = {2, 2};
   static constexpr int kG[4][3] = {{2, 0, 0}, {1, 1, 1}, {1, -1, 1}, {0, 0, 2}};
   static constexpr int kB[4][4] = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}};
 
@@ -43,10 +43,10 @@ struct Transform<2> {
   }
 };
 
-// F(4, 3), points 0, 1, -1, 2, -2 and infinity: A is 24 times what it would be beside the fractions of G.
+// F(4, 3), points 0, 1, -1, 2, -2 and infinity.
 template <>
 struct Transform<4> {
-  static constexpr int kPoints = 6, kScale = 24;
+  static constexpr int kPoints = 6, kScale[4] = {24, 12, 6, 6};
   static constexpr int kG[6][3] = {{1, 0, 0}, {1, 1, 1}, {1, -1, 1}, {1, 2, 4}, {1, -2, 4}, {0, 0, 1}};
   static constexpr int kB[6][6] = {{4, 0, -5, 0, 1, 0},  {0, -4, -4, 1, 1, 0}, {0, 4, -4, -1, 1, 0},
                                    {0, -2, -1, 2, 1, 0}, {0, 2, -1, -2, 1, 0}, {0, 4, 0, -5, 0, 1}};
@@ -76,10 +76,11 @@ struct Transform<4> {
   template <typename T>
   GXNOR_BODY static void outputs(const T (&m)[6], T (&y)[4]) {
     const T near = m[1] + m[2], odd = m[1] - m[2], far = m[3] + m[4], wide = m[3] - m[4];
-    y[0] = 6 * m[0] - 4 * near + far;
-    y[1] = 2 * wide - 4 * odd;
-    y[2] = 4 * (far - near);
-    y[3] = 8 * wide - 4 * odd + 24 * m[5];
+    const T first = m[0] - near, first3 = first + first + m[0], last3 = wide + m[5] + m[5] + m[5];
+    y[0] = first3 + first3 + far;
+    y[1] = wide - odd - odd;
+    y[2] = far - near;
+    y[3] = last3 + last3 - odd;
   }
 };
 
