@@ -59,7 +59,12 @@ class Compiler {
 
   void enter() {
     plan_->input_size = values_[0].elements();
-    add<InputStep>(make(0, form_of(values_[0].space)), values_[0].space);
+    const Value& x = values_[0];
+    const bool bytes = x.space == kPixels && std::all_of(x.readers.begin(), x.readers.end(), [&](int reader) {
+      const gxnor_layer& layer = layers_[reader - 1];
+      return layer.kind == GXNOR_CONV && Convolution::suits_pixels(static_cast<int>(x.channels), layer.groups, layer.space);
+    });
+    add<InputStep>(make(0, bytes ? Form::pixels : form_of(x.space)), x.space);
   }
 
   std::unique_ptr<gxnor_plan> done() { return std::move(plan_); }

@@ -11,7 +11,23 @@ namespace {
 
 constexpr int kStrip = 64;  // output positions that one block of weights, warm in the first cache, is applied to in turn
 
-int element_bits(Form form) { return form == Form::bits ? 1 : form == Form::int8 ? 8 : form == Form::int16 ? 16 : 32; }
+int element_bits(Form form) {
+  switch (form) {
+    case Form::bits: return 1;
+    case Form::int8:
+    case Form::pixels: return 8;
+    case Form::int16: return 16;
+    case Form::int32: return 32;
+  }
+  return 0;
+}
+
+int largest_level(int N) { return N <= 1 ? 1 : 1 << (N - 1); }
+
+// Of a layer that reads pixels as bytes: 2p - 255 is twice p - 128, and one 1 of each pixel.
+int64_t largest_weight(int channels, int N) { return std::max(2, channels) * int64_t{largest_level(N)}; }
+
+constexpr int kRaise = 32, kRaisePixels = 128;  // int8 holds levels of -32..32, and p - 128
 
 // The unit that holds the byte at `address`, of units in ascending order.
 int unit_of(const std::vector<int32_t>& offsets, int64_t address) {
@@ -23,6 +39,10 @@ int unit_of(const std::vector<int32_t>& offsets, int64_t address) {
 Xnor xnor_of(const Geometry& geometry, int input_space, int weight_space) {
   if (input_space == 0 && geometry.padding[0] == 0 && geometry.padding[1] == 0) return kBinaryActivations;
   return weight_space == 0 && geometry.groups == 1 ? kBinaryWeights : kTernary;
+}
+
+bool Convolution::suits_pixels(int channels, int groups, int space) {
+  return channels > 1 && groups == 1 && largest_weight(channels, space) <= INT16_MAX / (4 * kRaisePixels);
 }
 
 Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
@@ -39,11 +59,14 @@ Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int outp
   switch (form) {
     case Form::bits: product_ = kernels.xnor[xnor], name_ = "product, bits", unit_bytes_ = 8, lane_bytes_ = 16; break;
     case Form::int8: product_ = kernels.dot8, name_ = "product, int8", unit_bytes_ = 4, lane_bytes_ = 4; break;
+    case Form::pixels: product_ = kernels.dot8, name_ = "product, pixels", unit_bytes_ = 4, lane_bytes_ = 4; break;
     case Form::int16: product_ = kernels.dot16, name_ = "product, int16", unit_bytes_ = 4, lane_bytes_ = 2; break;
     case Form::int32: product_ = kernels.dot32, name_ = "product, int32", unit_bytes_ = 4, lane_bytes_ = 1; break;
   }
-  piece_ = INT16_MAX / (4 * kRaise * (states.N <= 1 ? 1 : 1 << (states.N - 1)));
-  const bool start = form == Form::int8 || (form == Form::bits && xnor == kBinaryActivations);
+  const bool pixels = form == Form::pixels;
+  raise_ = pixels ? kRaisePixels : kRaise;
+  piece_ = static_cast<int>(INT16_MAX / (4 * raise_ * (pixels ? largest_weight(fan_, states.N) : largest_level(states.N))));
+  const bool start = form == Form::int8 || pixels || (form == Form::bits && xnor == kBinaryActivations);
   start_bytes_ = start ? kLanes * sizeof(int32_t) : 0;
   arrange(buffers[input], states, threads);
 }
@@ -71,7 +94,7 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
   std::vector<std::vector<int32_t>> tables(geometry_.groups == 1 ? 1 : blocks_);
   for (int b = 0; b < static_cast<int>(tables.size()); ++b) {
     const int64_t first = b * kLanes / per_group, last = std::min(b * kLanes + kLanes - 1, channels_ - 1) / per_group;
-    tables[b] = cover(taps, first * fan_ * bits, (last + 1) * fan_ * bits);
+    tables[b] = cover(taps, first * fan_ * bits, (last + 1) * fan_ * bits + (input.form == Form::pixels ? bits : 0));
     units_ = std::max(units_, static_cast<int>(tables[b].size()));
   }
 
@@ -92,7 +115,7 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
         if (planes)
           start += place_bits(table, taps[tap] + group, &nonzero[tap * plane_bytes], &minus[tap * plane_bytes], block);
         else
-          start -= kRaise * place_levels(table, (taps[tap] + group) / 8, bits / 8, indices + tap, states.N, block);
+          start -= raise_ * place_levels(table, (taps[tap] + group) / 8, input.form, indices + tap, states.N, block);
       }
       if (start_bytes_) std::memcpy(begins + lane * sizeof start, &start, sizeof start);
     }
@@ -125,18 +148,24 @@ int Convolution::place_bits(const std::vector<int32_t>& table, int64_t start, co
   return count;
 }
 
-// The same for levels of `bytes` bytes, `start` bytes from the window's first pixel. Returns their sum.
-int Convolution::place_levels(const std::vector<int32_t>& table, int64_t start, int bytes, const uint8_t* indices, int N,
+// The same for levels of bytes or more, `start` bytes from the window's first pixel. Returns their sum as they are placed.
+int Convolution::place_levels(const std::vector<int32_t>& table, int64_t start, Form form, const uint8_t* indices, int N,
                               uint8_t* block) const {
-  int sum = 0;
-  int unit = unit_of(table, start);
-  for (int i = 0; i < fan_; ++i, start += bytes, indices += taps_) {
+  const int bytes = element_bits(form) / 8;
+  int sum = 0, unit = unit_of(table, start);
+  const auto place = [&](int level) {
     if (start >= table[unit] + unit_bytes_) ++unit;
-    const int level = N == 0 ? 2 * *indices - 1 : *indices - (1 << (N - 1));
     block[unit * int64_t{kLanes} * lane_bytes_ + (start - table[unit]) / bytes] = static_cast<uint8_t>(level);
+    start += bytes;
+  };
+  for (int i = 0; i < fan_; ++i, indices += taps_) {
+    const int level = N == 0 ? 2 * *indices - 1 : *indices - (1 << (N - 1));
+    place(form == Form::pixels ? 2 * level : level);
     sum += level;
   }
-  return sum;
+  if (form != Form::pixels) return sum;
+  place(sum);
+  return 3 * sum;
 }
 
 gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run) const {
@@ -164,7 +193,7 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
       }
       const int64_t block = item % shares * share;
       for (int64_t b = block; b < std::min<int64_t>(block + share, blocks_); ++b) {
-        const Window window = {offsets_.data() + (geometry_.groups == 1 ? 0 : b * units_), units_, in.plane, piece_};
+        const Window window = {offsets_.data() + (geometry_.groups == 1 ? 0 : b * units_), units_, in.plane, raise_, piece_};
         product_(from, count, window, weights_.data() + b * block_weights, sums);
         finish_(out, static_cast<int>(b), count, sums, to);
       }

@@ -19,8 +19,11 @@ Xnor xnor_of(const Geometry& geometry, int input_space, int weight_space);
 
 class Convolution : public Step {
  public:
+  // Whether pixels as bytes take less than as int16, and the weights, doubled or added up over the channels, fit in bytes.
+  static bool suits_pixels(int channels, int groups, int space);
+
   // `states` (out, in / groups, kernel height, kernel width). The input's form decides the product: bits for spaces up
-  // to ternary, int8, int16 and int32 for all. `xnor` is what xnor_of gives.
+  // to ternary, int8, int16 and int32 for all, pixels where `suits_pixels`. `xnor` is what xnor_of gives.
   Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
               Xnor xnor, const Kernels& kernels, int threads, Finish finish);
 
@@ -33,7 +36,7 @@ class Convolution : public Step {
   std::vector<int32_t> cover(const std::vector<int64_t>& taps, int64_t low, int64_t high) const;
   int place_bits(const std::vector<int32_t>& table, int64_t start, const uint8_t* nonzero, const uint8_t* minus,
                  uint8_t* block) const;
-  int place_levels(const std::vector<int32_t>& table, int64_t start, int bytes, const uint8_t* indices, int N,
+  int place_levels(const std::vector<int32_t>& table, int64_t start, Form form, const uint8_t* indices, int N,
                    uint8_t* block) const;
 
   const int input_, output_;
@@ -43,7 +46,8 @@ class Convolution : public Step {
   const char* name_;
   int channels_, fan_, taps_, blocks_, units_ = 0;
   int unit_bytes_, lane_bytes_;  // of activations, and of one channel's weights for them
-  int start_bytes_, piece_;      // of what stands before a block's weights; what dot8 wants (kernels.h)
+  int start_bytes_;              // of what stands before a block's weights
+  int raise_, piece_;            // for dot8 (kernels.h)
   std::vector<int32_t> offsets_;      // [units], or [blocks][units] for grouped convolutions
   aligned_vector<uint8_t> weights_;   // [blocks][as the product has it]
 };

@@ -1,6 +1,6 @@
-// Pairs of products are added up in 16 bits and widened after as many units as fit. A raised activation is at most 2 kRaise,
-// so a pair of products at most 4 kRaise times the largest weight, 8192 for the largest of all: no pair saturates, nor does
-// the sum of a piece (Convolution).
+// Pairs of products are added up in 16 bits and widened after as many units as fit. A raised activation is at most twice
+// `raise`, so a pair of products at most four times that and the largest weight: no pair saturates, nor does the sum of a
+// piece (Convolution).
 #if defined(__x86_64__)
 #include "dot_avx2.h"
 
@@ -14,7 +14,7 @@ struct Dot8 {
   template <int... p>
   [[gnu::noinline]] void at_once(Positions<p...> all, const uint8_t* const* positions, const Window& window,
                                  const void* weights, int32_t* sums) const {
-    const __m256i one = _mm256_set1_epi16(1), raise = _mm256_set1_epi8(kRaise);
+    const __m256i one = _mm256_set1_epi16(1), raise = _mm256_set1_epi8(static_cast<char>(window.raise));
     const uint8_t* const from[] = {positions[p]...};
     const __m256i* w = static_cast<const __m256i*>(weights);
     __m256i total[sizeof...(p)][2] = {{(static_cast<void>(p), w[0]), w[1]}...};

@@ -8,28 +8,31 @@ namespace gxnor {
 namespace {
 
 struct Dot8 {
-  template <int P>
-  static void tile(const uint8_t* const* positions, const Window& window, const void* weights, int32_t* sums) {
+  template <int... p>
+  [[gnu::noinline]] void at_once(std::integer_sequence<int, p...>, const uint8_t* const* positions, const Window& window,
+                                 const void* weights, int32_t* sums) const {
+    const __m512i raise = _mm512_set1_epi8(static_cast<char>(window.raise));
+    const uint8_t* const from[] = {positions[p]...};
     const __m512i* w = static_cast<const __m512i*>(weights);
-    const __m512i raise = _mm512_set1_epi8(kRaise);
-    __m512i sum[P];
-    for (int p = 0; p < P; ++p) sum[p] = w[0];
+    __m512i sum[sizeof...(p)] = {(static_cast<void>(p), w[0])...};
     for (int u = 0; u < window.units; ++u) {
       const __m512i quad_w = _mm512_load_si512(w + 1 + u);
-      for (int p = 0; p < P; ++p) {
+      const int64_t offset = window.offsets[u];
+      const auto add = [&](__m512i& to, const uint8_t* address) {
         int32_t quad;
-        __builtin_memcpy(&quad, positions[p] + window.offsets[u], 4);
-        sum[p] = _mm512_dpbusd_epi32(sum[p], _mm512_add_epi8(_mm512_set1_epi32(quad), raise), quad_w);
-      }
+        __builtin_memcpy(&quad, address, 4);
+        to = _mm512_dpbusd_epi32(to, _mm512_add_epi8(_mm512_set1_epi32(quad), raise), quad_w);
+      };
+      (add(sum[p], from[p] + offset), ...);
     }
-    for (int p = 0; p < P; ++p) _mm512_storeu_si512(sums + p * kLanes, sum[p]);
+    (_mm512_storeu_si512(sums + p * kLanes, sum[p]), ...);
   }
 };
 
 }  // namespace
 
 void dot8_avx512(const uint8_t* const* positions, int count, const Window& window, const void* weights, int32_t* sums) {
-  by_eights<Dot8>(positions, count, window, weights, sums);
+  by_eights(Dot8(), positions, count, window, weights, sums);
 }
 
 }  // namespace gxnor

@@ -11,7 +11,7 @@ struct Dot8 {
   template <int... p>
   [[gnu::noinline]] void at_once(Positions<p...> all, const uint8_t* const* positions, const Window& window,
                                  const void* weights, int32_t* sums) const {
-    const __m256i raise = _mm256_set1_epi8(kRaise);
+    const __m256i raise = _mm256_set1_epi8(static_cast<char>(window.raise));
     const uint8_t* const from[] = {positions[p]...};
     const __m256i* w = static_cast<const __m256i*>(weights);
     __m256i sum[sizeof...(p)][2] = {{(static_cast<void>(p), w[0]), w[1]}...};

@@ -1,7 +1,9 @@
-// What dot8 and dot16 share on AVX-512: 16 channels x up to 8 positions of int32 sums in registers.
+// What dot8 and dot16 share on AVX-512: 16 channels x up to 8 positions at a time, a register of int32 sums each.
 #pragma once
 
 #include <immintrin.h>
+
+#include <utility>
 
 #include "kernels.h"
 #include "target.h"
@@ -10,14 +12,16 @@ GXNOR_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 
 namespace gxnor {
 
-// Calls Dot::tile<P>(positions, window, weights, sums) for as many positions at a time as there are left.
+// Calls dot.at_once(sequence of the positions' numbers, positions, ...), which is to be written out for each of them, by a
+// fold, so that the compiler keeps the sums in registers and does not copy them.
 template <typename Dot>
-void by_eights(const uint8_t* const* positions, int count, const Window& window, const void* weights, int32_t* sums) {
+void by_eights(Dot dot, const uint8_t* const* positions, int count, const Window& window, const void* weights,
+               int32_t* sums) {
   for (; count >= 8; count -= 8, positions += 8, sums += 8 * kLanes)
-    Dot::template tile<8>(positions, window, weights, sums);
+    dot.at_once(std::make_integer_sequence<int, 8>(), positions, window, weights, sums);
   for (; count >= 2; count -= 2, positions += 2, sums += 2 * kLanes)
-    Dot::template tile<2>(positions, window, weights, sums);
-  if (count) Dot::template tile<1>(positions, window, weights, sums);
+    dot.at_once(std::make_integer_sequence<int, 2>(), positions, window, weights, sums);
+  if (count) dot.at_once(std::make_integer_sequence<int, 1>(), positions, window, weights, sums);
 }
 
 }  // namespace gxnor

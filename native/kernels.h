@@ -17,18 +17,16 @@ struct Window {
   const int32_t* offsets;  // bytes, one a unit
   int units;
   int64_t plane;  // bytes from the plane of non-zeros to the plane of signs
+  int raise;      // dot8: what makes the activations unsigned, where only such bytes can be multiplied with signed ones
   int piece;      // dot8: of how many units 16 bits hold the products with raised activations, in pairs
 };
-
-// Where only unsigned bytes can be multiplied with signed ones, the activations of dot8, levels of -32..32, are raised by this.
-constexpr int kRaise = 32;
 
 // sums[position][lane] = sum over units of weight * activation, int32.
 //
 // xnor  unit: 64 channels as a word of non-zeros and a word of signs (1 is minus; only where non-zero).
 //       weights: [units][non-zeros, signs][16] uint64.   y = popcount(g) - 2 popcount(g & (s_w ^ s_a)),  g = z_w & z_a
 //       One product less where the gates g are known, see Xnor.
-// dot8  unit: 4 channels of int8.    weights: [16] int32, -kRaise times the sum of each lane's;   [units][16][4] int8
+// dot8  unit: 4 channels of int8.    weights: [16] int32, -raise times the sum of each lane's;   [units][16][4] int8
 // dot16 unit: 2 channels of int16.   weights: [units][16][2] int8
 // dot32 unit: 1 channel of int32.    weights: [units][16] int8
 using Product = void (*)(const uint8_t* const* positions, int count, const Window& window, const void* weights,

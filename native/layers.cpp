@@ -61,6 +61,12 @@ gxnor_status InputStep::run(const std::vector<Buffer>& buffers, const Run& run) 
   each_row(run, out, [&](int64_t image, int y) {
     const uint8_t* from = run.x + image * out.channels * out.pixels() + int64_t{y} * out.width;
     uint8_t* to = pixel(run, buffers, output_, image, y, 0);
+    if (out.form == Form::pixels) {
+      for (int c = 0; c < out.channels; ++c)
+        for (int x = 0; x < out.width; ++x) to[x * out.pixel + c] = static_cast<uint8_t>(from[c * out.pixels() + x] - 128);
+      for (int x = 0; x < out.width; ++x) to[x * out.pixel + out.channels] = 1;
+      return;
+    }
     if (space_ < 0) {
       for (int c = 0; c < out.channels; ++c)
         for (int x = 0; x < out.width; ++x) {

@@ -18,6 +18,7 @@ int64_t pixel_bytes(Form form, int channels) {
   switch (form) {
     case Form::bits: return (channels + 7) / 8;
     case Form::int8: return channels;
+    case Form::pixels: return channels + int64_t{1};
     case Form::int16: return int64_t{2} * channels;
     case Form::int32: return int64_t{4} * channels;
   }
@@ -48,6 +49,9 @@ void load(const Buffer& buffer, const uint8_t* from, int32_t* integers) {
     case Form::int8:
       for (int c = 0; c < buffer.channels; ++c) integers[c] = static_cast<int8_t>(from[c]);
       break;
+    case Form::pixels:
+      for (int c = 0; c < buffer.channels; ++c) integers[c] = 2 * static_cast<int8_t>(from[c]) + 1;
+      break;
     case Form::int16:
       for (int c = 0; c < buffer.channels; ++c) {
         int16_t value;
@@ -74,6 +78,10 @@ void store(const Buffer& buffer, uint8_t* to, const int32_t* integers) {
       break;
     case Form::int8:
       for (int c = 0; c < buffer.channels; ++c) to[c] = static_cast<uint8_t>(integers[c]);
+      break;
+    case Form::pixels:
+      for (int c = 0; c < buffer.channels; ++c) to[c] = static_cast<uint8_t>((integers[c] - 1) / 2);
+      to[buffer.channels] = 1;
       break;
     case Form::int16:
       for (int c = 0; c < buffer.channels; ++c) {
