@@ -58,9 +58,8 @@ double measure_tiles(const WinogradKernels<M>& kernels) {
   aligned_vector<PointSum<M>> offsets(kernels.blocks * kPoints * kLanes);
   aligned_vector<int32_t> sums(M * M * kPositions * kLanes);
   return seconds([&] {
-    for (int p = 0; p < kPoints; ++p)
-      kernels.product(values.data(), kPositions, kQuads, weights.data(), kernels.blocks, offsets.data(),
-                      products.data() + p * kPositions * kernels.blocks * kLanes, piece_of<M>(p));
+    kernels.products({values.data(), 0, weights.data(), 0, offsets.data(), kPositions, kQuads, kernels.blocks,
+                      products.data()});
     for (int b = 0; b < kernels.blocks; ++b)
       kernels.leave(products.data() + b * kLanes, kPositions, kernels.blocks, sums.data());
   }) / kernels.blocks;

@@ -49,24 +49,33 @@ using Level = void (*)(const int32_t* sums, int count, const int32_t* thresholds
 template <int M>
 using PointSum = std::conditional_t<M == 2, int16_t, int32_t>;
 
+// m[point][tile][block][lane] = offsets[block][point][lane] + sum over channels of v * u, of all points.
+template <int M>
+struct PointProducts {
+  const uint8_t* v;  // [points][tiles][quads][4]
+  int64_t v_point;   // bytes from one point to the next
+  const int8_t* u;   // [points][blocks][quads][16 lanes][4]
+  int64_t u_point;
+  const PointSum<M>* offsets;
+  int tiles, quads, blocks;
+  PointSum<M>* m;
+};
+
 constexpr int kPacked = 64;  // bytes of packed weights that hold neighbouring levels (winograd_expand)
 
 template <int M>
 struct WinogradKernels {
-  void (*spread)(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, uint8_t* levels);
+  // Bits of neighbouring pixels, of so many bytes, to levels + 1, `width` a pixel, a multiple of 32; ones behind the channels.
+  void (*spread)(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, int64_t pixels, uint8_t* levels, int64_t width);
   void (*expand)(const uint8_t* packed, const int16_t* sums, int quads, int8_t* u, int64_t point, PointSum<M>* offsets);
   void (*enter)(const uint8_t* rows, int64_t row, int64_t width, int tiles, uint8_t* points, int64_t point);
-  // m[tile][block][lane] = offsets[block][lane] + sum over channels of v * u.   v: [tiles][quads][4] uint8;
-  // u: [blocks][quads][16 lanes][4] int8;   offsets: those of blocks are kPoints * kLanes apart.
-  // 16 bits hold the products of `piece` quads, in pairs; where M is 2, of all.
-  void (*product)(const uint8_t* v, int tiles, int quads, const int8_t* u, int blocks, const PointSum<M>* offsets,
-                  PointSum<M>* m, int piece);
+  void (*products)(const PointProducts<M>& of);
   // m[point][tile][block][lane], from the first of a block on, to sums[tile][M][M][lane].
   void (*leave)(const PointSum<M>* m, int tiles, int blocks, int32_t* sums);
   // `leave` and Pack in one, two bytes `at` so many behind each output; null where there is no such kernel.
   void (*pack)(const PointSum<M>* m, int tiles, int blocks, const int32_t thresholds[2][kLanes], uint16_t flip,
                uint8_t* const* outputs, int64_t at, int64_t plane);
-  int blocks;  // of 16 output channels, that `product` takes at once at most
+  int blocks;  // of 16 output channels, that `products` takes at once at most
   int strip;   // bytes of v, of all points, that the weights are expanded for at a time
 };
 

@@ -117,11 +117,8 @@ void Winograd<M>::enter(const Buffer& in, const uint8_t* image, int64_t tile_y, 
     }
     std::memset(row, 1, begin * width);
     std::memset(row + end * width, 1, (pixels - end) * width);
-    for (int64_t x = begin; x < end; ++x) {
-      const uint8_t* from = image + in.at(y, x0 + x);
-      kernels_.spread(from, from + in.plane, in.pixel, row + x * width);
-      std::memset(row + x * width + 8 * in.pixel, 1, width - 8 * in.pixel);
-    }
+    const uint8_t* from = image + in.at(y, x0 + begin);
+    kernels_.spread(from, from + in.plane, in.pixel, end - begin, row + begin * width, width);
   }
   kernels_.enter(rows, pixels * width, width, tiles, points, point);
 }
@@ -183,10 +180,8 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
                           memory.offsets.get() + b * kPoints * kLanes);
         for (int64_t tile = 0, some; tile < count; tile += some) {
           some = divide_up(count - tile, divide_up(count - tile, kGroup));
-          for (int p = 0; p < kPoints; ++p)
-            kernels_.product(memory.points.get() + p * point + tile * width, static_cast<int>(some), quads_,
-                             memory.weights.get() + p * weight, blocks, memory.offsets.get() + p * kLanes,
-                             memory.products.get() + int64_t{p} * some * blocks * kLanes, piece_of<M>(p));
+          kernels_.products({memory.points.get() + tile * width, point, memory.weights.get(), weight, memory.offsets.get(),
+                             static_cast<int>(some), quads_, blocks, memory.products.get()});
           for (int b = 0; b < blocks; ++b)
             leave(out, static_cast<int>(from + b), memory.products.get() + b * kLanes, some, blocks, memory.sums.get(),
                   memory.outputs.data() + M * M * tile);

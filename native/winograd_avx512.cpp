@@ -29,20 +29,23 @@ inline __m512i levels_of(uint64_t nonzero, uint64_t minus) {
   return _mm512_maskz_mov_epi8(~minus, _mm512_mask_mov_epi8(one, nonzero, two));
 }
 
-void spread(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, uint8_t* levels) {
-  uint64_t z = 0, s = 0;
-  for (; bytes >= 8; bytes -= 8, nonzero += 8, minus += 8, levels += 64) {
-    __builtin_memcpy(&z, nonzero, 8);
-    __builtin_memcpy(&s, minus, 8);
-    _mm512_storeu_si512(levels, levels_of(z, s));
-  }
-  if (bytes == 0) return;
-  uint8_t last[64];
-  z = s = 0;
-  __builtin_memcpy(&z, nonzero, bytes);
-  __builtin_memcpy(&s, minus, bytes);
-  _mm512_storeu_si512(last, levels_of(z, s));
-  __builtin_memcpy(levels, last, 8 * bytes);
+void spread(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, int64_t pixels, uint8_t* levels, int64_t width) {
+  for (int64_t p = 0; p < pixels; ++p, nonzero += bytes, minus += bytes, levels += width)
+    for (int64_t c = 0; c < width; c += 64) {
+      uint64_t z = 0, s = 0;
+      if (c / 8 + 8 <= bytes) {
+        __builtin_memcpy(&z, nonzero + c / 8, 8);
+        __builtin_memcpy(&s, minus + c / 8, 8);
+      } else {
+        __builtin_memcpy(&z, nonzero + c / 8, bytes - c / 8);
+        __builtin_memcpy(&s, minus + c / 8, bytes - c / 8);
+      }
+      const __m512i some = levels_of(z, s);
+      if (c + 64 <= width)
+        _mm512_storeu_si512(levels + c, some);
+      else
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(levels + c), _mm512_castsi512_si256(some));
+    }
 }
 
 // Written out for each p, by a fold, so that the compiler keeps the sums in registers.
@@ -78,42 +81,43 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offse
 }
 
 template <int M, int B>
-void product_of(const uint8_t* v, int tiles, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int piece) {
-  static constexpr TileProduct<M> kProducts[] = {
+void products_of(const PointProducts<M>& of) {
+  static constexpr TileProduct<M> kKernels[] = {
       {12, tile<M, B, 12>}, {11, tile<M, B, 11>}, {10, tile<M, B, 10>}, {9, tile<M, B, 9>}, {8, tile<M, B, 8>},
-      {6, tile<M, B, 6>},   {4, tile<M, B, 4>}, {2, tile<M, B, 2>}, {1, tile<M, B, 1>}};
-  cut(kProducts, v, tiles, quads, u, B, offsets, m, piece);
+      {6, tile<M, B, 6>},   {4, tile<M, B, 4>},   {2, tile<M, B, 2>},   {1, tile<M, B, 1>}};
+  cut(kKernels, of);
 }
 
 template <int M>
-void product(const uint8_t* v, int tiles, int quads, const int8_t* u, int blocks, const PointSum<M>* offsets,
-             PointSum<M>* m, int piece) {
-  (blocks == 2 ? product_of<M, 2> : product_of<M, 1>)(v, tiles, quads, u, offsets, m, piece);
+void products(const PointProducts<M>& of) {
+  (of.blocks == 2 ? products_of<M, 2> : products_of<M, 1>)(of);
 }
 
-// Thresholds as many times too large as the outputs are, so that nothing is divided.
+// Thresholds are as many times too large as the outputs are, so that nothing is divided. Where a lane is to be flipped, ~sum
+// is compared: sum >= high where ~sum < -high, sum < low where ~sum >= -low.
 void pack(const int32_t* m, int tiles, int blocks, const int32_t thresholds[2][kLanes], uint16_t flip,
           uint8_t* const* outputs, int64_t at, int64_t plane) {
   constexpr int kSize = 4;
   constexpr const auto& kScale = Transform<kSize>::kScale;
+  const __m512i turn = _mm512_movm_epi32(flip), zero = _mm512_setzero_si512();
+  const __m512i first = _mm512_loadu_si512(thresholds[0]), second = _mm512_loadu_si512(thresholds[1]);
   __m512i low[kSize][kSize], high[kSize][kSize];
   for (int i = 0; i < kSize; ++i)
     for (int j = 0; j < kSize; ++j) {
       const __m512i scale = _mm512_set1_epi32(kScale[i] * kScale[j]);
-      low[i][j] = _mm512_mullo_epi32(_mm512_loadu_si512(thresholds[0]), scale);
-      high[i][j] = _mm512_mullo_epi32(_mm512_loadu_si512(thresholds[1]), scale);
+      low[i][j] = _mm512_mullo_epi32(_mm512_mask_sub_epi32(first, flip, zero, second), scale);
+      high[i][j] = _mm512_mullo_epi32(_mm512_mask_sub_epi32(second, flip, zero, first), scale);
     }
   for (int tile = 0; tile < tiles; ++tile, m += blocks * kLanes) {
     Lanes<kSize, 64>::Sums y[kSize][kSize];
     winograd_outputs<kSize, 64>(m, int64_t{tiles} * blocks * kLanes, y);
     for (int i = 0; i < kSize; ++i)
       for (int j = 0; j < kSize; ++j, ++outputs) {
-        const __m512i sum = reinterpret_cast<__m512i>(y[i][j]);
-        const unsigned minus = _mm512_cmplt_epi32_mask(sum, low[i][j]);
-        const unsigned nonzero = minus | _mm512_cmpge_epi32_mask(sum, high[i][j]);
-        const uint16_t pair[2] = {static_cast<uint16_t>(nonzero), static_cast<uint16_t>(minus ^ (flip & nonzero))};
-        __builtin_memcpy(*outputs + at, &pair[0], 2);
-        __builtin_memcpy(*outputs + at + plane, &pair[1], 2);
+        const __m512i sum = _mm512_xor_si512(reinterpret_cast<__m512i>(y[i][j]), turn);
+        const __mmask16 minus = _mm512_cmplt_epi32_mask(sum, low[i][j]);
+        const __mmask16 nonzero = minus | _mm512_cmpge_epi32_mask(sum, high[i][j]);
+        __builtin_memcpy(*outputs + at, &nonzero, 2);
+        __builtin_memcpy(*outputs + at + plane, &minus, 2);
       }
   }
 }
@@ -122,10 +126,10 @@ void pack(const int32_t* m, int tiles, int blocks, const int32_t thresholds[2][k
 
 const WinogradKernels<2> winograd2_avx512 = {
     spread, avx512<winograd_expand<2, 64>>,
-    avx512<winograd_enter<2, 64>>, product<2>, avx512<winograd_leave<2, 32>>, nullptr, 2, kFarStrip};
+    avx512<winograd_enter<2, 64>>, products<2>, avx512<winograd_leave<2, 32>>, nullptr, 2, kFarStrip};
 const WinogradKernels<4> winograd4_avx512 = {
     spread, avx512<winograd_expand<4, 64>>,
-    avx512<winograd_enter<4, 64>>, product<4>, avx512<winograd_leave<4, 64>>, pack, 2, kFarStrip};
+    avx512<winograd_enter<4, 64>>, products<4>, avx512<winograd_leave<4, 64>>, pack, 2, kFarStrip};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

@@ -32,23 +32,28 @@ GXNOR_BODY void put(void* to, const T& some) {
 // make the expansion cheap.
 constexpr int kNearStrip = 448 * 1024, kFarStrip = 1792 * 1024;
 
-// A product as WinogradKernels has it, of a fixed number of tiles.
+// Of one point, and of a fixed number of tiles. 16 bits hold the products of `piece` quads, in pairs; where M is 2, of all.
 template <int M>
 struct TileProduct {
   int tiles;
   void (*run)(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int piece);
 };
 
-// `products`: of the most tiles first, of one tile last.
+// `kernels`: of the most tiles first, of one tile last.
 template <int M, int kSizes>
-void cut(const TileProduct<M> (&products)[kSizes], const uint8_t* v, int tiles, int quads, const int8_t* u, int blocks,
-         const PointSum<M>* offsets, PointSum<M>* m, int piece) {
-  for (const TileProduct<M>& product : products)
-    for (; tiles >= product.tiles; tiles -= product.tiles) {
-      product.run(v, quads, u, offsets, m, piece);
-      v += int64_t{4} * quads * product.tiles;
-      m += kLanes * blocks * product.tiles;
-    }
+void cut(const TileProduct<M> (&kernels)[kSizes], const PointProducts<M>& of) {
+  constexpr Tables<M> kTables;
+  PointSum<M>* m = of.m;
+  for (int p = 0; p < Point<M>::kCount; ++p) {
+    const uint8_t* v = of.v + p * of.v_point;
+    int tiles = of.tiles;
+    for (const TileProduct<M>& kernel : kernels)
+      for (; tiles >= kernel.tiles; tiles -= kernel.tiles) {
+        kernel.run(v, of.quads, of.u + p * of.u_point, of.offsets + p * kLanes, m, kTables.piece[p]);
+        v += int64_t{4} * of.quads * kernel.tiles;
+        m += kLanes * of.blocks * kernel.tiles;
+      }
+  }
 }
 
 // U = G w G^T of 16 output channels. packed: [quads / 4][9 taps][64] bytes; 64 bytes hold 256 levels + 1 in U's order, the
@@ -107,14 +112,18 @@ GXNOR_BODY void winograd_expand(const uint8_t* packed, const int16_t* sums, int 
   }
 }
 
-// Bits to levels + 1, 8 channels a byte, the first in its lowest bit. No byte borrows: minus only where non-zero.
-GXNOR_BODY void winograd_spread(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, uint8_t* levels) {
+// 8 channels a byte, the first in its lowest bit. No byte borrows: minus only where non-zero.
+GXNOR_BODY void winograd_spread(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, int64_t pixels, uint8_t* levels,
+                                int64_t width) {
   constexpr uint64_t kOnes = 0x0101010101010101u;
   const auto apart = [](uint8_t bits) {
     const uint64_t each = bits * kOnes & 0x8040201008040201u;
     return (each + 0x7F7F7F7F7F7F7F7Fu) >> 7 & kOnes;
   };
-  for (int64_t i = 0; i < bytes; ++i) put(levels + 8 * i, kOnes + apart(nonzero[i]) - 2 * apart(minus[i]));
+  for (int64_t p = 0; p < pixels; ++p, nonzero += bytes, minus += bytes, levels += width) {
+    for (int64_t i = 0; i < bytes; ++i) put(levels + 8 * i, kOnes + apart(nonzero[i]) - 2 * apart(minus[i]));
+    for (int64_t i = bytes; i < width / 8; ++i) put(levels + 8 * i, kOnes);
+  }
 }
 
 // kSome channels of one tile.

@@ -35,16 +35,16 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, 
     }
 }
 
-void product(const uint8_t* v, int tiles, int quads, const int8_t* u, int, const int16_t* offsets, int16_t* m, int) {
-  static constexpr TileProduct<2> kProducts[] = {{2, tile<2>}, {1, tile<1>}};
-  cut(kProducts, v, tiles, quads, u, 1, offsets, m, 0);
+void products(const PointProducts<2>& of) {
+  static constexpr TileProduct<2> kKernels[] = {{2, tile<2>}, {1, tile<1>}};
+  cut(kKernels, of);
 }
 
 }  // namespace
 
 const WinogradKernels<2> winograd2_neon = {
     plain<winograd_spread>, plain<winograd_expand<2, 32>>,
-    plain<winograd_enter<2, 32>>, product, plain<winograd_leave<2, 32>>, nullptr, 1, kNearStrip};
+    plain<winograd_enter<2, 32>>, products, plain<winograd_leave<2, 32>>, nullptr, 1, kNearStrip};
 
 }  // namespace gxnor
 #endif

@@ -113,21 +113,17 @@ struct Point {
 template <int M>
 struct Tables {
   int32_t size[Point<M>::kCount];   // of points
+  int32_t piece[Point<M>::kCount];  // quads whose products, in pairs, fit in 16 bits
   uint8_t raise[Point<M>::kCount];  // V of levels + 1 to V of levels, raised by their size
 
-  constexpr Tables() : size(), raise() {
+  constexpr Tables() : size(), piece(), raise() {
     using F = Transform<M>;
     for (int p = 0; p < Point<M>::kCount; ++p) {
       size[p] = Point<M>::size(p);
+      piece[p] = INT16_MAX / (4 * size[p] * Point<M>::weight(p));
       raise[p] = static_cast<uint8_t>(size[p] - row_sum(F::kB[p / F::kPoints]) * row_sum(F::kB[p % F::kPoints]));
     }
   }
 };
-
-// Quads whose products, in pairs, fit in 16 bits at point p.
-template <int M>
-constexpr int piece_of(int p) {
-  return INT16_MAX / (4 * Point<M>::size(p) * Point<M>::weight(p));
-}
 
 }  // namespace gxnor
