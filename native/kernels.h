@@ -49,6 +49,8 @@ using Level = void (*)(const int32_t* sums, int count, const int32_t* thresholds
 template <int M>
 using PointSum = std::conditional_t<M == 2, int16_t, int32_t>;
 
+constexpr int kGroup = 12;   // tiles at most whose products become outputs together
+
 // m[point][tile][block][lane] = offsets[block][point][lane] + sum over channels of v * u, of all points.
 template <int M>
 struct PointProducts {
@@ -58,7 +60,7 @@ struct PointProducts {
   int64_t u_point;
   const PointSum<M>* offsets;
   int tiles, quads, blocks;
-  PointSum<M>* m;
+  PointSum<M>* m;  // [points][kGroup][as many blocks as the kernels take][16 lanes]
 };
 
 constexpr int kPacked = 64;  // bytes of packed weights that hold neighbouring levels (winograd_expand)
@@ -70,10 +72,10 @@ struct WinogradKernels {
   void (*expand)(const uint8_t* packed, const int16_t* sums, int quads, int8_t* u, int64_t point, PointSum<M>* offsets);
   void (*enter)(const uint8_t* rows, int64_t row, int64_t width, int tiles, uint8_t* points, int64_t point);
   void (*products)(const PointProducts<M>& of);
-  // m[point][tile][block][lane], from the first of a block on, to sums[tile][M][M][lane].
-  void (*leave)(const PointSum<M>* m, int tiles, int blocks, int32_t* sums);
+  // The products of one block, from its first on, to sums[tile][M][M][lane].
+  void (*leave)(const PointSum<M>* m, int tiles, int32_t* sums);
   // `leave` and Pack in one, two bytes `at` so many behind each output; null where there is no such kernel.
-  void (*pack)(const PointSum<M>* m, int tiles, int blocks, const int32_t thresholds[2][kLanes], uint16_t flip,
+  void (*pack)(const PointSum<M>* m, int tiles, const int32_t thresholds[2][kLanes], uint16_t flip,
                uint8_t* const* outputs, int64_t at, int64_t plane);
   int blocks;  // of 16 output channels, that `products` takes at once at most
   int strip;   // bytes of v, of all points, that the weights are expanded for at a time

@@ -12,7 +12,6 @@ namespace {
 
 constexpr int kTaps = 9;
 constexpr int64_t kApart = 64;           // bytes between points, or all would begin in one set of the cache
-constexpr int kGroup = 12;               // tiles whose products and sums stay near while they become outputs
 constexpr int kMostGroups = 8;           // of a strip
 constexpr int kEven = 4;                 // a strip has a multiple of so many tiles, which suits the kernels
 constexpr int kWidth = 32;               // channels are padded to a multiple of this
@@ -123,16 +122,16 @@ void Winograd<M>::enter(const Buffer& in, const uint8_t* image, int64_t tile_y, 
   kernels_.enter(rows, pixels * width, width, tiles, points, point);
 }
 
-// To the outputs of a block; products, tiles and blocks as the kernel has them.
+// To the outputs of a block; products as the kernels have them.
 template <int M>
-void Winograd<M>::leave(const Buffer& out, int block, const PointSum<M>* products, int tiles, int blocks, int32_t* sums,
+void Winograd<M>::leave(const Buffer& out, int block, const PointSum<M>* products, int tiles, int32_t* sums,
                         uint8_t* const* outputs) const {
   if (kernels_.pack && out.form == Form::bits && out.channels - block * kLanes > 8) {
     const auto steps = reinterpret_cast<const int32_t(*)[kLanes]>(finish_.thresholds->block(block));
-    kernels_.pack(products, tiles, blocks, steps, finish_.flips(block), outputs, 2 * block, out.plane);
+    kernels_.pack(products, tiles, steps, finish_.flips(block), outputs, 2 * block, out.plane);
     return;
   }
-  kernels_.leave(products, tiles, blocks, sums);
+  kernels_.leave(products, tiles, sums);
   finish_(out, block, M * M * tiles, sums, outputs);
 }
 
@@ -183,8 +182,8 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
           kernels_.products({memory.points.get() + tile * width, point, memory.weights.get(), weight, memory.offsets.get(),
                              static_cast<int>(some), quads_, blocks, memory.products.get()});
           for (int b = 0; b < blocks; ++b)
-            leave(out, static_cast<int>(from + b), memory.products.get() + b * kLanes, some, blocks, memory.sums.get(),
-                  memory.outputs.data() + M * M * tile);
+            leave(out, static_cast<int>(from + b), memory.products.get() + b * kLanes, static_cast<int>(some),
+                  memory.sums.get(), memory.outputs.data() + M * M * tile);
         }
       }
     }

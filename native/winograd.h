@@ -32,7 +32,7 @@ class Winograd : public Step {
   void arrange(const States& states, int channels, int fan, int threads);
   void enter(const Buffer& input, const uint8_t* image, int64_t tile_y, int64_t tile_x, int tiles, uint8_t* points,
              int64_t point, uint8_t* rows) const;
-  void leave(const Buffer& output, int block, const PointSum<M>* products, int tiles, int blocks, int32_t* sums,
+  void leave(const Buffer& output, int block, const PointSum<M>* products, int tiles, int32_t* sums,
              uint8_t* const* outputs) const;
 
   const int input_, output_, padding_[2];

@@ -14,6 +14,8 @@ GXNOR_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 namespace gxnor {
 namespace {
 
+constexpr int kBlocks = 2;
+
 inline __m512i start(const int16_t* offsets) {
   return _mm512_cvtepi16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(offsets)));
 }
@@ -72,7 +74,7 @@ template <int M, int B, int... p>
   const auto end = [&](const __m512i(&from)[B], PointSum<M>* to) {
     for (int b = 0; b < B; ++b) finish(from[b], to + b * kLanes);
   };
-  (end(sum[p], m + p * B * kLanes), ...);
+  (end(sum[p], m + p * kBlocks * kLanes), ...);
 }
 
 template <int M, int B, int P>
@@ -85,7 +87,7 @@ void products_of(const PointProducts<M>& of) {
   static constexpr TileProduct<M> kKernels[] = {
       {12, tile<M, B, 12>}, {11, tile<M, B, 11>}, {10, tile<M, B, 10>}, {9, tile<M, B, 9>}, {8, tile<M, B, 8>},
       {6, tile<M, B, 6>},   {4, tile<M, B, 4>},   {2, tile<M, B, 2>},   {1, tile<M, B, 1>}};
-  cut(kKernels, of);
+  cut<M, kBlocks>(kKernels, of);
 }
 
 template <int M>
@@ -95,7 +97,7 @@ void products(const PointProducts<M>& of) {
 
 // Thresholds are as many times too large as the outputs are, so that nothing is divided. Where a lane is to be flipped, ~sum
 // is compared: sum >= high where ~sum < -high, sum < low where ~sum >= -low.
-void pack(const int32_t* m, int tiles, int blocks, const int32_t thresholds[2][kLanes], uint16_t flip,
+void pack(const int32_t* m, int tiles, const int32_t thresholds[2][kLanes], uint16_t flip,
           uint8_t* const* outputs, int64_t at, int64_t plane) {
   constexpr int kSize = 4;
   constexpr const auto& kScale = Transform<kSize>::kScale;
@@ -108,16 +110,17 @@ void pack(const int32_t* m, int tiles, int blocks, const int32_t thresholds[2][k
       low[i][j] = _mm512_mullo_epi32(_mm512_mask_sub_epi32(first, flip, zero, second), scale);
       high[i][j] = _mm512_mullo_epi32(_mm512_mask_sub_epi32(second, flip, zero, first), scale);
     }
-  for (int tile = 0; tile < tiles; ++tile, m += blocks * kLanes) {
+  for (int tile = 0; tile < tiles; ++tile, m += kBlocks * kLanes) {
     Lanes<kSize, 64>::Sums y[kSize][kSize];
-    winograd_outputs<kSize, 64>(m, int64_t{tiles} * blocks * kLanes, y);
+    winograd_outputs<kSize, 64, kBlocks>(m, y);
     for (int i = 0; i < kSize; ++i)
       for (int j = 0; j < kSize; ++j, ++outputs) {
         const __m512i sum = _mm512_xor_si512(reinterpret_cast<__m512i>(y[i][j]), turn);
         const __mmask16 minus = _mm512_cmplt_epi32_mask(sum, low[i][j]);
         const __mmask16 nonzero = minus | _mm512_cmpge_epi32_mask(sum, high[i][j]);
-        __builtin_memcpy(*outputs + at, &nonzero, 2);
-        __builtin_memcpy(*outputs + at + plane, &minus, 2);
+        uint8_t* const to = *outputs + at;
+        __builtin_memcpy(to, &nonzero, 2);
+        __builtin_memcpy(to + plane, &minus, 2);
       }
   }
 }
@@ -126,10 +129,10 @@ void pack(const int32_t* m, int tiles, int blocks, const int32_t thresholds[2][k
 
 const WinogradKernels<2> winograd2_avx512 = {
     spread, avx512<winograd_expand<2, 64>>,
-    avx512<winograd_enter<2, 64>>, products<2>, avx512<winograd_leave<2, 32>>, nullptr, 2, kFarStrip};
+    avx512<winograd_enter<2, 64>>, products<2>, avx512<winograd_leave<2, 32, kBlocks>>, nullptr, kBlocks, kFarStrip};
 const WinogradKernels<4> winograd4_avx512 = {
     spread, avx512<winograd_expand<4, 64>>,
-    avx512<winograd_enter<4, 64>>, products<4>, avx512<winograd_leave<4, 64>>, pack, 2, kFarStrip};
+    avx512<winograd_enter<4, 64>>, products<4>, avx512<winograd_leave<4, 64, kBlocks>>, pack, kBlocks, kFarStrip};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

@@ -61,17 +61,17 @@ template <int M>
 void products(const PointProducts<M>& of) {
   static constexpr TileProduct<M> kKernels[] = {{6, tile<M, 6>}, {5, tile<M, 5>}, {4, tile<M, 4>},
                                               {3, tile<M, 3>}, {2, tile<M, 2>}, {1, tile<M, 1>}};
-  cut(kKernels, of);
+  cut<M, 1>(kKernels, of);
 }
 
 }  // namespace
 
 const WinogradKernels<2> winograd2_avxvnni = {
     avx2<winograd_spread>, avx2<winograd_expand<2, 32>>,
-    avx2<winograd_enter<2, 32>>, products<2>, avx2<winograd_leave<2, 32>>, nullptr, 1, kNearStrip};
+    avx2<winograd_enter<2, 32>>, products<2>, avx2<winograd_leave<2, 32, 1>>, nullptr, 1, kNearStrip};
 const WinogradKernels<4> winograd4_avxvnni = {
     avx2<winograd_spread>, avx2<winograd_expand<4, 32>>,
-    avx2<winograd_enter<4, 32>>, products<4>, avx2<winograd_leave<4, 32>>, nullptr, 1, kNearStrip};
+    avx2<winograd_enter<4, 32>>, products<4>, avx2<winograd_leave<4, 32, 1>>, nullptr, 1, kNearStrip};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

@@ -39,19 +39,19 @@ struct TileProduct {
   void (*run)(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int piece);
 };
 
-// `kernels`: of the most tiles first, of one tile last.
-template <int M, int kSizes>
+// `kernels`: of the most tiles first, of one tile last. kBlocks: those of the WinogradKernels.
+template <int M, int kBlocks, int kSizes>
 void cut(const TileProduct<M> (&kernels)[kSizes], const PointProducts<M>& of) {
   constexpr Tables<M> kTables;
-  PointSum<M>* m = of.m;
   for (int p = 0; p < Point<M>::kCount; ++p) {
     const uint8_t* v = of.v + p * of.v_point;
+    PointSum<M>* m = of.m + int64_t{p} * kGroup * kBlocks * kLanes;
     int tiles = of.tiles;
     for (const TileProduct<M>& kernel : kernels)
       for (; tiles >= kernel.tiles; tiles -= kernel.tiles) {
         kernel.run(v, of.quads, of.u + p * of.u_point, of.offsets + p * kLanes, m, kTables.piece[p]);
         v += int64_t{4} * of.quads * kernel.tiles;
-        m += kLanes * of.blocks * kernel.tiles;
+        m += kBlocks * kLanes * kernel.tiles;
       }
   }
 }
@@ -186,17 +186,17 @@ struct Lanes<4, kSome> {
   }
 };
 
-// A^T m A of some lanes of a tile. m: the first of its points, which are `point` sums apart.
-template <int M, int kSome>
-GXNOR_BODY void winograd_outputs(const PointSum<M>* m, int64_t point, typename Lanes<M, kSome>::Sums (&y)[M][M]) {
+// A^T m A of some lanes of a tile, from the first of its points on.
+template <int M, int kSome, int kBlocks>
+GXNOR_BODY void winograd_outputs(const PointSum<M>* m, typename Lanes<M, kSome>::Sums (&y)[M][M]) {
   using F = Transform<M>;
   using Sums = typename Lanes<M, kSome>::Sums;
-  constexpr int kPoints = F::kPoints;
+  constexpr int kPoints = F::kPoints, kPoint = kGroup * kBlocks * kLanes;
   Sums half[M][kPoints];
 #pragma GCC unroll 6
   for (int j = 0; j < kPoints; ++j) {
     Sums column[kPoints], some[M];
-    for (int i = 0; i < kPoints; ++i) take(column[i], m + (i * kPoints + j) * point);
+    for (int i = 0; i < kPoints; ++i) take(column[i], m + (i * kPoints + j) * kPoint);
     F::outputs(column, some);
     for (int i = 0; i < M; ++i) half[i][j] = some[i];
   }
@@ -204,15 +204,14 @@ GXNOR_BODY void winograd_outputs(const PointSum<M>* m, int64_t point, typename L
   for (int i = 0; i < M; ++i) F::outputs(half[i], y[i]);
 }
 
-// The outputs of one block. m: [points][tiles][blocks][16 lanes], from the first of that block on; sums: [tiles][M][M][16].
-template <int M, int kSome>
-GXNOR_BODY void winograd_leave(const PointSum<M>* m, int tiles, int blocks, int32_t* sums) {
+template <int M, int kSome, int kBlocks>
+GXNOR_BODY void winograd_leave(const PointSum<M>* m, int tiles, int32_t* sums) {
   using Sums = typename Lanes<M, kSome>::Sums;
   constexpr int kCount = kSome / sizeof(PointSum<M>);
-  for (int tile = 0; tile < tiles; ++tile, m += blocks * kLanes, sums += M * M * kLanes)
+  for (int tile = 0; tile < tiles; ++tile, m += kBlocks * kLanes, sums += M * M * kLanes)
     for (int lane = 0; lane < kLanes; lane += kCount) {
       Sums y[M][M];
-      winograd_outputs<M, kSome>(m + lane, int64_t{tiles} * blocks * kLanes, y);
+      winograd_outputs<M, kSome, kBlocks>(m + lane, y);
       for (int i = 0; i < M; ++i)
         for (int j = 0; j < M; ++j) Lanes<M, kSome>::leave(y[i][j], i, j, sums + (i * M + j) * kLanes + lane);
     }

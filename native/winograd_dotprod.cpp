@@ -31,14 +31,14 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, 
 
 void products(const PointProducts<2>& of) {
   static constexpr TileProduct<2> kKernels[] = {{4, tile<4>}, {1, tile<1>}};
-  cut(kKernels, of);
+  cut<2, 1>(kKernels, of);
 }
 
 }  // namespace
 
 const WinogradKernels<2> winograd2_dotprod = {
     plain<winograd_spread>, plain<winograd_expand<2, 32>>,
-    plain<winograd_enter<2, 32>>, products, plain<winograd_leave<2, 32>>, nullptr, 1, kNearStrip};
+    plain<winograd_enter<2, 32>>, products, plain<winograd_leave<2, 32, 1>>, nullptr, 1, kNearStrip};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

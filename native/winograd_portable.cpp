@@ -15,16 +15,16 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offse
 template <int M>
 void products(const PointProducts<M>& of) {
   static constexpr TileProduct<M> kKernels[] = {{1, tile<M>}};
-  cut(kKernels, of);
+  cut<M, 1>(kKernels, of);
 }
 
 }  // namespace
 
 const WinogradKernels<2> winograd2_portable = {
     plain<winograd_spread>, plain<winograd_expand<2, 32>>,
-    plain<winograd_enter<2, 32>>, products<2>, plain<winograd_leave<2, 32>>, nullptr, 1, kNearStrip};
+    plain<winograd_enter<2, 32>>, products<2>, plain<winograd_leave<2, 32, 1>>, nullptr, 1, kNearStrip};
 const WinogradKernels<4> winograd4_portable = {
     plain<winograd_spread>, plain<winograd_expand<4, 32>>,
-    plain<winograd_enter<4, 32>>, products<4>, plain<winograd_leave<4, 32>>, nullptr, 1, kNearStrip};
+    plain<winograd_enter<4, 32>>, products<4>, plain<winograd_leave<4, 32, 1>>, nullptr, 1, kNearStrip};
 
 }  // namespace gxnor
