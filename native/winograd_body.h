@@ -46,13 +46,13 @@ void cut(const TileProduct<M> (&kernels)[kSizes], const PointProducts<M>& of) {
   for (int p = 0; p < Point<M>::kCount; ++p) {
     const uint8_t* v = of.v + p * of.v_point;
     PointSum<M>* m = of.m + int64_t{p} * kGroup * kBlocks * kLanes;
-    int tiles = of.tiles;
-    for (const TileProduct<M>& kernel : kernels)
-      for (; tiles >= kernel.tiles; tiles -= kernel.tiles) {
-        kernel.run(v, of.quads, of.u + p * of.u_point, of.offsets + p * kLanes, m, kTables.piece[p]);
-        v += int64_t{4} * of.quads * kernel.tiles;
-        m += kBlocks * kLanes * kernel.tiles;
-      }
+    const TileProduct<M>* kernel = kernels;
+    for (int tiles = of.tiles; tiles > 0; tiles -= kernel->tiles) {
+      while (kernel->tiles > tiles) ++kernel;
+      kernel->run(v, of.quads, of.u + p * of.u_point, of.offsets + p * kLanes, m, kTables.piece[p]);
+      v += int64_t{4} * of.quads * kernel->tiles;
+      m += kBlocks * kLanes * kernel->tiles;
+    }
   }
 }
 
@@ -65,20 +65,27 @@ GXNOR_BODY void winograd_expand(const uint8_t* packed, const int16_t* sums, int 
   using F = Transform<M>;
   constexpr int kPoints = F::kPoints;
   constexpr Tables<M> kTables;
-  for (int lane = 0; lane < kLanes; ++lane) {
-    int32_t half[3][kPoints];
+  using Sums = Some<int32_t, kSome>;
+  using Narrow = Some<PointSum<M>, kSome / sizeof(int32_t) * sizeof(PointSum<M>)>;
+  constexpr int kCount = kSome / sizeof(int32_t);
+  for (int lane = 0; lane < kLanes; lane += kCount) {
+    Sums half[3][kPoints];
     for (int row = 0; row < 3; ++row) {
-      const int16_t* of = sums + 3 * row * kLanes + lane;
-      const int32_t w[3] = {of[0], of[kLanes], of[2 * kLanes]};
+      Sums w[3];
+      for (int j = 0; j < 3; ++j) {
+        Some<int16_t, kSome / 2> some;
+        take(some, sums + (3 * row + j) * kLanes + lane);
+        w[j] = __builtin_convertvector(some, Sums);
+      }
       F::weights(w, half[row]);
     }
     for (int j = 0; j < kPoints; ++j) {
-      const int32_t column[3] = {half[0][j], half[1][j], half[2][j]};
-      int32_t points[kPoints];
+      const Sums column[3] = {half[0][j], half[1][j], half[2][j]};
+      Sums points[kPoints];
       F::weights(column, points);
       for (int k = 0; k < kPoints; ++k) {
         const int p = k * kPoints + j;
-        offsets[p * kLanes + lane] = static_cast<PointSum<M>>(-kTables.size[p] * points[k]);
+        put(offsets + p * kLanes + lane, __builtin_convertvector(-kTables.size[p] * points[k], Narrow));
       }
     }
   }
