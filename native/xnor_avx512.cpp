@@ -13,6 +13,7 @@ namespace gxnor {
 namespace {
 
 constexpr int kAndXor = 0x60;  // a & (b ^ c)
+constexpr int kAhead = 64;      // a dense layer's weights come from beyond the second cache
 
 inline int64_t word(const uint8_t* address) {
   int64_t word;
@@ -34,6 +35,7 @@ void tile(const uint8_t* const* positions, const Window& window, const void* wei
     const int64_t z = window.offsets[u], s = z + window.plane;
     const __m512i z_w[2] = {_mm512_load_si512(w), _mm512_load_si512(w + 1)};
     const __m512i s_w[2] = {_mm512_load_si512(w + 2), _mm512_load_si512(w + 3)};
+    for (int i = 0; i < 4; ++i) __builtin_prefetch(w + kAhead + i);
     for (int p = 0; p < P; ++p) {
       const int64_t nonzero = word(at[p] + z);
       const __m512i z_a = _mm512_set1_epi64(nonzero), s_a = _mm512_set1_epi64(word(at[p] + s));
