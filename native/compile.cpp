@@ -86,6 +86,13 @@ class Compiler {
                       static_cast<const int8_t*>(layer.data[1]), bound);
   }
 
+  // Whether a pool takes the largest of each 2 x 2 positions.
+  static bool of_cells(const gxnor_layer& pool, const Value& from, const Value& to) {
+    const auto both = [](const int32_t pair[2], int value) { return pair[0] == value && pair[1] == value; };
+    return both(pool.kernel, 2) && both(pool.stride, 2) && both(pool.padding, 0) && both(pool.dilation, 1) &&
+           2 * to.height <= from.height && 2 * to.width <= from.width;
+  }
+
   static PoolWindow pool(const gxnor_layer& layer) {
     PoolWindow window;
     std::memcpy(window.kernel, layer.kernel, sizeof window.kernel);
@@ -128,7 +135,7 @@ class Compiler {
     double direct_below = 0;  // images a thread: with fewer the direct product is faster
   };
 
-  Choice choose(const gxnor_layer& layer, const Buffer& input, const Buffer& output, const Geometry& geometry,
+  Choice choose(const gxnor_layer& layer, const Buffer& input, const Value& output, const Geometry& geometry,
                 Xnor xnor) const {
     if (kernel_ == GXNOR_DIRECT || layer.kind != GXNOR_CONV) return {};
     const bool two = Winograd<2>::suits(input, geometry, layer.space), four = Winograd<4>::suits(input, geometry, layer.space);
@@ -169,9 +176,12 @@ class Compiler {
       }
     }
 
-    // Thresholds are applied to the sums while they are in the cache; a max-pool before them moves behind.
+    // Thresholds are applied to the sums while they are in the cache, of 2 x 2 pooled sums to the largest; any other max-pool
+    // before them moves behind.
     const int pooled = sole_reader(number, GXNOR_MAX_POOL);
     const int threshold = sole_reader(pooled ? pooled : number, GXNOR_THRESHOLD);
+    const bool cells = threshold && pooled && of_cells(layers_[pooled - 1], values_[number], values_[pooled]);
+    const bool behind = threshold && pooled && !cells;  // a step of its own
     std::unique_ptr<Thresholds> thresholds;
     int output;
     if (!threshold) {
@@ -179,13 +189,13 @@ class Compiler {
     } else {
       thresholds = std::make_unique<Thresholds>(thresholds_of(threshold, values_[number].bound));
       const int no_margin[2] = {0, 0};
-      output = pooled ? make(form_of(values_[threshold].space), values_[number], no_margin) : make(threshold);
+      output = behind ? make(form_of(values_[threshold].space), values_[number], no_margin) : make(threshold);
     }
-    const std::vector<uint16_t> flips = threshold && pooled ? thresholds->flips : std::vector<uint16_t>();
+    const std::vector<uint16_t> flips = behind ? thresholds->flips : std::vector<uint16_t>();
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
-    const Finish finish = {std::move(thresholds), !pooled, kernels_};
+    const Finish finish = {std::move(thresholds), !behind, cells, kernels_};
     const Xnor xnor = xnor_of(geometry, values_[layer.inputs[0]].space, layer.space);
-    const Choice choice = choose(layer, plan_->buffers[input], plan_->buffers[output], geometry, xnor);
+    const Choice choice = choose(layer, plan_->buffers[input], values_[number], geometry, xnor);
     std::unique_ptr<Step> direct, winograd;
     if (choice.tile == 0 || choice.direct_below > 1)
       direct = std::make_unique<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, finish);
@@ -198,10 +208,9 @@ class Compiler {
     else
       plan_->steps.push_back(direct ? std::move(direct) : std::move(winograd));
     if (threshold) values_[number].buffer = output;
-    if (threshold && pooled) {
-      values_[pooled].buffer = output;
+    if (threshold && pooled) values_[pooled].buffer = output;
+    if (behind)
       add<MaxPoolStep>(output, make(threshold), plan_->buffers[output].channels, pool(layers_[pooled - 1]), flips);
-    }
   }
 
   const gxnor_layer* const layers_;

@@ -9,7 +9,7 @@
 namespace gxnor {
 namespace {
 
-constexpr int kStrip = 64;  // output positions that one block of weights, warm in the first cache, is applied to in turn
+constexpr int kStrip = 64;  // positions that one block of weights, warm in the first cache, is applied to in turn
 
 int element_bits(Form form) {
   switch (form) {
@@ -170,7 +170,8 @@ int Convolution::place_levels(const std::vector<int32_t>& table, int64_t start, 
 
 gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
-  const int64_t positions = run.images * out.pixels(), strips = divide_up(positions, kStrip);
+  const int cell = finish_.cell(), side = finish_.side(), most = kStrip / cell;
+  const int64_t outputs = run.images * out.pixels(), strips = divide_up(outputs, most);
   const int64_t wanted = run.threads == 1 ? 1 : divide_up(4 * run.threads, strips);
   const int64_t share = divide_up(blocks_, std::min<int64_t>(wanted, blocks_)), shares = divide_up(blocks_, share);
   const int64_t block_weights = static_cast<int64_t>(weights_.size()) / blocks_;
@@ -182,11 +183,13 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
     uint8_t* to[kStrip];
     alignas(64) int32_t sums[kStrip * kLanes];
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t first = item / shares * kStrip;
-      const int count = static_cast<int>(std::min<int64_t>(kStrip, positions - first));
+      const int64_t first = item / shares * most;
+      const int count = static_cast<int>(std::min<int64_t>(most, outputs - first));
       int64_t image = first / out.pixels(), y = first % out.pixels() / out.width, x = first % out.width;
       for (int p = 0; p < count; ++p) {
-        from[p] = input + image * in.image + y * geometry_.stride[0] * in.row + x * geometry_.stride[1] * in.pixel;
+        for (int i = 0; i < cell; ++i)
+          from[p * cell + i] = input + image * in.image + (y * side + i / 2) * geometry_.stride[0] * in.row +
+                               (x * side + i % 2) * geometry_.stride[1] * in.pixel;
         to[p] = output + image * out.image + y * out.row + x * out.pixel;
         if (++x == out.width) x = 0, ++y;
         if (y == out.height) y = 0, ++image;
@@ -194,7 +197,7 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
       const int64_t block = item % shares * share;
       for (int64_t b = block; b < std::min<int64_t>(block + share, blocks_); ++b) {
         const Window window = {offsets_.data() + (geometry_.groups == 1 ? 0 : b * units_), units_, in.plane, raise_, piece_};
-        product_(from, count, window, weights_.data() + b * block_weights, sums);
+        product_(from, count * cell, window, weights_.data() + b * block_weights, sums);
         finish_(out, static_cast<int>(b), count, sums, to);
       }
     }

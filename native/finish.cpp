@@ -3,9 +3,26 @@
 #include <algorithm>
 #include <cstring>
 
-namespace gxnor {
+#include "vectorise.h"
 
-void Finish::operator()(const Buffer& output, int block, int count, const int32_t* sums, uint8_t* const* outputs) const {
+namespace gxnor {
+namespace {
+
+// sums[i] = the largest of the cell that begins at sums[4 i].
+GXNOR_BODY void largest_of_cells(int32_t* sums, int count) {
+  const int32_t* from = sums;
+  for (int i = 0; i < count; ++i, from += 4 * kLanes, sums += kLanes) {
+    int32_t largest[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane)
+      largest[lane] = std::max(std::max(from[lane], from[kLanes + lane]), std::max(from[2 * kLanes + lane], from[3 * kLanes + lane]));
+    std::memcpy(sums, largest, sizeof largest);
+  }
+}
+
+}  // namespace
+
+void Finish::operator()(const Buffer& output, int block, int count, int32_t* sums, uint8_t* const* outputs) const {
+  if (pooled) vectorised<largest_of_cells>(sums, count);
   const int lanes = std::min(kLanes, output.channels - block * kLanes);
   if (output.form == Form::int32) {
     for (int p = 0; p < count; ++p, sums += kLanes)

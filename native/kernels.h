@@ -72,11 +72,12 @@ struct WinogradKernels {
   void (*expand)(const uint8_t* packed, const int16_t* sums, int quads, int8_t* u, int64_t point, PointSum<M>* offsets);
   void (*enter)(const uint8_t* rows, int64_t row, int64_t width, int tiles, uint8_t* points, int64_t point);
   void (*products)(const PointProducts<M>& of);
-  // The products of one block, from its first on, to sums[tile][M][M][lane].
+  // The products of one block, from its first on, to sums[tile][cell][position][lane], a cell being 2 x 2 positions.
   void (*leave)(const PointSum<M>* m, int tiles, int32_t* sums);
-  // `leave` and Pack in one, two bytes `at` so many behind each output; null where there is no such kernel.
+  // `leave` and Pack in one, two bytes `at` so many behind each output: a position, or the largest of a cell. Null where
+  // there is no such kernel.
   void (*pack)(const PointSum<M>* m, int tiles, const int32_t thresholds[2][kLanes], uint16_t flip,
-               uint8_t* const* outputs, int64_t at, int64_t plane);
+               bool pooled, uint8_t* const* outputs, int64_t at, int64_t plane);
   int blocks;  // of 16 output channels, that `products` takes at once at most
   int strip;   // bytes of v, of all points, that the weights are expanded for at a time
 };

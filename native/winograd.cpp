@@ -39,9 +39,9 @@ struct Winograd<M>::Strip {
   Memory<int8_t> weights;         // U: [points][blocks][quads][16 lanes][4]
   Memory<PointSum<M>> offsets;    // [blocks][points][16 lanes]
   Memory<PointSum<M>> products;   // of a group: [points][tiles][blocks][16 lanes]
-  Memory<int32_t> sums;           // of a group: [tiles][M][M][16 lanes]
+  Memory<int32_t> sums;           // of a group: [tiles][cells][4][16 lanes]
   Memory<uint8_t> outside;        // instead of a pixel, where a tile reaches beyond the last one
-  std::vector<uint8_t*> outputs;  // [tiles][M][M]
+  std::vector<uint8_t*> outputs;  // [tiles][cells], and [4] where not pooled
 
   Strip(int64_t tiles, int64_t width, int blocks, const Buffer& output)
       : rows((M + 2) * (M * tiles + 2) * width),
@@ -128,18 +128,19 @@ void Winograd<M>::leave(const Buffer& out, int block, const PointSum<M>* product
                         uint8_t* const* outputs) const {
   if (kernels_.pack && out.form == Form::bits && out.channels - block * kLanes > 8) {
     const auto steps = reinterpret_cast<const int32_t(*)[kLanes]>(finish_.thresholds->block(block));
-    kernels_.pack(products, tiles, steps, finish_.flips(block), outputs, 2 * block, out.plane);
+    kernels_.pack(products, tiles, steps, finish_.flips(block), finish_.pooled, outputs, 2 * block, out.plane);
     return;
   }
   kernels_.leave(products, tiles, sums);
-  finish_(out, block, M * M * tiles, sums, outputs);
+  finish_(out, block, M * M / finish_.cell() * tiles, sums, outputs);
 }
 
 template <int M>
 gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
-  constexpr int kPoints = Point<M>::kCount;
-  const int64_t across = divide_up(out.width, M), down = divide_up(out.height, M), width = int64_t{4} * quads_;
+  constexpr int kPoints = Point<M>::kCount, kCells = M / 2;
+  const int each = 2 / finish_.side(), size = kCells * each;  // sides of a cell and of a tile, in outputs
+  const int64_t across = divide_up(out.width, size), down = divide_up(out.height, size), width = int64_t{4} * quads_;
   const int64_t tiles = run.images * across * down;
   const int64_t groups = std::clamp<int64_t>(kernels_.strip / (kPoints * width * kGroup), 1, kMostGroups);
   int64_t strips = divide_up(tiles, groups * kGroup), share = blocks_;
@@ -162,11 +163,13 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
         uint8_t* const image_output = run.scratch[output_] + image * out.image;
         enter(in, run.scratch[input_] + image * in.image, y, x, static_cast<int>(some),
               memory.points.get() + tile * width, point, memory.rows.get());
-        for (int64_t ox = M * x; ox < M * (x + some); ox += M)
-          for (int i = 0; i < M; ++i)
-            for (int j = 0; j < M; ++j) {
-              const bool inside = M * y + i < out.height && ox + j < out.width;
-              *output++ = inside ? image_output + out.at(M * y + i, ox + j) : memory.outside.get();
+        for (int64_t column = x; column < x + some; ++column)
+          for (int cell = 0; cell < kCells * kCells; ++cell)
+            for (int position = 0; position < each * each; ++position) {
+              const int64_t oy = size * y + cell / kCells * each + position / each;
+              const int64_t ox = size * column + cell % kCells * each + position % each;
+              const bool inside = oy < out.height && ox < out.width;
+              *output++ = inside ? image_output + out.at(oy, ox) : memory.outside.get();
             }
       }
       const int64_t behind = std::min<int64_t>(block + share, blocks_);
@@ -183,7 +186,7 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
                              static_cast<int>(some), quads_, blocks, memory.products.get()});
           for (int b = 0; b < blocks; ++b)
             leave(out, static_cast<int>(from + b), memory.products.get() + b * kLanes, static_cast<int>(some),
-                  memory.sums.get(), memory.outputs.data() + M * M * tile);
+                  memory.sums.get(), memory.outputs.data() + size * size * tile);
         }
       }
     }

@@ -95,34 +95,45 @@ void products(const PointProducts<M>& of) {
   (of.blocks == 2 ? products_of<M, 2> : products_of<M, 1>)(of);
 }
 
-// Thresholds are as many times too large as the outputs are, so that nothing is divided. Where a lane is to be flipped, ~sum
-// is compared: sum >= high where ~sum < -high, sum < low where ~sum >= -low.
-void pack(const int32_t* m, int tiles, const int32_t thresholds[2][kLanes], uint16_t flip,
-          uint8_t* const* outputs, int64_t at, int64_t plane) {
+// Thresholds are as many times too large as the outputs are, so that nothing is divided.
+template <bool kPooled>
+void pack_tiles(const int32_t* m, int tiles, const int32_t thresholds[2][kLanes], uint16_t flip, uint8_t* const* outputs,
+                int64_t at, int64_t plane) {
   constexpr int kSize = 4;
   constexpr const auto& kScale = Transform<kSize>::kScale;
-  const __m512i turn = _mm512_movm_epi32(flip), zero = _mm512_setzero_si512();
-  const __m512i first = _mm512_loadu_si512(thresholds[0]), second = _mm512_loadu_si512(thresholds[1]);
   __m512i low[kSize][kSize], high[kSize][kSize];
   for (int i = 0; i < kSize; ++i)
     for (int j = 0; j < kSize; ++j) {
       const __m512i scale = _mm512_set1_epi32(kScale[i] * kScale[j]);
-      low[i][j] = _mm512_mullo_epi32(_mm512_mask_sub_epi32(first, flip, zero, second), scale);
-      high[i][j] = _mm512_mullo_epi32(_mm512_mask_sub_epi32(second, flip, zero, first), scale);
+      low[i][j] = _mm512_mullo_epi32(_mm512_loadu_si512(thresholds[0]), scale);
+      high[i][j] = _mm512_mullo_epi32(_mm512_loadu_si512(thresholds[1]), scale);
     }
   for (int tile = 0; tile < tiles; ++tile, m += kBlocks * kLanes) {
     Lanes<kSize, 64>::Sums y[kSize][kSize];
     winograd_outputs<kSize, 64, kBlocks>(m, y);
-    for (int i = 0; i < kSize; ++i)
-      for (int j = 0; j < kSize; ++j, ++outputs) {
-        const __m512i sum = _mm512_xor_si512(reinterpret_cast<__m512i>(y[i][j]), turn);
-        const __mmask16 minus = _mm512_cmplt_epi32_mask(sum, low[i][j]);
-        const __mmask16 nonzero = minus | _mm512_cmpge_epi32_mask(sum, high[i][j]);
-        uint8_t* const to = *outputs + at;
-        __builtin_memcpy(to, &nonzero, 2);
-        __builtin_memcpy(to + plane, &minus, 2);
+    const auto leave = [&](__mmask16 below, __mmask16 above) {
+      const uint16_t nonzero = below | above, minus = static_cast<uint16_t>(below ^ (flip & nonzero));
+      uint8_t* const to = *outputs++ + at;
+      __builtin_memcpy(to, &nonzero, 2);
+      __builtin_memcpy(to + plane, &minus, 2);
+    };
+    for (int cell = 0; cell < kSize; ++cell) {
+      __mmask16 below[4], above[4];
+      for (int position = 0; position < 4; ++position) {
+        const int i = cell / 2 * 2 + position / 2, j = cell % 2 * 2 + position % 2;
+        const __m512i sum = reinterpret_cast<__m512i>(y[i][j]);
+        below[position] = _mm512_cmplt_epi32_mask(sum, low[i][j]);
+        above[position] = _mm512_cmpge_epi32_mask(sum, high[i][j]);
+        if (!kPooled) leave(below[position], above[position]);
       }
+      if (kPooled) leave(below[0] & below[1] & below[2] & below[3], above[0] | above[1] | above[2] | above[3]);
+    }
   }
+}
+
+void pack(const int32_t* m, int tiles, const int32_t thresholds[2][kLanes], uint16_t flip, bool pooled,
+          uint8_t* const* outputs, int64_t at, int64_t plane) {
+  (pooled ? pack_tiles<true> : pack_tiles<false>)(m, tiles, thresholds, flip, outputs, at, plane);
 }
 
 }  // namespace

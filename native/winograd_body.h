@@ -220,7 +220,10 @@ GXNOR_BODY void winograd_leave(const PointSum<M>* m, int tiles, int32_t* sums) {
       Sums y[M][M];
       winograd_outputs<M, kSome, kBlocks>(m + lane, y);
       for (int i = 0; i < M; ++i)
-        for (int j = 0; j < M; ++j) Lanes<M, kSome>::leave(y[i][j], i, j, sums + (i * M + j) * kLanes + lane);
+        for (int j = 0; j < M; ++j) {
+          const int position = (i / 2 * (M / 2) + j / 2) * 4 + i % 2 * 2 + j % 2;
+          Lanes<M, kSome>::leave(y[i][j], i, j, sums + position * kLanes + lane);
+        }
     }
 }
 
