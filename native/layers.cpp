@@ -62,9 +62,11 @@ gxnor_status InputStep::run(const std::vector<Buffer>& buffers, const Run& run) 
     const uint8_t* from = run.x + image * out.channels * out.pixels() + int64_t{y} * out.width;
     uint8_t* to = pixel(run, buffers, output_, image, y, 0);
     if (out.form == Form::pixels) {
-      for (int c = 0; c < out.channels; ++c)
-        for (int x = 0; x < out.width; ++x) to[x * out.pixel + c] = static_cast<uint8_t>(from[c * out.pixels() + x] - 128);
-      for (int x = 0; x < out.width; ++x) to[x * out.pixel + out.channels] = 1;
+      const int64_t channels = out.channels, width = out.width, pixels = out.pixels();  // what is written could alias `out`
+      for (int64_t x = 0; x < width; ++x, to += channels + 1) {
+        for (int64_t c = 0; c < channels; ++c) to[c] = static_cast<uint8_t>(from[c * pixels + x] - 128);
+        to[channels] = 1;
+      }
       return;
     }
     if (space_ < 0) {
