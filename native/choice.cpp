@@ -45,7 +45,7 @@ double measure_direct(Product product) {
   const uint8_t* from[kPositions];
   for (int u = 0; u < kUnits; ++u) units[u] = 8 * u;
   for (int p = 0; p < kPositions; ++p) from[p] = values.data() + 2 * kUnits * 8 * p;
-  return seconds([&] { product(from, kPositions, {units, kUnits, kUnits * 8, 0, 0}, weights.data(), sums.data()); });
+  return seconds([&] { product(from, kPositions, {units, kUnits, kUnits * 8, 0, 0, 1}, weights.data(), sums.data()); });
 }
 
 // Seconds for the points of kPositions tiles of 128 channels, and for their way back to sums.

@@ -9,6 +9,7 @@
 namespace gxnor {
 namespace {
 
+constexpr int kMostBlocks = 2;  // at once
 constexpr int kStrip = 64;  // positions that one block of weights, warm in the first cache, is applied to in turn
 
 int element_bits(Form form) {
@@ -67,6 +68,7 @@ Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int outp
   raise_ = pixels ? kRaisePixels : kRaise;
   piece_ = static_cast<int>(INT16_MAX / (4 * raise_ * (pixels ? largest_weight(fan_, states.N) : largest_level(states.N))));
   const bool start = form == Form::int8 || pixels || (form == Form::bits && xnor == kBinaryActivations);
+  at_once_ = (form == Form::int8 || pixels) && geometry.groups == 1 ? kernels.dot8_blocks : 1;
   start_bytes_ = start ? kLanes * sizeof(int32_t) : 0;
   arrange(buffers[input], states, threads);
 }
@@ -181,7 +183,7 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
   parallel_for(strips * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
     const uint8_t* from[kStrip];
     uint8_t* to[kStrip];
-    alignas(64) int32_t sums[kStrip * kLanes];
+    alignas(64) int32_t sums[kMostBlocks * kStrip * kLanes];
     for (int64_t item = begin; item < end; ++item) {
       const int64_t first = item / shares * most;
       const int count = static_cast<int>(std::min<int64_t>(most, outputs - first));
@@ -195,10 +197,13 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
         if (y == out.height) y = 0, ++image;
       }
       const int64_t block = item % shares * share;
-      for (int64_t b = block; b < std::min<int64_t>(block + share, blocks_); ++b) {
-        const Window window = {offsets_.data() + (geometry_.groups == 1 ? 0 : b * units_), units_, in.plane, raise_, piece_};
+      const int64_t behind = std::min<int64_t>(block + share, blocks_);
+      for (int64_t b = block, some; b < behind; b += some) {
+        some = std::min<int64_t>(at_once_, behind - b);
+        const Window window = {offsets_.data() + (geometry_.groups == 1 ? 0 : b * units_), units_, in.plane, raise_, piece_,
+                               static_cast<int>(some)};
         product_(from, count * cell, window, weights_.data() + b * block_weights, sums);
-        finish_(out, static_cast<int>(b), count, sums, to);
+        for (int i = 0; i < some; ++i) finish_(out, static_cast<int>(b) + i, count, sums + i * count * cell * kLanes, to);
       }
     }
   });

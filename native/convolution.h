@@ -47,7 +47,7 @@ class Convolution : public Step {
   int channels_, fan_, taps_, blocks_, units_ = 0;
   int unit_bytes_, lane_bytes_;  // of activations, and of one channel's weights for them
   int start_bytes_;              // of what stands before a block's weights
-  int raise_, piece_;            // for dot8 (kernels.h)
+  int raise_, piece_, at_once_;  // for dot8 (kernels.h)
   std::vector<int32_t> offsets_;      // [units], or [blocks][units] for grouped convolutions
   aligned_vector<uint8_t> weights_;   // [blocks][as the product has it]
 };

@@ -19,9 +19,10 @@ struct Window {
   int64_t plane;  // bytes from the plane of non-zeros to the plane of signs
   int raise;      // dot8: what makes the activations unsigned, where only such bytes can be multiplied with signed ones
   int piece;      // dot8: of how many units 16 bits hold the products with raised activations, in pairs
+  int blocks;     // dot8: of output channels, at most as many as the kernels take at once, one behind the other
 };
 
-// sums[position][lane] = sum over units of weight * activation, int32.
+// sums[block][position][lane] = sum over units of weight * activation, int32.
 //
 // xnor  unit: 64 channels as a word of non-zeros and a word of signs (1 is minus; only where non-zero).
 //       weights: [units][non-zeros, signs][16] uint64.   y = popcount(g) - 2 popcount(g & (s_w ^ s_a)),  g = z_w & z_a
@@ -95,6 +96,7 @@ struct Kernels {
   bool (*supported)();
   Product xnor[kXnors];
   Product dot8, dot16, dot32;
+  int dot8_blocks;  // of output channels, that dot8 takes at once
   Pack pack;
   Level level;
   const WinogradKernels<2>& winograd2;
