@@ -13,7 +13,6 @@ namespace {
 constexpr int kTaps = 9;
 constexpr int64_t kApart = 64;           // bytes between points, or all would begin in one set of the cache
 constexpr int kMostGroups = 8;           // of a strip
-constexpr int kEven = 4;                 // a strip has a multiple of so many tiles, which suits the kernels
 constexpr int kWidth = 32;               // channels are padded to a multiple of this
 
 int quads_of(int channels) { return static_cast<int>(divide_up(channels, kWidth)) * (kWidth / 4); }
@@ -149,12 +148,13 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
   else
     share = divide_up(blocks_, std::min(2 * run.threads - 1, blocks_));  // threads share the output channels instead
   share = divide_up(share, kernels_.blocks) * kernels_.blocks;
-  const int64_t strip = divide_up(divide_up(tiles, strips), kEven) * kEven, shares = divide_up(blocks_, share);
+  const int64_t shares = divide_up(blocks_, share);
 
-  parallel_for(divide_up(tiles, strip) * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
-    Strip memory(strip, width, kernels_.blocks, out);
+  parallel_for(strips * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
+    Strip memory(divide_up(tiles, strips), width, kernels_.blocks, out);
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t first = item / shares * strip, block = item % shares * share, count = std::min(strip, tiles - first);
+      const int64_t strip = item / shares, first = tiles * strip / strips, count = tiles * (strip + 1) / strips - first;
+      const int64_t block = item % shares * share;
       const int64_t point = count * width + kApart;
       uint8_t** output = memory.outputs.data();
       for (int64_t tile = 0, some; tile < count; tile += some) {
