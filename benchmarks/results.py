@@ -143,7 +143,14 @@ def speed_table() -> str:
                 f"**{entry['gxnor']['us_per_image'] / 1000:.3g} ms**",
                 *(f"{entry[other]['us_per_image'] / 1000:.3g} ms, {entry[other]['over_gxnor']:.1f} x" for other in others),
             ))  # fmt: skip
-    machine, about = network["machine"], network["contestants"]
+    machine, about = report["networks"]["CIFAR"]["machine"], report["networks"]["CIFAR"]["contestants"]
+    plain = report["networks"].get("CIFAR, no AVX-512")
+    without = (
+        f" Without AVX-512: ours with {plain['contestants']['gxnor']['isa']}, PyTorch and OpenVINO by environment variables "
+        "that the command sets, ONNX Runtime still with it, for it has no such switch."
+        if plain
+        else ""
+    )
     versions = {
         key: value
         for its in about.values()
@@ -155,7 +162,7 @@ def speed_table() -> str:
         "",
         f"Medians of alternating turns, and the median ratio turn by turn. {machine['cpu']}, {about['gxnor']['isa']}; "
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}; {report['date']}. int8 is ONNX Runtime's "
-        "static quantisation (QDQ, per channel), without `-int8` is float32.",
+        f"static quantisation (QDQ, per channel), without `-int8` is float32.{without}",
     ]
     return "\n".join(lines)
 

@@ -33,6 +33,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--threads", type=int, default=cores(), metavar="N")
     parser.add_argument("--against", nargs="+", default=[], metavar="NAME", help="torch, onnxruntime, openvino, larq")
     parser.add_argument("--kernel", choices=KERNELS[1:], help="for 3x3 convolutions; default: the fastest")
+    parser.add_argument("--isa", help="the engine's instruction set; default: the fastest that this machine has")
     parser.add_argument("--explain", action="store_true", help="the engine's steps, their kernels and times")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=_run)
@@ -40,13 +41,20 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     result = bench(
-        arguments.path, arguments.batch, arguments.threads, arguments.against, arguments.kernel, arguments.explain
-    )
+        arguments.path, arguments.batch, arguments.threads, arguments.against, arguments.kernel, arguments.explain,
+        arguments.isa,
+    )  # fmt: skip
     print(json.dumps(result, indent=2) if arguments.json else table(result))
 
 
 def bench(
-    path: Path, batches: list[int], threads: int, against: list[str], kernel: str | None = None, explain: bool = False
+    path: Path,
+    batches: list[int],
+    threads: int,
+    against: list[str],
+    kernel: str | None = None,
+    explain: bool = False,
+    isa: str | None = None,
 ) -> dict:
     """Measures the network in a file on random inputs.
 
@@ -61,8 +69,8 @@ def bench(
         raise GxnorError(f"expected positive --batch and --threads, got {batches} and {threads}")
     others = {name: opponents.find(name) for name in against}
     program = file.read(path)
-    engine = Engine(program, threads, kernel=kernel)
-    load = [_seconds(lambda: Engine(file.read(path), threads, kernel=kernel)) for _ in range(TURNS)]
+    engine = Engine(program, threads, isa, kernel)
+    load = [_seconds(lambda: Engine(file.read(path), threads, isa, kernel)) for _ in range(TURNS)]
     about = {"gxnor": {"gxnor": gxnor.__version__, "isa": engine.isa, "threads": threads}}
     results = []
     for batch in batches:

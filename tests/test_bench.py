@@ -66,6 +66,14 @@ def test_the_engine_explains_itself(path, capsys):
     assert not any("Winograd" in step["step"] for step in steps) and steps[-1]["step"] == "scale"
 
 
+def test_an_instruction_set_is_forced(path, capsys):
+    call = ["bench", str(path), "--batch", "1", "--threads", "1", "--json", "--isa"]
+    assert cli.main([*call, "portable"]) == 0
+    assert json.loads(capsys.readouterr().out)["contestants"]["gxnor"]["isa"] == "portable"
+    assert cli.main([*call, "avx1024"]) == 2
+    assert "portable" in capsys.readouterr().err and "avx1024" not in capsys.readouterr().out
+
+
 def test_wrong_calls_are_refused(path, capsys):
     assert cli.main(["bench", str(path), "--against", "abacus"]) == 2
     assert "torch" in capsys.readouterr().err
