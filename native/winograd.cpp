@@ -146,7 +146,7 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
   if (strips > 1)
     strips = divide_up(strips, run.threads) * run.threads;
   else
-    share = divide_up(blocks_, std::min(2 * run.threads - 1, blocks_));  // threads share the output channels instead
+    share = divide_up(blocks_, std::min(run.threads, blocks_));  // threads share the output channels instead
   share = divide_up(share, kernels_.blocks) * kernels_.blocks;
   const int64_t shares = divide_up(blocks_, share);
 
