@@ -74,7 +74,9 @@ def picture(result: dict) -> None:
     axes.set(xscale="log", yscale="log", xlabel="batch", ylabel="milliseconds an image")
     axes.set_xticks(batches, map(str, batches), minor=False)
     axes.minorticks_off()
-    ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50) if min(ends.values()) / 2 < tick < 2 * max(ends.values())]
+    ticks = [
+        tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if min(ends.values()) / 2 < tick < 2 * max(ends.values())
+    ]
     axes.set_yticks(ticks, map(str, ticks))
     axes.grid(axis="y", color="#dddddd")
     order = sorted(ends, key=ends.get, reverse=True)

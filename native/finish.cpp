@@ -14,7 +14,8 @@ GXNOR_BODY void largest_of_cells(int32_t* sums, int count) {
   for (int i = 0; i < count; ++i, from += 4 * kLanes, sums += kLanes) {
     int32_t largest[kLanes];
     for (int lane = 0; lane < kLanes; ++lane)
-      largest[lane] = std::max(std::max(from[lane], from[kLanes + lane]), std::max(from[2 * kLanes + lane], from[3 * kLanes + lane]));
+      largest[lane] = std::max(std::max(from[lane], from[kLanes + lane]),
+                               std::max(from[2 * kLanes + lane], from[3 * kLanes + lane]));
     std::memcpy(sums, largest, sizeof largest);
   }
 }

@@ -144,7 +144,7 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
   const int64_t groups = std::clamp<int64_t>(kernels_.strip / (kPoints * width * kGroup), 1, kMostGroups);
   int64_t strips = divide_up(tiles, groups * kGroup), share = blocks_;
   if (strips > 1)
-    strips = divide_up(strips, run.threads) * run.threads;
+    strips = std::min(divide_up(strips, run.threads) * run.threads, divide_up(tiles, kGroup));
   else
     share = divide_up(blocks_, std::min(run.threads, blocks_));  // threads share the output channels instead
   share = divide_up(share, kernels_.blocks) * kernels_.blocks;
