@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 
@@ -220,6 +221,41 @@ def test_thresholds_at_their_ties(N, pool):
     if pool == "behind":
         net.max_pool(3, 2, padding=1, ceil_mode=True)
     assert_agrees(finished(net), programs.batch(net, 3))
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 5), (4, 8), (9, 6), (13, 18)])
+@pytest.mark.parametrize("N", [0, 1, 3, 7])
+def test_pools_of_cells_belong_to_the_convolution(size, N):
+    """2 x 2 pools before thresholds, of odd and even extents, for every form of output and rest of channels."""
+    for channels, out, kernel, stride, ceil_mode in ((33, 40, 3, 1, False), (5, 17, 3, 1, True), (70, 32, 2, 2, False)):
+        net = Builder((channels, size[0] * stride, size[1] * stride), 1, seed=out)
+        net.conv(out, kernel, stride=stride, padding=kernel // 2)
+        whole = all(extent % 2 == 0 for extent in net.values[-1].shape[1:])
+        net.max_pool(2, ceil_mode=ceil_mode)
+        net.threshold(N)
+        program = finished(net)
+        assert ("max-pool" in Engine(program).steps) == (ceil_mode and not whole)
+        assert_agrees(program, programs.batch(program, 3))
+
+
+@pytest.mark.parametrize("channels, N, groups, step", [
+    (1, 1, 1, "int16"), (2, 0, 1, "pixels"), (3, 1, 1, "pixels"), (5, 4, 1, "pixels"), (63, 1, 1, "pixels"),
+    (64, 1, 1, "int16"), (3, 6, 1, "int16"), (4, 1, 2, "int16"),
+])  # fmt: skip
+def test_pixels_as_bytes(channels, N, groups, step):
+    """Where weights and their sums fit, and with all pixels at an end, all weights too, in windows over the border."""
+    for kernel, stride, padding, dilation in ((3, 1, 1, 1), (5, 2, 3, 1), ((1, 4), 1, (2, 0), 2), (1, 1, 0, 1)):
+        net = Builder((channels, 7, 9))
+        net.conv(18, kernel, N, stride, padding, dilation, groups)
+        program = finished(net)
+        assert f"product, {step}" in Engine(program).steps
+        assert_agrees(program, programs.batch(program, 2))
+        weight = program.layers[0].weight
+        top = StateTensor.from_indices(weight.space, np.full(weight.shape, weight.space.size - 1, dtype=np.uint8))
+        layers = (dataclasses.replace(program.layers[0], weight=top), *program.layers[1:])
+        extreme = dataclasses.replace(program, layers=layers)
+        for pixel in (0, 127, 128, 255):
+            assert_agrees(extreme, np.full((1, channels, 7, 9), pixel, dtype=np.uint8))
 
 
 @pytest.mark.parametrize("ceil_mode", [False, True])
