@@ -88,7 +88,6 @@ class Compiler {
 
   // Whether a pool takes the largest of each 2 x 2 positions.
   static bool of_cells(const gxnor_layer& pool, const Value& from, const Value& to) {
-    const auto both = [](const int32_t pair[2], int value) { return pair[0] == value && pair[1] == value; };
     return both(pool.kernel, 2) && both(pool.stride, 2) && both(pool.padding, 0) && both(pool.dilation, 1) &&
            2 * to.height <= from.height && 2 * to.width <= from.width;
   }

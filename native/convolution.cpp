@@ -9,8 +9,8 @@
 namespace gxnor {
 namespace {
 
-constexpr int kMostBlocks = 2;  // at once
-constexpr int kStrip = 64;  // positions that one block of weights, warm in the first cache, is applied to in turn
+constexpr int kMostBlocks = 2;  // of output channels, that a product takes at once
+constexpr int kStrip = 64;      // positions that one block of weights, warm in the first cache, is applied to in turn
 
 int element_bits(Form form) {
   switch (form) {
@@ -23,10 +23,8 @@ int element_bits(Form form) {
   return 0;
 }
 
-int largest_level(int N) { return N <= 1 ? 1 : 1 << (N - 1); }
-
 // Of a layer that reads pixels as bytes: 2p - 255 is twice p - 128, and one 1 of each pixel.
-int64_t largest_weight(int channels, int N) { return std::max(2, channels) * int64_t{largest_level(N)}; }
+int64_t largest_weight(int channels, int N) { return std::max(2, channels) * top_level(N); }
 
 constexpr int kRaise = 32, kRaisePixels = 128;  // int8 holds levels of -32..32, and p - 128
 
@@ -66,7 +64,7 @@ Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int outp
   }
   const bool pixels = form == Form::pixels;
   raise_ = pixels ? kRaisePixels : kRaise;
-  piece_ = static_cast<int>(INT16_MAX / (4 * raise_ * (pixels ? largest_weight(fan_, states.N) : largest_level(states.N))));
+  piece_ = static_cast<int>(INT16_MAX / (4 * raise_ * (pixels ? largest_weight(fan_, states.N) : top_level(states.N))));
   const bool start = form == Form::int8 || pixels || (form == Form::bits && xnor == kBinaryActivations);
   at_once_ = (form == Form::int8 || pixels) && geometry.groups == 1 ? kernels.dot8_blocks : 1;
   start_bytes_ = start ? kLanes * sizeof(int32_t) : 0;

@@ -10,6 +10,8 @@
 
 namespace gxnor {
 
+inline bool both(const int pair[2], int value) { return pair[0] == value && pair[1] == value; }
+
 struct Geometry {
   int kernel[2], stride[2], padding[2], dilation[2], groups;
 };

@@ -50,7 +50,7 @@ using Level = void (*)(const int32_t* sums, int count, const int32_t* thresholds
 template <int M>
 using PointSum = std::conditional_t<M == 2, int16_t, int32_t>;
 
-constexpr int kGroup = 12;   // tiles at most whose products become outputs together
+constexpr int kGroup = 12;  // tiles at most whose products become outputs together
 
 // m[point][tile][block][lane] = offsets[block][point][lane] + sum over channels of v * u, of all points.
 template <int M>
@@ -95,8 +95,9 @@ struct Kernels {
   const char* name;
   bool (*supported)();
   Product xnor[kXnors];
-  Product dot8, dot16, dot32;
+  Product dot8;
   int dot8_blocks;  // of output channels, that dot8 takes at once
+  Product dot16, dot32;
   Pack pack;
   Level level;
   const WinogradKernels<2>& winograd2;

@@ -49,9 +49,7 @@ void load(const Buffer& buffer, const uint8_t* from, int32_t* integers) {
     case Form::int8:
       for (int c = 0; c < buffer.channels; ++c) integers[c] = static_cast<int8_t>(from[c]);
       break;
-    case Form::pixels:
-      for (int c = 0; c < buffer.channels; ++c) integers[c] = 2 * static_cast<int8_t>(from[c]) + 1;
-      break;
+    case Form::pixels: break;  // read by products alone
     case Form::int16:
       for (int c = 0; c < buffer.channels; ++c) {
         int16_t value;
@@ -79,10 +77,7 @@ void store(const Buffer& buffer, uint8_t* to, const int32_t* integers) {
     case Form::int8:
       for (int c = 0; c < buffer.channels; ++c) to[c] = static_cast<uint8_t>(integers[c]);
       break;
-    case Form::pixels:
-      for (int c = 0; c < buffer.channels; ++c) to[c] = static_cast<uint8_t>((integers[c] - 1) / 2);
-      to[buffer.channels] = 1;
-      break;
+    case Form::pixels: break;  // written by InputStep alone
     case Form::int16:
       for (int c = 0; c < buffer.channels; ++c) {
         const int16_t value = static_cast<int16_t>(integers[c]);

@@ -10,6 +10,9 @@ namespace gxnor {
 
 constexpr int kOverRead = 16;
 
+// The largest level of Z_N.
+constexpr int64_t top_level(int N) { return N <= 1 ? 1 : int64_t{1} << (N - 1); }
+
 // Packed state indices, `storage` bits each, low bits first.
 struct States {
   const uint8_t* packed;

@@ -17,8 +17,6 @@ void require(bool holds) {
   if (!holds) throw Failure{GXNOR_BAD_PROGRAM};
 }
 
-int64_t top_level(int N) { return N <= 1 ? 1 : int64_t{1} << (N - 1); }
-
 int64_t times(int64_t a, int64_t b) {
   int64_t product;
   require(!__builtin_mul_overflow(a, b, &product));

@@ -55,7 +55,6 @@ struct Winograd<M>::Strip {
 
 template <int M>
 bool Winograd<M>::suits(const Buffer& input, const Geometry& g, int space) {
-  const auto both = [](const int pair[2], int value) { return pair[0] == value && pair[1] == value; };
   // Of four channels, in the outputs that are most times too large. Sums on the way may wrap.
   constexpr int64_t largest = 4 * kTaps * Transform<M>::kScale[0] * Transform<M>::kScale[0];
   constexpr int64_t most = std::numeric_limits<PointSum<M>>::max();
@@ -121,6 +120,23 @@ void Winograd<M>::enter(const Buffer& in, const uint8_t* image, int64_t tile_y, 
   kernels_.enter(rows, pixels * width, width, tiles, points, point);
 }
 
+// The pixels that the outputs of tiles `begin` to `end` of a row go to, in the order of `leave`; `outside` for those beyond
+// the last one. Returns where the next ones are to be listed.
+template <int M>
+uint8_t** Winograd<M>::locate(const Buffer& out, uint8_t* image, int64_t row, int64_t begin, int64_t end, uint8_t* outside,
+                              uint8_t** pixels) const {
+  constexpr int kCells = M / 2;
+  const int each = 2 / finish_.side(), size = kCells * each;  // sides of a cell and of a tile, in outputs
+  for (int64_t column = begin; column < end; ++column)
+    for (int cell = 0; cell < kCells * kCells; ++cell)
+      for (int position = 0; position < each * each; ++position) {
+        const int64_t y = size * row + cell / kCells * each + position / each;
+        const int64_t x = size * column + cell % kCells * each + position % each;
+        *pixels++ = y < out.height && x < out.width ? image + out.at(y, x) : outside;
+      }
+  return pixels;
+}
+
 // To the outputs of a block; products as the kernels have them.
 template <int M>
 void Winograd<M>::leave(const Buffer& out, int block, const PointSum<M>* products, int tiles, int32_t* sums,
@@ -137,8 +153,8 @@ void Winograd<M>::leave(const Buffer& out, int block, const PointSum<M>* product
 template <int M>
 gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
-  constexpr int kPoints = Point<M>::kCount, kCells = M / 2;
-  const int each = 2 / finish_.side(), size = kCells * each;  // sides of a cell and of a tile, in outputs
+  constexpr int kPoints = Point<M>::kCount;
+  const int size = M / finish_.side();  // of a tile, in outputs
   const int64_t across = divide_up(out.width, size), down = divide_up(out.height, size), width = int64_t{4} * quads_;
   const int64_t tiles = run.images * across * down;
   const int64_t groups = std::clamp<int64_t>(kernels_.strip / (kPoints * width * kGroup), 1, kMostGroups);
@@ -163,14 +179,7 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
         uint8_t* const image_output = run.scratch[output_] + image * out.image;
         enter(in, run.scratch[input_] + image * in.image, y, x, static_cast<int>(some),
               memory.points.get() + tile * width, point, memory.rows.get());
-        for (int64_t column = x; column < x + some; ++column)
-          for (int cell = 0; cell < kCells * kCells; ++cell)
-            for (int position = 0; position < each * each; ++position) {
-              const int64_t oy = size * y + cell / kCells * each + position / each;
-              const int64_t ox = size * column + cell % kCells * each + position % each;
-              const bool inside = oy < out.height && ox < out.width;
-              *output++ = inside ? image_output + out.at(oy, ox) : memory.outside.get();
-            }
+        output = locate(out, image_output, y, x, x + some, memory.outside.get(), output);
       }
       const int64_t behind = std::min<int64_t>(block + share, blocks_);
       for (int64_t from = block; from < behind; from += kernels_.blocks) {

@@ -32,6 +32,8 @@ class Winograd : public Step {
   void arrange(const States& states, int channels, int fan, int threads);
   void enter(const Buffer& input, const uint8_t* image, int64_t tile_y, int64_t tile_x, int tiles, uint8_t* points,
              int64_t point, uint8_t* rows) const;
+  uint8_t** locate(const Buffer& output, uint8_t* image, int64_t row, int64_t begin, int64_t end, uint8_t* outside,
+                   uint8_t** pixels) const;
   void leave(const Buffer& output, int block, const PointSum<M>* products, int tiles, int32_t* sums,
              uint8_t* const* outputs) const;
 

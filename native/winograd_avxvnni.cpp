@@ -66,12 +66,8 @@ void products(const PointProducts<M>& of) {
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_avxvnni = {
-    avx2<winograd_spread>, avx2<winograd_expand<2, 32>>,
-    avx2<winograd_enter<2, 32>>, products<2>, avx2<winograd_leave<2, 32, 1>>, nullptr, 1, kNearStrip};
-const WinogradKernels<4> winograd4_avxvnni = {
-    avx2<winograd_spread>, avx2<winograd_expand<4, 32>>,
-    avx2<winograd_enter<4, 32>>, products<4>, avx2<winograd_leave<4, 32, 1>>, nullptr, 1, kNearStrip};
+const WinogradKernels<2> winograd2_avxvnni = avx2_around<2>(products<2>);
+const WinogradKernels<4> winograd4_avxvnni = avx2_around<4>(products<4>);
 
 }  // namespace gxnor
 GXNOR_TARGET_END

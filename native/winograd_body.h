@@ -227,4 +227,19 @@ GXNOR_BODY void winograd_leave(const PointSum<M>* m, int tiles, int32_t* sums) {
     }
 }
 
+// All kernels of an instruction set whose `products` take one block at a time.
+template <int M>
+constexpr WinogradKernels<M> plain_around(void (*products)(const PointProducts<M>&)) {
+  return {plain<winograd_spread>, plain<winograd_expand<M, 32>>, plain<winograd_enter<M, 32>>, products,
+          plain<winograd_leave<M, 32, 1>>, nullptr, 1, kNearStrip};
+}
+
+#if defined(__x86_64__)
+template <int M>
+constexpr WinogradKernels<M> avx2_around(void (*products)(const PointProducts<M>&)) {
+  return {avx2<winograd_spread>, avx2<winograd_expand<M, 32>>, avx2<winograd_enter<M, 32>>, products,
+          avx2<winograd_leave<M, 32, 1>>, nullptr, 1, kNearStrip};
+}
+#endif
+
 }  // namespace gxnor

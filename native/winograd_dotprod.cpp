@@ -36,9 +36,7 @@ void products(const PointProducts<2>& of) {
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_dotprod = {
-    plain<winograd_spread>, plain<winograd_expand<2, 32>>,
-    plain<winograd_enter<2, 32>>, products, plain<winograd_leave<2, 32, 1>>, nullptr, 1, kNearStrip};
+const WinogradKernels<2> winograd2_dotprod = plain_around<2>(products);
 
 }  // namespace gxnor
 GXNOR_TARGET_END

@@ -20,11 +20,7 @@ void products(const PointProducts<M>& of) {
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_portable = {
-    plain<winograd_spread>, plain<winograd_expand<2, 32>>,
-    plain<winograd_enter<2, 32>>, products<2>, plain<winograd_leave<2, 32, 1>>, nullptr, 1, kNearStrip};
-const WinogradKernels<4> winograd4_portable = {
-    plain<winograd_spread>, plain<winograd_expand<4, 32>>,
-    plain<winograd_enter<4, 32>>, products<4>, plain<winograd_leave<4, 32, 1>>, nullptr, 1, kNearStrip};
+const WinogradKernels<2> winograd2_portable = plain_around<2>(products<2>);
+const WinogradKernels<4> winograd4_portable = plain_around<4>(products<4>);
 
 }  // namespace gxnor
