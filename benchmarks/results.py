@@ -144,11 +144,15 @@ def speed_table() -> str:
                 *(f"{entry[other]['us_per_image'] / 1000:.3g} ms, {entry[other]['over_gxnor']:.1f} x" for other in others),
             ))  # fmt: skip
     machine, about = report["networks"]["CIFAR"]["machine"], report["networks"]["CIFAR"]["contestants"]
-    plain = report["networks"].get("CIFAR, no AVX-512")
+    kept = ", ".join(
+        f"{name.removeprefix('CIFAR, ')}: {network['contestants']['gxnor']['isa']}"
+        for name, network in report["networks"].items()
+        if name.startswith("CIFAR, no ")
+    )
     without = (
-        f" Without AVX-512: ours with {plain['contestants']['gxnor']['isa']}, PyTorch and OpenVINO by environment variables "
-        "that the command sets, ONNX Runtime still with it, for it has no such switch."
-        if plain
+        f" Ours with {kept}; PyTorch and OpenVINO by environment variables that the command sets, ONNX Runtime still with "
+        "everything, for it has no such switch."
+        if kept
         else ""
     )
     versions = {
@@ -162,7 +166,8 @@ def speed_table() -> str:
         "",
         f"Medians of alternating turns, and the median ratio turn by turn. {machine['cpu']}, {about['gxnor']['isa']}; "
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}; {report['date']}. int8 is ONNX Runtime's "
-        f"static quantisation (QDQ, per channel), without `-int8` is float32.{without}",
+        "static quantisation (QDQ, per channel; activations signed, symmetric or unsigned, as is fastest there), without "
+        f"`-int8` is float32.{without}",
     ]
     return "\n".join(lines)
 

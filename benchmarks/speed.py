@@ -3,8 +3,8 @@
 python benchmarks/speed.py              measures (some ten minutes) and draws; pip install onnx onnxruntime openvino
 python benchmarks/speed.py picture      draws again
 
-The networks of the paper with random ternary states: time does not depend on them. Where the machine has AVX-512, the
-CIFAR network once more without it, for us, PyTorch and OpenVINO; ONNX Runtime cannot be told to do without.
+The networks of the paper with random ternary states: time does not depend on them. Where the machine has AMX or AVX-512,
+the CIFAR network once more without, for us, PyTorch and OpenVINO; ONNX Runtime cannot be told to do without.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ from tests import programs  # noqa: E402
 
 RESULT, PICTURE = ROOT / "benchmarks" / "results" / "speed.json", ROOT / "docs" / "images" / "speed.png"
 AGAINST = ["torch", "onnxruntime", "openvino"]
+# What makes PyTorch and OpenVINO do without an instruction set, and oneDNN, in both, is told the most that it may use.
+WITHOUT = {
+    "amx": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"},
+    "avx512": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2_VNNI"},
+}
+NAMES = {"amx": "AMX", "avx512": "AVX-512"}
 NETWORKS = {"MNIST": (programs.mnist, [1, 64], 1), "CIFAR": (programs.cifar, [1, 4, 16, 64], 2)}
 
 
@@ -38,23 +44,20 @@ def measure() -> dict:
             file.save(network(), path)
             reports[name] = bench.bench(path, batches, threads, AGAINST, explain=True) | {"file": path.name}
         result = {"command": "python benchmarks/speed.py", "date": time.strftime("%Y-%m-%d", time.gmtime())}
-        if "avx512" in instruction_sets():
-            reports["CIFAR, no AVX-512"] = without_avx512(path) | {"file": path.name}
+        for name, limits in WITHOUT.items():
+            if name in instruction_sets():
+                isa = instruction_sets()[instruction_sets().index(name) + 1]
+                reports[f"CIFAR, no {NAMES[name]}"] = limited(path, isa, limits) | {"file": path.name}
     return result | {"networks": reports}
 
 
-def without_avx512(path: Path) -> dict:
+def limited(path: Path, isa: str, limits: dict[str, str]) -> dict:
     """The CIFAR network in a process of its own, for libraries look at the machine when they are loaded."""
-    isa = next(isa for isa in instruction_sets() if isa != "avx512")
-    limits = {
-        "ATEN_CPU_CAPABILITY": "avx2",
-        "ONEDNN_MAX_CPU_ISA": "AVX2_VNNI" if isa == "avxvnni" else "AVX2",
-        # Of its own: code that torch.compile has kept from a process with other limits corrupts the heap (PyTorch 2.13).
-        "TORCHINDUCTOR_CACHE_DIR": str(path.parent / "inductor"),
-    }
     words = ["--isa", isa, "--batch", "1", "64", "--threads", "2", "--against", *AGAINST, "--json"]
     command = [sys.executable, "-m", "gxnor", "bench", str(path), *words]
-    done = subprocess.run(command, env=os.environ | limits, cwd=ROOT, capture_output=True, text=True, check=True)
+    # Of its own: code that torch.compile has kept from a process with other limits corrupts the heap (PyTorch 2.13).
+    kept = {"TORCHINDUCTOR_CACHE_DIR": str(path.parent / isa)}
+    done = subprocess.run(command, env=os.environ | limits | kept, cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 

@@ -11,7 +11,7 @@
 namespace gxnor {
 namespace {
 
-constexpr int kChannels = 128, kPositions = 2 * kGroup, kTurns = 8;
+constexpr int kChannels = 128, kPositions = 96, kTurns = 8;
 
 template <typename F>
 double seconds(F&& body) {
@@ -52,15 +52,16 @@ double measure_direct(Product product) {
 template <int M>
 double measure_tiles(const WinogradKernels<M>& kernels) {
   constexpr int kPoints = Point<M>::kCount, kQuads = kChannels / 4;
-  aligned_vector<uint8_t> values(4 * kQuads * kGroup);
+  const int group = kernels.group;
+  aligned_vector<uint8_t> values(4 * kQuads * group);
   aligned_vector<int8_t> weights(kernels.blocks * kQuads * kLanes * 4);
-  aligned_vector<PointSum<M>> products(kPoints * kGroup * kernels.blocks * kLanes);
+  aligned_vector<PointSum<M>> products(kPoints * point_stride(group, kernels.blocks));
   aligned_vector<PointSum<M>> offsets(kernels.blocks * kPoints * kLanes);
-  aligned_vector<int32_t> sums(M * M * kGroup * kLanes);
+  aligned_vector<int32_t> sums(M * M * group * kLanes);
   return seconds([&] {
-    for (int tiles = 0; tiles < kPositions; tiles += kGroup) {
-      kernels.products({values.data(), 0, weights.data(), 0, offsets.data(), kGroup, kQuads, kernels.blocks, products.data()});
-      for (int b = 0; b < kernels.blocks; ++b) kernels.leave(products.data() + b * kLanes, kGroup, sums.data());
+    for (int tiles = 0; tiles < kPositions; tiles += group) {
+      kernels.products({values.data(), 0, weights.data(), 0, offsets.data(), group, kQuads, kernels.blocks, products.data()});
+      for (int b = 0; b < kernels.blocks; ++b) kernels.leave(products.data() + b * kLanes, group, sums.data());
     }
   }) / kernels.blocks;
 }

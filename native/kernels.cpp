@@ -4,6 +4,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(GXNOR_AMX)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -70,7 +74,31 @@ const Kernels avx512 = {"avx512",
                         winograd2_avx512,
                         winograd4_avx512};
 
-const Kernels* const kernels[] = {&avx512,
+#if defined(GXNOR_AMX)
+// A process has to ask for the registers. Linux refuses where the stack for signals has no room for them.
+bool has_amx() {
+  constexpr unsigned kRequestPermission = 0x1023, kTileData = 18;
+  unsigned a, b, c, d = 0;
+  return has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 3) == 3 &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+const Kernels amx = {"amx",
+                     has_amx,
+                     {xnor_avx512<kTernary>, xnor_avx512<kBinaryWeights>, xnor_avx512<kBinaryActivations>},
+                     dot8_amx, 8,
+                     dot16_avx512,
+                     dot32_portable,
+                     pack_avx512,
+                     level_avx2,
+                     winograd2_avx512,
+                     winograd4_amx};
+#endif
+
+const Kernels* const kernels[] = {
+#if defined(GXNOR_AMX)
+                                  &amx,
+#endif
+                                  &avx512,
 #if __has_include(<avxvnniintrin.h>)
                                   &avxvnni,
 #endif

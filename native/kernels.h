@@ -9,6 +9,10 @@
 #include <cstdint>
 #include <type_traits>
 
+#if defined(__x86_64__) && defined(__linux__) && __has_include(<amxint8intrin.h>)
+#define GXNOR_AMX
+#endif
+
 namespace gxnor {
 
 constexpr int kLanes = 16;
@@ -50,9 +54,12 @@ using Level = void (*)(const int32_t* sums, int count, const int32_t* thresholds
 template <int M>
 using PointSum = std::conditional_t<M == 2, int16_t, int32_t>;
 
-constexpr int kGroup = 12;  // tiles at most whose products become outputs together
+// What `products` leave lies so many sums from one point to the next: one more line than they need, or the points would
+// meet in few sets of the cache.
+constexpr int point_stride(int group, int blocks) { return (group * blocks + 1) * kLanes; }
 
-// m[point][tile][block][lane] = offsets[block][point][lane] + sum over channels of v * u, of all points.
+// m[point][tile][block][lane] = offsets[block][point][lane] + sum over channels of v * u, of all points. AMX takes v as signed
+// bytes that `enter` has not raised, and no offsets.
 template <int M>
 struct PointProducts {
   const uint8_t* v;  // [points][tiles][quads][4]
@@ -61,7 +68,7 @@ struct PointProducts {
   int64_t u_point;
   const PointSum<M>* offsets;
   int tiles, quads, blocks;
-  PointSum<M>* m;  // [points][kGroup][as many blocks as the kernels take][16 lanes]
+  PointSum<M>* m;  // [points][group][blocks][16 lanes], as many as the kernels take, point_stride from one to the next
 };
 
 constexpr int kPacked = 64;  // bytes of packed weights that hold neighbouring levels (winograd_expand)
@@ -80,6 +87,7 @@ struct WinogradKernels {
   void (*pack)(const PointSum<M>* m, int tiles, const int32_t thresholds[2][kLanes], uint16_t flip,
                bool pooled, uint8_t* const* outputs, int64_t at, int64_t plane);
   int blocks;  // of 16 output channels, that `products` takes at once at most
+  int group;   // tiles at most whose products become outputs together
   int strip;   // bytes of v, of all points, that the weights are expanded for at a time
 };
 
@@ -157,6 +165,12 @@ void xnor_avx512(const uint8_t* const*, int, const Window&, const void*, int32_t
 void dot8_avx512(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot16_avx512(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void pack_avx512(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
+
+#if defined(GXNOR_AMX)
+extern const WinogradKernels<4> winograd4_amx;
+
+void dot8_amx(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+#endif
 #endif
 
 }  // namespace gxnor

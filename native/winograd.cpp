@@ -42,13 +42,13 @@ struct Winograd<M>::Strip {
   Memory<uint8_t> outside;        // instead of a pixel, where a tile reaches beyond the last one
   std::vector<uint8_t*> outputs;  // [tiles][cells], and [4] where not pooled
 
-  Strip(int64_t tiles, int64_t width, int blocks, const Buffer& output)
+  Strip(int64_t tiles, int64_t width, int blocks, int group, const Buffer& output)
       : rows((M + 2) * (M * tiles + 2) * width),
         points(kPoints * (tiles * width + kApart)),
         weights(kPoints * (blocks * width * kLanes + kApart)),
         offsets(blocks * kPoints * kLanes),
-        products(kPoints * kGroup * blocks * kLanes),
-        sums(M * M * kGroup * kLanes),
+        products(kPoints * point_stride(group, blocks)),
+        sums(M * M * group * kLanes),
         outside(output.plane + output.pixel),
         outputs(M * M * tiles) {}
 };
@@ -155,19 +155,20 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
   const Buffer &in = buffers[input_], &out = buffers[output_];
   constexpr int kPoints = Point<M>::kCount;
   const int size = M / finish_.side();  // of a tile, in outputs
+  const int group = kernels_.group;
   const int64_t across = divide_up(out.width, size), down = divide_up(out.height, size), width = int64_t{4} * quads_;
   const int64_t tiles = run.images * across * down;
-  const int64_t groups = std::clamp<int64_t>(kernels_.strip / (kPoints * width * kGroup), 1, kMostGroups);
-  int64_t strips = divide_up(tiles, groups * kGroup), share = blocks_;
+  const int64_t groups = std::clamp<int64_t>(kernels_.strip / (kPoints * width * group), 1, kMostGroups);
+  int64_t strips = divide_up(tiles, groups * group), share = blocks_;
   if (strips > 1)
-    strips = std::min(divide_up(strips, run.threads) * run.threads, divide_up(tiles, kGroup));
+    strips = std::min(divide_up(strips, run.threads) * run.threads, divide_up(tiles, group));
   else
     share = divide_up(blocks_, std::min(run.threads, blocks_));  // threads share the output channels instead
   share = divide_up(share, kernels_.blocks) * kernels_.blocks;
   const int64_t shares = divide_up(blocks_, share);
 
   parallel_for(strips * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
-    Strip memory(divide_up(tiles, strips), width, kernels_.blocks, out);
+    Strip memory(divide_up(tiles, strips), width, kernels_.blocks, group, out);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t strip = item / shares, first = tiles * strip / strips, count = tiles * (strip + 1) / strips - first;
       const int64_t block = item % shares * share;
@@ -190,7 +191,7 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
                           quads_, memory.weights.get() + b * width * kLanes, weight,
                           memory.offsets.get() + b * kPoints * kLanes);
         for (int64_t tile = 0, some; tile < count; tile += some) {
-          some = divide_up(count - tile, divide_up(count - tile, kGroup));
+          some = divide_up(count - tile, divide_up(count - tile, group));
           kernels_.products({memory.points.get() + tile * width, point, memory.weights.get(), weight, memory.offsets.get(),
                              static_cast<int>(some), quads_, blocks, memory.products.get()});
           for (int b = 0; b < blocks; ++b)

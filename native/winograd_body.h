@@ -30,6 +30,8 @@ GXNOR_BODY void put(void* to, const T& some) {
 
 // Strips that stay in the second cache beside the weights of one block; and, where two blocks fill that, as many bytes as
 // make the expansion cheap.
+constexpr int kGroup = 12;  // of all instruction sets but AMX
+
 constexpr int kNearStrip = 448 * 1024, kFarStrip = 1792 * 1024;
 
 // Of one point, and of a fixed number of tiles. 16 bits hold the products of `piece` quads, in pairs; where M is 2, of all.
@@ -39,13 +41,13 @@ struct TileProduct {
   void (*run)(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int piece);
 };
 
-// `kernels`: of the most tiles first, of one tile last. kBlocks: those of the WinogradKernels.
-template <int M, int kBlocks, int kSizes>
+// `kernels`: of the most tiles first, of one tile last. kGroup and kBlocks: those of the WinogradKernels.
+template <int M, int kGroup, int kBlocks, int kSizes>
 void cut(const TileProduct<M> (&kernels)[kSizes], const PointProducts<M>& of) {
   constexpr Tables<M> kTables;
   for (int p = 0; p < Point<M>::kCount; ++p) {
     const uint8_t* v = of.v + p * of.v_point;
-    PointSum<M>* m = of.m + int64_t{p} * kGroup * kBlocks * kLanes;
+    PointSum<M>* m = of.m + p * point_stride(kGroup, kBlocks);
     const TileProduct<M>* kernel = kernels;
     for (int tiles = of.tiles; tiles > 0; tiles -= kernel->tiles) {
       while (kernel->tiles > tiles) ++kernel;
@@ -134,7 +136,7 @@ GXNOR_BODY void winograd_spread(const uint8_t* nonzero, const uint8_t* minus, in
 }
 
 // kSome channels of one tile.
-template <int M, int kSome>
+template <int M, int kSome, bool kRaised>
 GXNOR_BODY void enter_some(const uint8_t* rows, int64_t row, int64_t width, uint8_t* points, int64_t point) {
   using F = Transform<M>;
   using Bytes = Some<uint8_t, kSome>;
@@ -152,19 +154,22 @@ GXNOR_BODY void enter_some(const uint8_t* rows, int64_t row, int64_t width, uint
     Bytes column[kPoints], v[kPoints];
     for (int i = 0; i < kPoints; ++i) column[i] = half[i][j];
     F::inputs(column, v);
-    for (int i = 0; i < kPoints; ++i) put(points + (i * kPoints + j) * point, v[i] + kTables.raise[i * kPoints + j]);
+    for (int i = 0; i < kPoints; ++i) {
+      const int p = i * kPoints + j, raise = kTables.raise[p] - (kRaised ? 0 : kTables.size[p]);
+      put(points + p * point, v[i] + static_cast<uint8_t>(raise));
+    }
   }
 }
 
-// B^T x B of neighbouring tiles, each point raised by Point::size. rows: levels + 1 of M + 2 rows of pixels, `row` bytes apart,
+// B^T x B of neighbouring tiles, each point raised by Point::size if kRaised. rows: levels + 1 of M + 2 rows of pixels, `row` bytes apart,
 // of `width` channels, a multiple of 32; tiles are M pixels apart. points: [points][...][width], `point` bytes from one to
 // the next.
-template <int M, int kSome>
+template <int M, int kSome, bool kRaised = true>
 GXNOR_BODY void winograd_enter(const uint8_t* rows, int64_t row, int64_t width, int tiles, uint8_t* points, int64_t point) {
   for (int tile = 0; tile < tiles; ++tile) {
     int64_t c = 0;
-    for (; c + kSome <= width; c += kSome) enter_some<M, kSome>(rows + c, row, width, points + c, point);
-    if (c < width) enter_some<M, 32>(rows + c, row, width, points + c, point);
+    for (; c + kSome <= width; c += kSome) enter_some<M, kSome, kRaised>(rows + c, row, width, points + c, point);
+    if (c < width) enter_some<M, 32, kRaised>(rows + c, row, width, points + c, point);
     rows += M * width;
     points += width;
   }
@@ -194,11 +199,11 @@ struct Lanes<4, kSome> {
 };
 
 // A^T m A of some lanes of a tile, from the first of its points on.
-template <int M, int kSome, int kBlocks>
+template <int M, int kSome, int kGroup, int kBlocks>
 GXNOR_BODY void winograd_outputs(const PointSum<M>* m, typename Lanes<M, kSome>::Sums (&y)[M][M]) {
   using F = Transform<M>;
   using Sums = typename Lanes<M, kSome>::Sums;
-  constexpr int kPoints = F::kPoints, kPoint = kGroup * kBlocks * kLanes;
+  constexpr int kPoints = F::kPoints, kPoint = point_stride(kGroup, kBlocks);
   Sums half[M][kPoints];
 #pragma GCC unroll 6
   for (int j = 0; j < kPoints; ++j) {
@@ -211,14 +216,14 @@ GXNOR_BODY void winograd_outputs(const PointSum<M>* m, typename Lanes<M, kSome>:
   for (int i = 0; i < M; ++i) F::outputs(half[i], y[i]);
 }
 
-template <int M, int kSome, int kBlocks>
+template <int M, int kSome, int kGroup, int kBlocks>
 GXNOR_BODY void winograd_leave(const PointSum<M>* m, int tiles, int32_t* sums) {
   using Sums = typename Lanes<M, kSome>::Sums;
   constexpr int kCount = kSome / sizeof(PointSum<M>);
   for (int tile = 0; tile < tiles; ++tile, m += kBlocks * kLanes, sums += M * M * kLanes)
     for (int lane = 0; lane < kLanes; lane += kCount) {
       Sums y[M][M];
-      winograd_outputs<M, kSome, kBlocks>(m + lane, y);
+      winograd_outputs<M, kSome, kGroup, kBlocks>(m + lane, y);
       for (int i = 0; i < M; ++i)
         for (int j = 0; j < M; ++j) {
           const int position = (i / 2 * (M / 2) + j / 2) * 4 + i % 2 * 2 + j % 2;
@@ -231,14 +236,14 @@ GXNOR_BODY void winograd_leave(const PointSum<M>* m, int tiles, int32_t* sums) {
 template <int M>
 constexpr WinogradKernels<M> plain_around(void (*products)(const PointProducts<M>&)) {
   return {plain<winograd_spread>, plain<winograd_expand<M, 32>>, plain<winograd_enter<M, 32>>, products,
-          plain<winograd_leave<M, 32, 1>>, nullptr, 1, kNearStrip};
+          plain<winograd_leave<M, 32, kGroup, 1>>, nullptr, 1, kGroup, kNearStrip};
 }
 
 #if defined(__x86_64__)
 template <int M>
 constexpr WinogradKernels<M> avx2_around(void (*products)(const PointProducts<M>&)) {
   return {avx2<winograd_spread>, avx2<winograd_expand<M, 32>>, avx2<winograd_enter<M, 32>>, products,
-          avx2<winograd_leave<M, 32, 1>>, nullptr, 1, kNearStrip};
+          avx2<winograd_leave<M, 32, kGroup, 1>>, nullptr, 1, kGroup, kNearStrip};
 }
 #endif
 

@@ -1,5 +1,5 @@
-"""The kernels of AVX-512 and AVX-VNNI on machines that have AVX2 alone: their intrinsics emulated by SIMDe, results
-compared with the reference bit for bit.
+"""The kernels of AMX, AVX-512 and AVX-VNNI on machines that have AVX2 alone: their intrinsics emulated, by SIMDe but for
+AMX, results compared with the reference bit for bit.
 
 Needs a C++ compiler and SIMDe's headers (Debian: libsimde-dev), and AVX2; skipped without.
 """
@@ -59,4 +59,4 @@ def test_every_instruction_set_gives_the_logits_of_the_reference(check, tmp_path
     dumps.write(tmp_path / "dump", every)
     done = subprocess.run([str(check), str(tmp_path / "dump")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith(f"avx512 avxvnni avx2 portable: {len(every)} programs, ")
+    assert done.stdout.startswith(f"amx avx512 avxvnni avx2 portable: {len(every)} programs, ")

@@ -111,6 +111,18 @@ def test_spaces_of_many_levels(N, channels):
         assert_agrees(finished(net), programs.batch(net, 3))
 
 
+@pytest.mark.parametrize("channels, out", [(128, 300), (260, 140), (16, 33)])
+def test_levels_in_many_channels_at_many_positions(channels, out):
+    """More units, blocks and positions than any kernel takes at a time, and a few besides."""
+    net = Builder((channels, 9, 9), 3, seed=out)
+    net.conv(out, 3, 2, padding=1)
+    net.threshold(3)
+    net.conv(3, 9, 1)
+    program = finished(net)
+    for images in (1, 2):
+        assert_agrees(program, programs.batch(program, images))
+
+
 @pytest.mark.parametrize("N", range(8))
 @pytest.mark.parametrize("weights", range(8))
 def test_many_levels_at_their_largest_sums(N, weights):

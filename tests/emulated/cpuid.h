@@ -3,4 +3,4 @@
 
 #include_next <cpuid.h>
 
-#define __get_cpuid_count(leaf, subleaf, a, b, c, d) (*(a) = ~0u)
+#define __get_cpuid_count(leaf, subleaf, a, b, c, d) (*(a) = *(d) = ~0u)

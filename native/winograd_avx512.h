@@ -1,0 +1,83 @@
+// What AVX-512 and AMX share of Winograd (winograd_body.h): bits to levels, and sums to bits in registers.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels.h"
+#include "target.h"
+#include "winograd_body.h"
+
+GXNOR_TARGET("avx512f,avx512bw,avx512dq,avx512vl")
+
+namespace gxnor {
+
+inline __m512i levels_of(uint64_t nonzero, uint64_t minus) {
+  const __m512i one = _mm512_set1_epi8(1), two = _mm512_set1_epi8(2);
+  return _mm512_maskz_mov_epi8(~minus, _mm512_mask_mov_epi8(one, nonzero, two));
+}
+
+inline void spread_avx512(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, int64_t pixels, uint8_t* levels,
+                          int64_t width) {
+  for (int64_t p = 0; p < pixels; ++p, nonzero += bytes, minus += bytes, levels += width)
+    for (int64_t c = 0; c < width; c += 64) {
+      uint64_t z = 0, s = 0;
+      if (c / 8 + 8 <= bytes) {
+        __builtin_memcpy(&z, nonzero + c / 8, 8);
+        __builtin_memcpy(&s, minus + c / 8, 8);
+      } else {
+        __builtin_memcpy(&z, nonzero + c / 8, bytes - c / 8);
+        __builtin_memcpy(&s, minus + c / 8, bytes - c / 8);
+      }
+      const __m512i some = levels_of(z, s);
+      if (c + 64 <= width)
+        _mm512_storeu_si512(levels + c, some);
+      else
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(levels + c), _mm512_castsi512_si256(some));
+    }
+}
+
+// Thresholds are as many times too large as the outputs are, so that nothing is divided.
+template <bool kPooled, int kGroup, int kBlocks>
+void pack_tiles(const int32_t* m, int tiles, const int32_t thresholds[2][kLanes], uint16_t flip, uint8_t* const* outputs,
+                int64_t at, int64_t plane) {
+  constexpr int kSize = 4;
+  constexpr const auto& kScale = Transform<kSize>::kScale;
+  __m512i low[kSize][kSize], high[kSize][kSize];
+  for (int i = 0; i < kSize; ++i)
+    for (int j = 0; j < kSize; ++j) {
+      const __m512i scale = _mm512_set1_epi32(kScale[i] * kScale[j]);
+      low[i][j] = _mm512_mullo_epi32(_mm512_loadu_si512(thresholds[0]), scale);
+      high[i][j] = _mm512_mullo_epi32(_mm512_loadu_si512(thresholds[1]), scale);
+    }
+  for (int tile = 0; tile < tiles; ++tile, m += kBlocks * kLanes) {
+    Lanes<kSize, 64>::Sums y[kSize][kSize];
+    winograd_outputs<kSize, 64, kGroup, kBlocks>(m, y);
+    const auto leave = [&](__mmask16 below, __mmask16 above) {
+      const uint16_t nonzero = below | above, minus = static_cast<uint16_t>(below ^ (flip & nonzero));
+      uint8_t* const to = *outputs++ + at;
+      __builtin_memcpy(to, &nonzero, 2);
+      __builtin_memcpy(to + plane, &minus, 2);
+    };
+    for (int cell = 0; cell < kSize; ++cell) {
+      __mmask16 below[4], above[4];
+      for (int position = 0; position < 4; ++position) {
+        const int i = cell / 2 * 2 + position / 2, j = cell % 2 * 2 + position % 2;
+        const __m512i sum = reinterpret_cast<__m512i>(y[i][j]);
+        below[position] = _mm512_cmplt_epi32_mask(sum, low[i][j]);
+        above[position] = _mm512_cmpge_epi32_mask(sum, high[i][j]);
+        if (!kPooled) leave(below[position], above[position]);
+      }
+      if (kPooled) leave(below[0] & below[1] & below[2] & below[3], above[0] | above[1] | above[2] | above[3]);
+    }
+  }
+}
+
+template <int kGroup, int kBlocks>
+void winograd_pack(const int32_t* m, int tiles, const int32_t thresholds[2][kLanes], uint16_t flip, bool pooled,
+                   uint8_t* const* outputs, int64_t at, int64_t plane) {
+  const auto kernel = pooled ? pack_tiles<true, kGroup, kBlocks> : pack_tiles<false, kGroup, kBlocks>;
+  kernel(m, tiles, thresholds, flip, outputs, at, plane);
+}
+
+}  // namespace gxnor
+GXNOR_TARGET_END
