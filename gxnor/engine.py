@@ -60,7 +60,7 @@ class Engine:
     Args:
         program: is copied; nothing of it is held.
         threads: how many a run may use. Any number of threads may call `run` at once.
-        isa: "avx512", "avxvnni", "avx2", "dotprod", "neon" or "portable"; None for the fastest that this machine has.
+        isa: "amx", "avx512", "avxvnni", "avx2", "dotprod", "neon" or "portable"; None for the fastest that this machine has.
         kernel: "direct", "winograd2" or "winograd4" (F(2x2, 3x3) and F(4x4, 3x3), where they suit) for convolutions that
             can be computed in several ways; None for the one that a short measurement finds faster, layer by layer. The
             results are the same.

@@ -69,6 +69,7 @@ void amx_product(const AmxProduct& of) {
   const auto left = static_cast<const uint8_t*>(of.left), right = static_cast<const uint8_t*>(of.right);
   const auto sums = reinterpret_cast<uint8_t*>(of.sums);
   const int64_t below = kAmxRows * of.left_row, below_sums = kAmxRows * of.sums_row;
+  asm volatile("" ::: "memory");  // compilers do not know what tileloadd reads
   if (of.add) {
     _tile_loadd(0, sums, of.sums_row);
     if (kWide) _tile_loadd(1, sums + of.sums_block, of.sums_row);
