@@ -1,4 +1,4 @@
-// Windows are copied next to one another, 64 bytes of 64 positions at a time, and meet up to eight blocks of weights. Signed
+// Windows are copied next to one another, 64 bytes of 32 positions at a time, and meet up to eight blocks of weights. Signed
 // bytes meet signed bytes: nothing is raised, and what the weights begin with has no use.
 #include "kernels.h"
 
@@ -10,10 +10,10 @@ GXNOR_TARGET("avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-int8")
 namespace gxnor {
 namespace {
 
-constexpr int kPositions = 2 * kAmxTall, kSteps = 8;  // at a time, of kAmxQuads units
+constexpr int kSteps = 8;  // at a time, of kAmxQuads units
 
 struct Windows {
-  alignas(64) uint8_t bytes[kSteps][kPositions][4 * kAmxQuads];
+  alignas(64) uint8_t bytes[kSteps][kAmxTall][4 * kAmxQuads];
 };
 
 // `quads` units of each step, at most kAmxQuads.
@@ -36,21 +36,18 @@ void dot8_amx(const uint8_t* const* positions, int count, const Window& window, 
   const int64_t block = int64_t{64} * (1 + window.units), sums_block = int64_t{64} * count;
   AmxRegisters registers;
   Windows windows;
-  for (int first = 0; first < count; first += kPositions) {
-    const int some = std::min(kPositions, count - first);
+  for (int first = 0; first < count; first += kAmxTall) {
+    const int rows = std::min(kAmxTall, count - first);
     for (int unit = 0, units; unit < window.units; unit += units) {
       const int quads = std::min(kAmxQuads, window.units - unit), steps = std::min(kSteps, (window.units - unit) / quads);
       units = quads * steps;
-      copy(positions + first, some, window.offsets + unit, steps, quads, windows);
-      for (int p = 0; p < some; p += kAmxTall) {
-        const int rows = std::min(kAmxTall, some - p);
-        registers.shape(rows, quads);
-        for (int b = 0; b < window.blocks; b += 2)
-          amx_kernel(rows, std::min(2, window.blocks - b))(
-              {windows.bytes[0][p], 4 * kAmxQuads, sizeof windows.bytes[0],
-               static_cast<const uint8_t*>(weights) + b * block + 64 * (1 + unit), block, int64_t{64} * quads, steps,
-               sums + (int64_t{b} * count + first + p) * kLanes, 64, sums_block, unit > 0});
-      }
+      copy(positions + first, rows, window.offsets + unit, steps, quads, windows);
+      registers.shape(rows, quads);
+      for (int b = 0; b < window.blocks; b += 2)
+        amx_kernel(rows, std::min(2, window.blocks - b))(
+            {windows.bytes[0], 4 * kAmxQuads, sizeof windows.bytes[0],
+             static_cast<const uint8_t*>(weights) + b * block + 64 * (1 + unit), block, int64_t{64} * quads, steps,
+             sums + (int64_t{b} * count + first) * kLanes, 64, sums_block, unit > 0});
     }
   }
 }
