@@ -62,7 +62,7 @@ template <int M>
 void products(const PointProducts<M>& of) {
   static constexpr TileProduct<M> kKernels[] = {{6, tile<M, 6>}, {5, tile<M, 5>}, {4, tile<M, 4>},
                                               {3, tile<M, 3>}, {2, tile<M, 2>}, {1, tile<M, 1>}};
-  cut<M, kGroup, 1>(kKernels, of);
+  cut<M, kUsualGroup, 1>(kKernels, of);
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ void products_of(const PointProducts<M>& of) {
   static constexpr TileProduct<M> kKernels[] = {
       {12, tile<M, B, 12>}, {11, tile<M, B, 11>}, {10, tile<M, B, 10>}, {9, tile<M, B, 9>}, {8, tile<M, B, 8>},
       {6, tile<M, B, 6>},   {4, tile<M, B, 4>},   {2, tile<M, B, 2>},   {1, tile<M, B, 1>}};
-  cut<M, kGroup, kBlocks>(kKernels, of);
+  cut<M, kUsualGroup, kBlocks>(kKernels, of);
 }
 
 template <int M>
@@ -77,13 +77,13 @@ void products(const PointProducts<M>& of) {
 const WinogradKernels<2> winograd2_avx512 = {
     spread_avx512, avx512<winograd_expand<2, 64>>,
     avx512<winograd_enter<2, 64>>, products<2>,
-    avx512<winograd_leave<2, 32, kGroup, kBlocks>>, nullptr,
-    kBlocks, kGroup, kFarStrip};
+    avx512<winograd_leave<2, 32, kUsualGroup, kBlocks>>, nullptr,
+    kBlocks, kUsualGroup, kFarStrip};
 const WinogradKernels<4> winograd4_avx512 = {
     spread_avx512, avx512<winograd_expand<4, 64>>,
     avx512<winograd_enter<4, 64>>, products<4>,
-    avx512<winograd_leave<4, 64, kGroup, kBlocks>>, winograd_pack<kGroup, kBlocks>,
-    kBlocks, kGroup, kFarStrip};
+    avx512<winograd_leave<4, 64, kUsualGroup, kBlocks>>, winograd_pack<kUsualGroup, kBlocks>,
+    kBlocks, kUsualGroup, kFarStrip};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

@@ -30,7 +30,7 @@ GXNOR_BODY void put(void* to, const T& some) {
 
 // Strips that stay in the second cache beside the weights of one block; and, where two blocks fill that, as many bytes as
 // make the expansion cheap.
-constexpr int kGroup = 12;  // of all instruction sets but AMX
+constexpr int kUsualGroup = 12;  // of all instruction sets but AMX
 
 constexpr int kNearStrip = 448 * 1024, kFarStrip = 1792 * 1024;
 
@@ -161,9 +161,9 @@ GXNOR_BODY void enter_some(const uint8_t* rows, int64_t row, int64_t width, uint
   }
 }
 
-// B^T x B of neighbouring tiles, each point raised by Point::size if kRaised. rows: levels + 1 of M + 2 rows of pixels, `row` bytes apart,
-// of `width` channels, a multiple of 32; tiles are M pixels apart. points: [points][...][width], `point` bytes from one to
-// the next.
+// B^T x B of neighbouring tiles, each point raised by Point::size if kRaised. rows: levels + 1 of M + 2 rows of pixels,
+// `row` bytes apart, of `width` channels, a multiple of 32; tiles are M pixels apart. points: [points][...][width], `point`
+// bytes from one to the next.
 template <int M, int kSome, bool kRaised = true>
 GXNOR_BODY void winograd_enter(const uint8_t* rows, int64_t row, int64_t width, int tiles, uint8_t* points, int64_t point) {
   for (int tile = 0; tile < tiles; ++tile) {
@@ -236,14 +236,14 @@ GXNOR_BODY void winograd_leave(const PointSum<M>* m, int tiles, int32_t* sums) {
 template <int M>
 constexpr WinogradKernels<M> plain_around(void (*products)(const PointProducts<M>&)) {
   return {plain<winograd_spread>, plain<winograd_expand<M, 32>>, plain<winograd_enter<M, 32>>, products,
-          plain<winograd_leave<M, 32, kGroup, 1>>, nullptr, 1, kGroup, kNearStrip};
+          plain<winograd_leave<M, 32, kUsualGroup, 1>>, nullptr, 1, kUsualGroup, kNearStrip};
 }
 
 #if defined(__x86_64__)
 template <int M>
 constexpr WinogradKernels<M> avx2_around(void (*products)(const PointProducts<M>&)) {
   return {avx2<winograd_spread>, avx2<winograd_expand<M, 32>>, avx2<winograd_enter<M, 32>>, products,
-          avx2<winograd_leave<M, 32, kGroup, 1>>, nullptr, 1, kGroup, kNearStrip};
+          avx2<winograd_leave<M, 32, kUsualGroup, 1>>, nullptr, 1, kUsualGroup, kNearStrip};
 }
 #endif
 

@@ -37,7 +37,7 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, 
 
 void products(const PointProducts<2>& of) {
   static constexpr TileProduct<2> kKernels[] = {{2, tile<2>}, {1, tile<1>}};
-  cut<2, kGroup, 1>(kKernels, of);
+  cut<2, kUsualGroup, 1>(kKernels, of);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offse
 template <int M>
 void products(const PointProducts<M>& of) {
   static constexpr TileProduct<M> kKernels[] = {{1, tile<M>}};
-  cut<M, kGroup, 1>(kKernels, of);
+  cut<M, kUsualGroup, 1>(kKernels, of);
 }
 
 }  // namespace
