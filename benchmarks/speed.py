@@ -9,6 +9,7 @@ the CIFAR network once more without, for us, PyTorch and OpenVINO; ONNX Runtime 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -29,10 +30,9 @@ RESULT, PICTURE = ROOT / "benchmarks" / "results" / "speed.json", ROOT / "docs" 
 AGAINST = ["torch", "onnxruntime", "openvino"]
 # What makes PyTorch and OpenVINO do without an instruction set, and oneDNN, in both, is told the most that it may use.
 WITHOUT = {
-    "amx": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"},
-    "avx512": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2_VNNI"},
+    "amx": ("AMX", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}),
+    "avx512": ("AVX-512", {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2_VNNI"}),
 }
-NAMES = {"amx": "AMX", "avx512": "AVX-512"}
 NETWORKS = {"MNIST": (programs.mnist, [1, 64], 1), "CIFAR": (programs.cifar, [1, 4, 16, 64], 2)}
 
 
@@ -44,10 +44,10 @@ def measure() -> dict:
             file.save(network(), path)
             reports[name] = bench.bench(path, batches, threads, AGAINST, explain=True) | {"file": path.name}
         result = {"command": "python benchmarks/speed.py", "date": time.strftime("%Y-%m-%d", time.gmtime())}
-        for name, limits in WITHOUT.items():
-            if name in instruction_sets():
-                isa = instruction_sets()[instruction_sets().index(name) + 1]
-                reports[f"CIFAR, no {NAMES[name]}"] = limited(path, isa, limits) | {"file": path.name}
+        for isa, following in itertools.pairwise(instruction_sets()):
+            if isa in WITHOUT:
+                name, limits = WITHOUT[isa]
+                reports[f"CIFAR, no {name}"] = limited(path, following, limits) | {"file": path.name}
     return result | {"networks": reports}
 
 

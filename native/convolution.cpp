@@ -9,7 +9,6 @@
 namespace gxnor {
 namespace {
 
-constexpr int kMostBlocks = 8;  // of output channels, that a product takes at once
 constexpr int kStrip = 64;      // positions that one block of weights, warm in the first cache, is applied to in turn
 
 int element_bits(Form form) {

@@ -16,46 +16,45 @@
 namespace gxnor {
 namespace {
 
-const Kernels portable = {"portable",
-                          [] { return true; },
-                          {xnor_portable, xnor_portable, behind_start<xnor_portable>},
-                          dot8_portable, 1,
-                          dot16_portable,
-                          dot32_portable,
-                          pack_portable,
-                          level_portable,
-                          winograd2_portable,
-                          winograd4_portable};
+// Other kernels, but for products of bytes and Winograd.
+constexpr Kernels like(const Kernels& other, const char* name, bool (*supported)(), Product dot8, int dot8_blocks,
+                       const WinogradKernels<2>& winograd2, const WinogradKernels<4>& winograd4) {
+  const Product(&xnor)[kXnors] = other.xnor;
+  return {name, supported, {xnor[kTernary], xnor[kBinaryWeights], xnor[kBinaryActivations]}, dot8, dot8_blocks,
+          other.dot16, other.dot32, other.pack, other.level, winograd2, winograd4};
+}
+
+constexpr Kernels portable = {"portable",
+                              [] { return true; },
+                              {xnor_portable, xnor_portable, behind_start<xnor_portable>},
+                              dot8_portable, 1,
+                              dot16_portable,
+                              dot32_portable,
+                              pack_portable,
+                              level_portable,
+                              winograd2_portable,
+                              winograd4_portable};
 
 #if defined(__x86_64__)
 // dot32 serves values too large for int16 alone, which no ordinary network has: the portable one is enough.
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"); }
-const Kernels avx2 = {"avx2",
-                      has_avx2,
-                      {xnor_avx2<kTernary>, xnor_avx2<kBinaryWeights>, xnor_avx2<kBinaryActivations>},
-                      dot8_avx2, 1,
-                      dot16_avx2,
-                      dot32_portable,
-                      pack_avx2,
-                      level_avx2,
-                      winograd2_avx2,
-                      winograd4_avx2};
+constexpr Kernels avx2 = {"avx2",
+                          has_avx2,
+                          {xnor_avx2<kTernary>, xnor_avx2<kBinaryWeights>, xnor_avx2<kBinaryActivations>},
+                          dot8_avx2, 1,
+                          dot16_avx2,
+                          dot32_portable,
+                          pack_avx2,
+                          level_avx2,
+                          winograd2_avx2,
+                          winograd4_avx2};
 
 #if __has_include(<avxvnniintrin.h>)
 bool has_avxvnni() {
   unsigned a = 0, b, c, d;  // not every compiler knows a name for it
   return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
-const Kernels avxvnni = {"avxvnni",
-                         has_avxvnni,
-                         {xnor_avx2<kTernary>, xnor_avx2<kBinaryWeights>, xnor_avx2<kBinaryActivations>},
-                         dot8_avxvnni, 1,
-                         dot16_avx2,
-                         dot32_portable,
-                         pack_avx2,
-                         level_avx2,
-                         winograd2_avxvnni,
-                         winograd4_avxvnni};
+constexpr Kernels avxvnni = like(avx2, "avxvnni", has_avxvnni, dot8_avxvnni, 1, winograd2_avxvnni, winograd4_avxvnni);
 #endif
 
 bool has_avx512() {
@@ -63,16 +62,16 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
          __builtin_cpu_supports("avx512vpopcntdq");
 }
-const Kernels avx512 = {"avx512",
-                        has_avx512,
-                        {xnor_avx512<kTernary>, xnor_avx512<kBinaryWeights>, xnor_avx512<kBinaryActivations>},
-                        dot8_avx512, 2,
-                        dot16_avx512,
-                        dot32_portable,
-                        pack_avx512,
-                        level_avx2,
-                        winograd2_avx512,
-                        winograd4_avx512};
+constexpr Kernels avx512 = {"avx512",
+                            has_avx512,
+                            {xnor_avx512<kTernary>, xnor_avx512<kBinaryWeights>, xnor_avx512<kBinaryActivations>},
+                            dot8_avx512, 2,
+                            dot16_avx512,
+                            dot32_portable,
+                            pack_avx512,
+                            level_avx2,
+                            winograd2_avx512,
+                            winograd4_avx512};
 
 #if defined(GXNOR_AMX)
 // A process has to ask for the registers. Linux refuses where the stack for signals has no room for them.
@@ -82,16 +81,7 @@ bool has_amx() {
   return has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 3) == 3 &&
          syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
-const Kernels amx = {"amx",
-                     has_amx,
-                     {xnor_avx512<kTernary>, xnor_avx512<kBinaryWeights>, xnor_avx512<kBinaryActivations>},
-                     dot8_amx, 8,
-                     dot16_avx512,
-                     dot32_portable,
-                     pack_avx512,
-                     level_avx2,
-                     winograd2_avx512,
-                     winograd4_amx};
+constexpr Kernels amx = like(avx512, "amx", has_amx, dot8_amx, kMostBlocks, winograd2_avx512, winograd4_amx);
 #endif
 
 const Kernels* const kernels[] = {
@@ -105,16 +95,16 @@ const Kernels* const kernels[] = {
                                   &avx2, &portable};
 #elif defined(__aarch64__)
 // int16 products and thresholds are plain loops, for which the compiler itself uses NEON: every such machine has it.
-const Kernels neon = {"neon",
-                      [] { return true; },
-                      {xnor_neon<kTernary>, xnor_neon<kBinaryWeights>, xnor_neon<kBinaryActivations>},
-                      dot8_portable, 1,
-                      dot16_portable,
-                      dot32_portable,
-                      pack_portable,
-                      level_portable,
-                      winograd2_neon,
-                      winograd4_portable};
+constexpr Kernels neon = {"neon",
+                          [] { return true; },
+                          {xnor_neon<kTernary>, xnor_neon<kBinaryWeights>, xnor_neon<kBinaryActivations>},
+                          dot8_portable, 1,
+                          dot16_portable,
+                          dot32_portable,
+                          pack_portable,
+                          level_portable,
+                          winograd2_neon,
+                          winograd4_portable};
 
 bool has_dotprod() {
 #if defined(__linux__)
@@ -125,16 +115,7 @@ bool has_dotprod() {
   return false;
 #endif
 }
-const Kernels dotprod = {"dotprod",
-                         has_dotprod,
-                         {xnor_neon<kTernary>, xnor_neon<kBinaryWeights>, xnor_neon<kBinaryActivations>},
-                         dot8_dotprod, 1,
-                         dot16_portable,
-                         dot32_portable,
-                         pack_portable,
-                         level_portable,
-                         winograd2_dotprod,
-                         winograd4_portable};
+constexpr Kernels dotprod = like(neon, "dotprod", has_dotprod, dot8_dotprod, 1, winograd2_dotprod, winograd4_portable);
 
 const Kernels* const kernels[] = {&dotprod, &neon, &portable};
 #else

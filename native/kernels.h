@@ -16,6 +16,7 @@
 namespace gxnor {
 
 constexpr int kLanes = 16;
+constexpr int kMostBlocks = 8;  // of output channels, that any dot8 takes at once
 
 struct Window {
   const int32_t* offsets;  // bytes, one a unit

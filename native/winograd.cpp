@@ -34,7 +34,7 @@ struct Memory {
 template <int M>
 struct Winograd<M>::Strip {
   static constexpr int kPoints = Point<M>::kCount;
-  Memory<uint8_t> rows, points;   // M + 2 rows of pixels of levels + 1; V, raised: [points][tiles][width]
+  Memory<uint8_t> rows, points;   // M + 2 rows of pixels of levels + 1; V: [points][tiles][width]
   Memory<int8_t> weights;         // U: [points][blocks][quads][16 lanes][4]
   Memory<PointSum<M>> offsets;    // [blocks][points][16 lanes]
   Memory<PointSum<M>> products;   // of a group: [points][tiles][blocks][16 lanes]
@@ -99,7 +99,7 @@ void Winograd<M>::arrange(const States& states, int channels, int fan, int threa
   });
 }
 
-// V, raised, of `tiles` tiles of one row of tiles.
+// V, raised where the product wants that, of `tiles` tiles of one row of tiles.
 template <int M>
 void Winograd<M>::enter(const Buffer& in, const uint8_t* image, int64_t tile_y, int64_t tile_x, int tiles, uint8_t* points,
                      int64_t point, uint8_t* rows) const {

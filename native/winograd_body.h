@@ -28,10 +28,10 @@ GXNOR_BODY void put(void* to, const T& some) {
   std::memcpy(to, &some, sizeof some);
 }
 
+constexpr int kUsualGroup = 12;  // tiles, of all instruction sets but AMX
+
 // Strips that stay in the second cache beside the weights of one block; and, where two blocks fill that, as many bytes as
 // make the expansion cheap.
-constexpr int kUsualGroup = 12;  // of all instruction sets but AMX
-
 constexpr int kNearStrip = 448 * 1024, kFarStrip = 1792 * 1024;
 
 // Of one point, and of a fixed number of tiles. 16 bits hold the products of `piece` quads, in pairs; where M is 2, of all.
