@@ -313,6 +313,12 @@ def test_compiled_networks_learn_the_same(backend):
     net(x)  # nothing of the compilation stays behind in the eager path
 
 
+@pytest.mark.parametrize("N, dtype", [(0, torch.float32), (1, torch.bfloat16), (3, torch.float64)])
+def test_what_a_compiler_is_told_of_the_values_is_true(N, dtype):
+    weight = DiscreteParameter.random((3, 5), DiscreteSpace(N))
+    torch.library.opcheck(torch.ops.gxnor.values.default, (weight.packed, N, 1.0, weight.shape, dtype))
+
+
 def test_assigning_a_float_result_to_the_weight_is_refused():
     layer = Linear(6, 4)
     with pytest.raises(TypeError), torch.no_grad():
