@@ -1,6 +1,8 @@
 """Results that can be quoted: collected from run folders as JSON, and from there into the tables of the README.
 
-python benchmarks/results.py add RUN ...     copies what a finished run or study reached to benchmarks/results/
+python benchmarks/results.py add RUN ... [--note WORDS]
+                                             copies what a finished run or study reached to benchmarks/results/; the words
+                                             say what is special about a run's data, and stand below its table
 python benchmarks/results.py write           rewrites the tables of README.md and docs/engine.md, and docs/results.md with
                                              its pictures
 python benchmarks/results.py picture RUN     draws docs/images/run.png from the run's history
@@ -47,8 +49,8 @@ def kind(recipe: dict) -> str:
     return f"{name}, {'latent float weights' if precision['latent'] else dst + counter}"
 
 
-def add(run: Path) -> Path:
-    """Stores a finished run's result with its resolved recipe, or a study's JSON; returns where."""
+def add(run: Path, note: str = "") -> Path:
+    """Stores a finished run's result with its resolved recipe and the note, or a study's JSON; returns where."""
     if (run / "study.json").exists():
         return page.add(run, RESULTS)
     result = json.loads((run / "result.json").read_text())
@@ -58,23 +60,33 @@ def add(run: Path) -> Path:
     name = "-".join(kind(recipe).lower().replace(",", "").split())
     path = RESULTS / recipe["data"]["name"] / f"{name}-seed{result['seed']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    kept |= {"note": note} if note else {}
     path.write_text(json.dumps({**kept, "settings": recipe}, indent=1) + "\n")
     return path
 
 
-def accuracy_table(recipe: str) -> str:
-    """Markdown: a row for every kind of network among the results of a recipe."""
+def accuracy_groups(data: str) -> dict[str, list[dict]]:
+    """The stored runs on a data set by kind of network, the best kind first, a kind's runs by seed."""
     groups: dict[str, list[dict]] = {}
-    for path in sorted((RESULTS / recipe).glob("*.json")):
+    for path in (RESULTS / data).glob("*.json"):
         result = json.loads(path.read_text())
         groups.setdefault(kind(result["settings"]), []).append(result)
+    for results in groups.values():
+        results.sort(key=lambda r: r["seed"])
+    return dict(sorted(groups.items(), key=lambda item: -statistics.mean(r["test_accuracy"] for r in item[1])))
+
+
+def accuracy_table(data: str, again: bool) -> str:
+    """Markdown: a row for every kind of network that was run on a data set; `again` adds the command of each row."""
+    groups = accuracy_groups(data)
+    if not groups:
+        return "Not run yet."
     columns = (
         "network", "test accuracy, mean (each seed)", "validation", "training state, bytes a weight",
-        "shipped, bits a weight", "epochs, time", "again by",
+        "shipped, bits a weight", "epochs, time", *["again by"] * again,
     )  # fmt: skip
     rows = []
-    for name, results in sorted(groups.items(), key=lambda item: -statistics.mean(r["test_accuracy"] for r in item[1])):
-        results.sort(key=lambda r: r["seed"])
+    for name, results in groups.items():
         test, validation = ([100 * r[key] for r in results] for key in ("test_accuracy", "val_accuracy"))
         first = results[0]
         rows.append((
@@ -82,25 +94,39 @@ def accuracy_table(recipe: str) -> str:
             f"{statistics.mean(validation):.2f} %", f"{first['train_state_bytes_per_weight']:.2f}",
             f"{first['bits_per_weight']:.2f}",
             f"{first['epochs']}, {statistics.median(r['seconds'] for r in results) / 60:.0f} min",
-            f"`gxnor train {again(recipe, first['settings'])} --seed N`",
+            *[f"`gxnor train {recipe_of(first['settings'])} --seed N`"] * again,
         ))  # fmt: skip
     every = [r for results in groups.values() for r in results]
     machine, versions, dates = every[0]["machine"], every[0]["versions"], sorted(r["date"][:10] for r in every)
+    where = machine.get("gpu") or f"{machine['cpu']}, one thread a run, on machines busy with other work"
+    notes = "".join(f"{note} " for note in sorted({r.get("note", "") for r in every}) if note)
     lines = [
         markdown(columns, rows),
         "",
-        f"The best epoch was chosen on {every[0]['settings']['data']['validation']:,} validation images, the test set read "
-        f"once. {machine['cpu']}, one thread a run, on machines busy with other work; PyTorch {versions['torch']}; "
-        f"{dates[0]} to {dates[-1]}. Training state is what persists between steps (docs/memory.md).",
+        f"{notes}The best epoch was chosen on {every[0]['settings']['data']['validation']:,} validation images, the test "
+        f"set read once. {where}; PyTorch {versions['torch']}; {' to '.join(sorted({dates[0], dates[-1]}))}. Training "
+        "state is what persists between steps (docs/memory.md).",
     ]
     return "\n".join(lines)
 
 
-def again(recipe: str, settings: dict) -> str:
-    """The recipe that has these settings today."""
+def cifar10_table() -> str:
+    """The accuracies on CIFAR-10, and the command of each row, too long for a column of it."""
+    commands = []
+    for name, (first, *_) in accuracy_groups("cifar10").items():
+        command = re.sub(r" --seed \d+", " --seed N", first["command"].replace(" --resume", ""))
+        commands += [f"# {name}", command]
+    if not commands:
+        return accuracy_table("cifar10", again=False)
+    details = ["<details><summary>The command of each row</summary>", "", "```", *commands, "```", "", "</details>"]
+    return "\n".join([accuracy_table("cifar10", again=False), "", *details])
+
+
+def recipe_of(settings: dict) -> str:
+    """The recipe for MNIST that has these settings today."""
     if settings["precision"]["latent"]:
-        return f"{recipe}-latent"
-    return f"{recipe}-adam" if settings["optimizer"]["increment"] == "adam" else recipe
+        return "mnist-latent"
+    return "mnist-adam" if settings["optimizer"]["increment"] == "adam" else "mnist"
 
 
 def step_table() -> str:
@@ -202,7 +228,8 @@ def limits_table() -> str:
 
 
 TABLES = {
-    "mnist": lambda: accuracy_table("mnist"),
+    "mnist": lambda: accuracy_table("mnist", again=True),
+    "cifar10": cifar10_table,
     "training-step": step_table,
     "speed": speed_table,
     "limits": limits_table,
@@ -247,8 +274,9 @@ def picture(run: Path, path: Path) -> None:
 def main(arguments: list[str]) -> None:
     command, *runs = arguments or [""]
     if command == "add" and runs:
-        for run in runs:
-            print(add(Path(run)).relative_to(ROOT))
+        note = runs.pop() if runs[-2:-1] == ["--note"] else ""
+        for run in runs[: -1 if note else None]:
+            print(add(Path(run), note).relative_to(ROOT))
     elif command == "write":
         for path in (ROOT / "README.md", ROOT / "docs" / "engine.md", page.write(RESULTS, ROOT / "docs")):
             path.write_text(write_tables(path.read_text()))

@@ -1,6 +1,7 @@
 """The tables and pages of the repository are those that the stored results give."""
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -27,10 +28,41 @@ def test_the_results_page_shows_the_stored_results(results):
 
 
 def test_the_command_beside_a_result_has_the_settings_it_was_made_with(results):
-    for path in (ROOT / "benchmarks" / "results" / "mnist").glob("*.json"):
+    for path in (results.RESULTS / "mnist").glob("*.json"):
         stored = json.loads(path.read_text())["settings"]
-        today = recipes.load(results.again("mnist", stored)).model_dump()
-        for section in ("data", "network", "precision", "optimizer", "augment", "train"):
-            for key in stored[section].keys() - {"seed", "small_activations"}:
-                now = today[section].get(key, 0)  # a setting that is gone was off
-                assert now == stored[section][key], f"{path.name}: {section}.{key}"
+        check_same(stored, recipes.load(results.recipe_of(stored)), path.name)
+
+
+def test_the_commands_on_cifar10_have_the_settings_they_were_made_with(results):
+    for path in (results.RESULTS / "cifar10").glob("*.json"):
+        stored = json.loads(path.read_text())
+        words = stored["command"].split()
+        assert words[:3] == ["gxnor", "train", "cifar10"]
+        settings = [value for word, value in pairwise(words) if word == "--set"]
+        check_same(stored["settings"], recipes.load("cifar10", settings), path.name)
+
+
+def check_same(stored, recipe, name):
+    today = recipe.model_dump()
+    for section in ("data", "network", "precision", "optimizer", "augment", "train"):
+        for key in stored[section].keys() - {"seed", "small_activations"}:
+            now = today[section].get(key, 0)  # a setting that is gone was off
+            assert now == stored[section][key], f"{name}: {section}.{key}"
+
+
+@pytest.mark.parametrize("note", [[], ["--note", "Images of another kind."]])
+def test_a_run_on_cifar10_stands_in_the_table_with_its_command_and_note(results, note, tmp_path, monkeypatch):
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    (run / "recipe.toml").write_text(recipes.dump(recipes.load("cifar10", ["train.epochs=3"])))
+    stored = json.loads(next((results.RESULTS / "mnist").glob("*.json")).read_text())
+    command = "gxnor train cifar10 --seed 1 --resume --out runs/one --set train.epochs=3"
+    (run / "result.json").write_text(json.dumps({**stored, "test_accuracy": 0.8765, "seed": 1, "command": command}))
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    assert results.cifar10_table() == "Not run yet."
+    results.main(["add", str(run), *note])
+    table = results.cifar10_table()
+    assert "**87.65 %** (87.65)" in table
+    assert "\ngxnor train cifar10 --seed N --set train.epochs=3\n" in table
+    assert ("Images of another kind. The best epoch" in table) == bool(note)

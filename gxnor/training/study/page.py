@@ -27,6 +27,11 @@ within the spread of the seeds, not to the last digit.
 ## MNIST
 
 <!-- table mnist -->
+<!-- end -->
+
+## CIFAR-10
+
+<!-- table cifar10 -->
 <!-- end -->"""
 
 
