@@ -1,11 +1,12 @@
-"""How near the bit planes of AVX2 come to what this core allows: benchmarks/results/limits.json, docs/images/layers.png.
+"""How near the bit planes come to what this core allows: benchmarks/results/limits.json, docs/images/layers.png.
 
-python benchmarks/limits.py             measures (a minute) and draws
+python benchmarks/limits.py             measures AVX2 and, where it is there, AVX-512 (a minute each), and draws
 python benchmarks/limits.py picture     draws again
 
-The limit is measured: the instructions of the product's inner loop on registers alone (native/limit_avx2.cpp). A layer is
-measured with all that belongs to it: gathering, thresholds, packing. One thread; the smallest of many times, in turns, for
-the clock of a shared machine changes. The networks of the paper with random states, and with a binary side.
+The limit is measured: the instructions of the product's inner loop on registers alone (native/limit_avx2.cpp and
+limit_avx512.cpp). A layer is measured with all that belongs to it: gathering, thresholds, packing. One thread; the smallest
+of many times, in turns, for the clock of a shared machine changes. The networks of the paper with random states, and with a
+binary side.
 """
 
 from __future__ import annotations
@@ -36,26 +37,39 @@ NETWORKS = {
     "CIFAR, ternary": programs.cifar,
     "CIFAR, binary weights": lambda: programs.cifar(0),
 }
-# By form, in the order of native/xnor_avx2.h: vector instructions for 256 products, loads aside. Three to gate and compare
-# (two where activations are binary), six to count a word of bits by its nibbles, for ternary ones two words, one or two to
-# add up.
-INSTRUCTIONS = {"ternary": 17, "binary weights": 10, "binary activations": 9}
-A_CYCLE = 4  # that a core of Zen 3 starts
+FORMS = ("ternary", "binary weights", "binary activations")  # in the order of native/kernels.h
+# Vector instructions for as many products as a register has bits, by form, loads aside (native/xnor_avx2.h, xnor_avx512.h):
+# with AVX2 three to gate and compare (two where activations are binary), six to count a word of bits by its nibbles, for
+# ternary ones two words, one or two to add up; with AVX-512 one to gate, one to compare, and two for each word of bits.
+INSTRUCTIONS = {"avx2": dict(zip(FORMS, (17, 10, 9), strict=True)), "avx512": dict(zip(FORMS, (6, 4, 3), strict=True))}
+BITS = {"avx2": 256, "avx512": 512}
+A_CYCLE = {"avx2": {"Intel": 3, "AMD": 4}, "avx512": {"Intel": 2, "AMD": 4}}  # that a core starts; AMD: Zen 3, Zen 5
 BATCHES, STEP = (1, 4), "product, bits"
 TURNS, REPEATS = 60, 4  # the network before has driven this one out of the cache
 COUNT, CYCLES = 2**24, 2**18  # products and cycles of one measurement, some 0.1 ms
 
 
 def measure() -> dict:
-    """Products in billions a second."""
-    if "avx2" not in instruction_sets():
+    """Products in billions a second, by instruction set."""
+    sets = [isa for isa in INSTRUCTIONS if isa in instruction_sets()]
+    if not sets:
         sys.exit("this machine has no AVX2")
+    return {
+        "command": "python benchmarks/limits.py",
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": bench.machine(),
+        "sets": {isa: measure_set(isa) for isa in sets},
+    }
+
+
+def measure_set(isa: str) -> dict:
     library = native.library()
-    seconds = dict.fromkeys(("cycles", *INSTRUCTIONS), math.inf)
+    limit = getattr(library, f"gxnor_limit_{isa}")
+    seconds = dict.fromkeys(("cycles", *FORMS), math.inf)
     layers, runs = [], []
     for name, network in NETWORKS.items():
         program = network()
-        engine = Engine(program, isa="avx2", kernel="direct")
+        engine = Engine(program, isa=isa, kernel="direct")
         for batch in BATCHES:
             found = [
                 {"network": name, "batch": batch, "layer": layer, "products": batch * count, "seconds": math.inf}
@@ -66,30 +80,30 @@ def measure() -> dict:
     for _ in range(TURNS):
         for engine, x, found in runs:
             least(seconds, "cycles", lambda: library.gxnor_cycles(ctypes.c_int64(CYCLES)))
-            for i, form in enumerate(INSTRUCTIONS):
-                least(seconds, form, partial(library.gxnor_limit, ctypes.c_int64(COUNT), i))
+            for i, form in enumerate(FORMS):
+                least(seconds, form, partial(limit, ctypes.c_int64(COUNT), i))
             for _ in range(REPEATS):
                 steps = [took for step, took in engine.profile(x) if step == STEP]
                 for layer, took in zip(found, steps, strict=True):
                     layer["seconds"] = min(layer["seconds"], took)
     hertz = CYCLES / seconds.pop("cycles")
-    limits = {kind: 1e-9 * COUNT / took for kind, took in seconds.items()}
+    limits = {form: 1e-9 * COUNT / took for form, took in seconds.items()}
     for layer in layers:
         layer["rate"] = 1e-9 * layer["products"] / layer["seconds"]
         layer["share"] = layer["rate"] / limits[layer["network"].split(", ")[1]]
+    cpu = bench.machine()["cpu"]
+    a_cycle = next((count for vendor, count in A_CYCLE[isa].items() if vendor in cpu), None)
     return {
-        "command": "python benchmarks/limits.py",
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": bench.machine(),
         "clock_ghz": 1e-9 * hertz,
+        "bits": BITS[isa],
         "forms": {
             form: {
                 "instructions": count,
-                "cycles_derived": count / A_CYCLE,
-                "cycles_measured": 256 * hertz * seconds[form] / COUNT,
+                "cycles_derived": count / a_cycle if a_cycle else None,
+                "cycles_measured": BITS[isa] * hertz * seconds[form] / COUNT,
                 "limit": limits[form],
             }
-            for form, count in INSTRUCTIONS.items()
+            for form, count in INSTRUCTIONS[isa].items()
         },
         "layers": layers,
     }
@@ -113,13 +127,16 @@ def products(program: Program) -> list[tuple[str, int]]:
 
 
 def picture(result: dict) -> None:
-    """Each layer's share of the limit; the last layer of a network, of ten outputs in 16 lanes, left out."""
+    """Each layer's share of the limit of the widest instructions; the last layer of a network, of ten outputs in 16
+    lanes, left out."""
     import matplotlib.pyplot as plt
 
+    isa = list(result["sets"])[-1]
+    layers = result["sets"][isa]["layers"]
     figure, rows = plt.subplots(2, 2, figsize=(9, 5), height_ratios=(1, 2.6), sharex=True, layout="constrained")
     for axes, network in zip(rows.flat, NETWORKS, strict=True):
         for i, batch in enumerate(BATCHES):
-            at = [n for n in result["layers"] if n["network"] == network and n["batch"] == batch][:-1]
+            at = [n for n in layers if n["network"] == network and n["batch"] == batch][:-1]
             places = [place + 0.4 * i for place in range(len(at))]
             axes.barh(places, [100 * n["share"] for n in at], 0.36, color=SERIES[i], label=f"batch {batch}")
         axes.set_yticks([place + 0.2 for place in range(len(at))], [n["layer"] for n in at])
@@ -128,7 +145,7 @@ def picture(result: dict) -> None:
         axes.set_title(network, loc="left")
         axes.grid(axis="x", color="#dddddd")
         axes.set_axisbelow(True)
-    figure.supxlabel("products, % of the limit of the instructions")
+    figure.supxlabel(f"products, % of the limit of the instructions ({isa})")
     figure.legend(*rows[0, 0].get_legend_handles_labels(), frameon=False, loc="outside right upper")
     figure.savefig(PICTURE, dpi=110)
 

@@ -204,25 +204,27 @@ def spread(values: list[float]) -> str:
 
 
 def limits_table() -> str:
-    """Markdown: what the bit planes of AVX2 can do at most, from what benchmarks/limits.py has written."""
+    """Markdown: what bit planes can do at most, from what benchmarks/limits.py has written."""
     report = json.loads((RESULTS / "limits.json").read_text())
     columns = (
-        "product", "instructions for 256", "cycles, four a cycle", "cycles, measured", "billion products a second",
-        "reached by convolutions",
+        "product", "products at a time", "instructions", "cycles, derived", "cycles, measured",
+        "billion products a second", "reached by convolutions",
     )  # fmt: skip
     rows = []
-    for form, limit in report["forms"].items():
-        shares = [100 * n["share"] for n in report["layers"] if n["network"].endswith(form) and "x" in n["layer"]]
-        rows.append((
-            form, str(limit["instructions"]), f"{limit['cycles_derived']:.2f}", f"{limit['cycles_measured']:.2f}",
-            f"{limit['limit']:.0f}", f"{spread(shares)} %",
-        ))  # fmt: skip
+    for isa, found in report["sets"].items():
+        for form, limit in found["forms"].items():
+            shares = [100 * n["share"] for n in found["layers"] if n["network"].endswith(form) and "x" in n["layer"]]
+            derived = limit["cycles_derived"]
+            rows.append((
+                f"{isa}, {form}", str(found["bits"]), str(limit["instructions"]), f"{derived:.2f}" if derived else "",
+                f"{limit['cycles_measured']:.2f}", f"{limit['limit']:.0f}", f"{spread(shares)} %",
+            ))  # fmt: skip
+    clocks = " and ".join(f"{found['clock_ghz']:.2f} GHz ({isa})" for isa, found in report["sets"].items())
     return "\n".join(
         [
             markdown(columns, rows),
             "",
-            f"{report['machine']['cpu']} at {report['clock_ghz']:.2f} GHz, one thread; {report['date']}; "
-            f"`{report['command']}`.",
+            f"{report['machine']['cpu']} at {clocks}, one thread; {report['date']}; `{report['command']}`.",
         ]
     )
 

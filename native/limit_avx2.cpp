@@ -26,17 +26,17 @@ void products(int64_t count) {
 }  // namespace
 
 // Does `count` products, a multiple of 1024, of one of the forms of gxnor::Xnor. For machines that have AVX2.
-GXNOR_API void gxnor_limit(int64_t count, int32_t form) {
+GXNOR_API void gxnor_limit_avx2(int64_t count, int32_t form) {
   constexpr void (*kForms[])(int64_t) = {products<gxnor::kTernary>, products<gxnor::kBinaryWeights>,
                                          products<gxnor::kBinaryActivations>};
   kForms[form](count);
 }
 
-// Takes `count` cycles, a multiple of 16: additions that wait for one another.
+// Takes `count` cycles, a multiple of 16: rotations that wait for one another. (Some cores fold additions of constants.)
 GXNOR_API int64_t gxnor_cycles(int64_t count) {
-  int64_t x = 0;
+  int64_t x = 1;
   for (int64_t i = 0; i < count; i += 16)
-    for (int k = 0; k < 16; ++k) asm volatile("lea 1(%0), %0" : "+r"(x));
+    for (int k = 0; k < 16; ++k) asm volatile("rol $7, %0" : "+r"(x) : : "cc");
   return x;
 }
 GXNOR_TARGET_END

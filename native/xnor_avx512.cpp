@@ -2,18 +2,14 @@
 // and, popcount, add for the gates; and-xor in one ternary logic operation, popcount, add for the minus signs. With binary
 // weights the gates are counted once a position, with binary activations they are known.
 #if defined(__x86_64__)
-#include <immintrin.h>
-
-#include "kernels.h"
-#include "target.h"
+#include "xnor_avx512.h"
 
 GXNOR_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,popcnt")
 
 namespace gxnor {
 namespace {
 
-constexpr int kAndXor = 0x60;  // a & (b ^ c)
-constexpr int kAhead = 64;      // a dense layer's weights come from beyond the second cache
+constexpr int kAhead = 64;  // a dense layer's weights come from beyond the second cache
 
 inline int64_t word(const uint8_t* address) {
   int64_t word;
@@ -23,11 +19,11 @@ inline int64_t word(const uint8_t* address) {
 
 template <Xnor kForm, int P>
 void tile(const uint8_t* const* positions, const Window& window, const void* weights, int32_t* sums) {
-  __m512i fired[P][2], minus[P][2];
+  XnorCount counts[P][2];
   const uint8_t* at[P];
   for (int p = 0; p < P; ++p) {
     at[p] = positions[p];
-    for (int half = 0; half < 2; ++half) fired[p][half] = minus[p][half] = _mm512_setzero_si512();
+    for (XnorCount& count : counts[p]) count = {_mm512_setzero_si512(), _mm512_setzero_si512()};
   }
   const __m512i* w = static_cast<const __m512i*>(weights) + (kForm == kBinaryActivations);
   int64_t gates[P] = {};
@@ -40,17 +36,12 @@ void tile(const uint8_t* const* positions, const Window& window, const void* wei
       const int64_t nonzero = word(at[p] + z);
       const __m512i z_a = _mm512_set1_epi64(nonzero), s_a = _mm512_set1_epi64(word(at[p] + s));
       if (kForm == kBinaryWeights) gates[p] += __builtin_popcountll(nonzero & word(reinterpret_cast<const uint8_t*>(w)));
-      for (int half = 0; half < 2; ++half) {
-        const __m512i gate = kForm == kBinaryActivations ? z_w[half] : _mm512_and_si512(z_w[half], z_a);
-        const __m512i against = _mm512_ternarylogic_epi64(gate, s_w[half], s_a, kAndXor);
-        if (kForm == kTernary) fired[p][half] = _mm512_add_epi64(fired[p][half], _mm512_popcnt_epi64(gate));
-        minus[p][half] = _mm512_add_epi64(minus[p][half], _mm512_popcnt_epi64(against));
-      }
+      for (int half = 0; half < 2; ++half) xnor_add<kForm>(counts[p][half], z_w[half], s_w[half], z_a, s_a);
     }
   }
   for (int p = 0; p < P; ++p)
     for (int half = 0; half < 2; ++half) {
-      const __m512i wide = _mm512_sub_epi64(fired[p][half], _mm512_slli_epi64(minus[p][half], 1));
+      const __m512i wide = _mm512_sub_epi64(counts[p][half].fired, _mm512_slli_epi64(counts[p][half].minus, 1));
       const __m256i known = kForm == kBinaryActivations
                                 ? _mm256_load_si256(reinterpret_cast<const __m256i*>(weights) + half)
                                 : _mm256_set1_epi32(static_cast<int32_t>(gates[p]));

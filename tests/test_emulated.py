@@ -48,6 +48,7 @@ def check(tmp_path_factory):
     (source / "target.h").write_text("#define GXNOR_TARGET(isa)\n#define GXNOR_TARGET_END\n")
     vectorise = source / "vectorise.h"
     vectorise.write_text(re.sub(r"\[\[gnu::target\(.*?\)\]\]", "", vectorise.read_text()))
+    (source / "limit_avx512.cpp").unlink()  # times registers, which are none here
     sources = map(str, [dumps.CHECKER, *sorted(source.glob("*.cpp"))])
     includes = [f"-I{dumps.ROOT / 'tests' / 'emulated'}", f"-I{source}"]
     subprocess.run([COMPILER, *FLAGS, *includes, *sources, "-o", str(folder / "check")], check=True)
