@@ -1,6 +1,6 @@
 """How near the bit planes come to what this core allows: benchmarks/results/limits.json, docs/images/layers.png.
 
-python benchmarks/limits.py             measures AVX2 and, where it is there, AVX-512 (a minute each), and draws
+python benchmarks/limits.py             measures AVX2 and, where it is there, AVX-512 (seconds), and draws
 python benchmarks/limits.py picture     draws again
 
 The limit is measured: the instructions of the product's inner loop on registers alone (native/limit_avx2.cpp and

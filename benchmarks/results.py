@@ -68,7 +68,7 @@ def add(run: Path, note: str = "") -> Path:
 def accuracy_groups(data: str) -> dict[str, list[dict]]:
     """The stored runs on a data set by kind of network, the best kind first, a kind's runs by seed."""
     groups: dict[str, list[dict]] = {}
-    for path in (RESULTS / data).glob("*.json"):
+    for path in sorted((RESULTS / data).glob("*.json")):
         result = json.loads(path.read_text())
         groups.setdefault(kind(result["settings"]), []).append(result)
     for results in groups.values():
@@ -79,8 +79,6 @@ def accuracy_groups(data: str) -> dict[str, list[dict]]:
 def accuracy_table(data: str, again: bool) -> str:
     """Markdown: a row for every kind of network that was run on a data set; `again` adds the command of each row."""
     groups = accuracy_groups(data)
-    if not groups:
-        return "Not run yet."
     columns = (
         "network", "test accuracy, mean (each seed)", "validation", "training state, bytes a weight",
         "shipped, bits a weight", "epochs, time", *["again by"] * again,
@@ -112,12 +110,12 @@ def accuracy_table(data: str, again: bool) -> str:
 
 def cifar10_table() -> str:
     """The accuracies on CIFAR-10, and the command of each row, too long for a column of it."""
-    commands = []
-    for name, (first, *_) in accuracy_groups("cifar10").items():
+    groups, commands = accuracy_groups("cifar10"), []
+    if not groups:
+        return "Not run yet."
+    for name, (first, *_) in groups.items():
         command = re.sub(r" --seed \d+", " --seed N", first["command"].replace(" --resume", ""))
         commands += [f"# {name}", command]
-    if not commands:
-        return accuracy_table("cifar10", again=False)
     details = ["<details><summary>The command of each row</summary>", "", "```", *commands, "```", "", "</details>"]
     return "\n".join([accuracy_table("cifar10", again=False), "", *details])
 
@@ -275,9 +273,9 @@ def picture(run: Path, path: Path) -> None:
 
 def main(arguments: list[str]) -> None:
     command, *runs = arguments or [""]
-    if command == "add" and runs:
-        note = runs.pop() if runs[-2:-1] == ["--note"] else ""
-        for run in runs[: -1 if note else None]:
+    runs, note = (runs[:-2], runs[-1]) if runs[-2:-1] == ["--note"] else (runs, "")
+    if command == "add" and runs and "--note" not in runs:
+        for run in runs:
             print(add(Path(run), note).relative_to(ROOT))
     elif command == "write":
         for path in (ROOT / "README.md", ROOT / "docs" / "engine.md", page.write(RESULTS, ROOT / "docs")):

@@ -66,3 +66,11 @@ def test_a_run_on_cifar10_stands_in_the_table_with_its_command_and_note(results,
     assert "**87.65 %** (87.65)" in table
     assert "\ngxnor train cifar10 --seed N --set train.epochs=3\n" in table
     assert ("Images of another kind. The best epoch" in table) == bool(note)
+
+
+@pytest.mark.parametrize(
+    "words", [["add"], ["add", "--note", "x"], ["add", "run", "--note"], ["add", "--note", "x", "run"]]
+)
+def test_a_wrong_call_shows_how_it_is_called(results, words):
+    with pytest.raises(SystemExit, match="--note WORDS"):
+        results.main(words)

@@ -7,7 +7,9 @@ import io
 import pytest
 import torch
 import torch.nn.functional as F
+from functorch.compile import make_boxed_func
 from torch import nn
+from torch._dynamo.backends.common import aot_autograd
 
 from gxnor.nn import Activation, Conv1d, Conv2d, DiscreteParameter, Linear
 from gxnor.space import DiscreteSpace
@@ -311,6 +313,19 @@ def test_compiled_networks_learn_the_same(backend):
     torch.compile(net, backend=backend, fullgraph=True)(x).square().sum().backward()
     torch.testing.assert_close([p.grad for p in net.parameters()], expected)
     net(x)  # nothing of the compilation stays behind in the eager path
+
+
+def test_a_compiler_sees_values_and_not_the_bits_they_are_made_of():
+    seen = []
+
+    def keep(graph, _):
+        seen.extend(node.target for node in graph.graph.nodes if node.op == "call_function")
+        return make_boxed_func(graph.forward)
+
+    torch._dynamo.reset()
+    torch.compile(Conv2d(2, 3, 3), backend=aot_autograd(fw_compiler=keep))(noise(2, 2, 5, 5))
+    assert torch.ops.gxnor.values.default in seen
+    assert not [target for target in seen if "shift" in str(target) or "bitwise" in str(target)]
 
 
 @pytest.mark.parametrize("N, dtype", [(0, torch.float32), (1, torch.bfloat16), (3, torch.float64)])
