@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -120,7 +121,8 @@ def test_interrupted_it_goes_on_where_it_stopped(tmp_path):
     program, out = tmp_path / "program.py", tmp_path / "study"
     program.write_text(PROGRAM.format(tests=os.path.dirname(__file__)))
     command = [sys.executable, program, "study", "table", "--quick", "--jobs", "2", "--out", out, "--resume"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored below a shell that runs in the background
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     while not any(path.stat().st_size for path in out.glob("runs/*/history.jsonl")):
         assert process.poll() is None
         time.sleep(0.02)
