@@ -66,6 +66,7 @@ Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int outp
   piece_ = static_cast<int>(INT16_MAX / (4 * raise_ * (pixels ? largest_weight(fan_, states.N) : top_level(states.N))));
   const bool start = form == Form::int8 || pixels || (form == Form::bits && xnor == kBinaryActivations);
   at_once_ = (form == Form::int8 || pixels) && geometry.groups == 1 ? kernels.dot8_blocks : 1;
+  pack_ = (form == Form::int8 || pixels) && !finish_.pooled ? kernels.dot8_pack : nullptr;
   start_bytes_ = start ? kLanes * sizeof(int32_t) : 0;
   arrange(buffers[input], states, threads);
 }
@@ -199,7 +200,12 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
         some = std::min<int64_t>(at_once_, behind - b);
         const Window window = {offsets_.data() + (geometry_.groups == 1 ? 0 : b * units_), units_, in.plane, raise_, piece_,
                                static_cast<int>(some)};
-        product_(from, count * cell, window, weights_.data() + b * block_weights, sums);
+        const uint8_t* const weights = weights_.data() + b * block_weights;
+        if (pack_ && finish_.packs(out, static_cast<int>(b + some) - 1)) {
+          pack_(from, count, window, weights, finish_.packing(out, static_cast<int>(b), static_cast<int>(some)), to);
+          continue;
+        }
+        product_(from, count * cell, window, weights, sums);
         for (int i = 0; i < some; ++i) finish_(out, static_cast<int>(b) + i, count, sums + i * count * cell * kLanes, to);
       }
     }

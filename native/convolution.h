@@ -45,6 +45,7 @@ class Convolution : public Step {
   const Geometry geometry_;
   const Finish finish_;
   Product product_;
+  Dot8Pack pack_;  // null where the thresholds are no kernel's, but `finish_`'s
   const char* name_;
   int channels_, fan_, taps_, blocks_, units_ = 0;
   int unit_bytes_, lane_bytes_;  // of activations, and of one channel's weights for them

@@ -8,6 +8,8 @@ namespace gxnor {
 namespace {
 
 struct Dot16 {
+  static constexpr int kStep = kLanes;
+
   template <int... p>
   [[gnu::noinline]] void at_once(std::integer_sequence<int, p...>, const uint8_t* const* positions, const Window& window,
                                  const void* weights, int32_t* sums) const {

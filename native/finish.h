@@ -23,6 +23,15 @@ struct Finish {
 
   uint16_t flips(int block) const { return flip ? thresholds->flips[block] : 0; }
 
+  // Whether a kernel may apply the thresholds of all blocks up to `last` itself, and what it needs for one or two of them.
+  bool packs(const Buffer& output, int last) const {
+    return output.form == Form::bits && output.channels - last * kLanes > kLanes / 2;
+  }
+  Packing packing(const Buffer& output, int block, int blocks) const {
+    const uint32_t second = blocks == 2 ? flips(block + 1) : 0;
+    return {thresholds->block(block), flips(block) | second << kLanes, block * (kLanes / 8), output.plane};
+  }
+
   int64_t bytes() const { return thresholds ? thresholds->bytes() : 0; }
 };
 

@@ -20,14 +20,14 @@ namespace {
 constexpr Kernels like(const Kernels& other, const char* name, bool (*supported)(), Product dot8, int dot8_blocks,
                        const WinogradKernels<2>& winograd2, const WinogradKernels<4>& winograd4) {
   const Product(&xnor)[kXnors] = other.xnor;
-  return {name, supported, {xnor[kTernary], xnor[kBinaryWeights], xnor[kBinaryActivations]}, dot8, dot8_blocks,
+  return {name, supported, {xnor[kTernary], xnor[kBinaryWeights], xnor[kBinaryActivations]}, dot8, dot8_blocks, nullptr,
           other.dot16, other.dot32, other.pack, other.level, winograd2, winograd4};
 }
 
 constexpr Kernels portable = {"portable",
                               [] { return true; },
                               {xnor_portable, xnor_portable, behind_start<xnor_portable>},
-                              dot8_portable, 1,
+                              dot8_portable, 1, nullptr,
                               dot16_portable,
                               dot32_portable,
                               pack_portable,
@@ -41,7 +41,7 @@ bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_support
 constexpr Kernels avx2 = {"avx2",
                           has_avx2,
                           {xnor_avx2<kTernary>, xnor_avx2<kBinaryWeights>, xnor_avx2<kBinaryActivations>},
-                          dot8_avx2, 1,
+                          dot8_avx2, 1, nullptr,
                           dot16_avx2,
                           dot32_portable,
                           pack_avx2,
@@ -65,7 +65,7 @@ bool has_avx512() {
 constexpr Kernels avx512 = {"avx512",
                             has_avx512,
                             {xnor_avx512<kTernary>, xnor_avx512<kBinaryWeights>, xnor_avx512<kBinaryActivations>},
-                            dot8_avx512, 2,
+                            dot8_avx512, 2, dot8_pack_avx512,
                             dot16_avx512,
                             dot32_portable,
                             pack_avx512,
@@ -98,7 +98,7 @@ const Kernels* const kernels[] = {
 constexpr Kernels neon = {"neon",
                           [] { return true; },
                           {xnor_neon<kTernary>, xnor_neon<kBinaryWeights>, xnor_neon<kBinaryActivations>},
-                          dot8_portable, 1,
+                          dot8_portable, 1, nullptr,
                           dot16_portable,
                           dot32_portable,
                           pack_portable,

@@ -44,11 +44,22 @@ using Product = void (*)(const uint8_t* const* positions, int count, const Windo
 using Pack = void (*)(const int32_t* sums, int count, const int32_t thresholds[2][kLanes], uint16_t flip, int bytes,
                       uint8_t* const* outputs, int64_t plane);
 
+// For kernels that are Pack and what gives the sums in one, of one or two blocks that have two bytes each.
+struct Packing {
+  const int32_t* thresholds;  // [blocks][2][16]
+  uint32_t flips;             // 16 bits a block, those of the first one lowest
+  int64_t at, plane;          // bytes from an output to the first block, and from there as in Pack
+};
+
 // Thresholds [rows][16], ascending in each lane, to levels of int8:
 //   level = rows / 2 - how many thresholds are above the sum, negated where `flip` has a bit.
 // Writes those of the first `lanes` to outputs[position].
 using Level = void (*)(const int32_t* sums, int count, const int32_t* thresholds, int rows, uint16_t flip, int lanes,
                        uint8_t* const* outputs);
+
+// dot8 and Pack in one.
+using Dot8Pack = void (*)(const uint8_t* const* positions, int count, const Window& window, const void* weights,
+                          const Packing& packing, uint8_t* const* outputs);
 
 // Winograd's F(M x M, 3x3), M 2 or 4 (winograd.h): weights and windows to points (winograd_body.h), the product of each
 // point, and back to sums.
@@ -83,10 +94,9 @@ struct WinogradKernels {
   void (*products)(const PointProducts<M>& of);
   // The products of one block, from its first on, to sums[tile][cell][position][lane], a cell being 2 x 2 positions.
   void (*leave)(const PointSum<M>* m, int tiles, int32_t* sums);
-  // `leave` and Pack in one, two bytes `at` so many behind each output: a position, or the largest of a cell. Null where
-  // there is no such kernel.
-  void (*pack)(const PointSum<M>* m, int tiles, const int32_t thresholds[2][kLanes], uint16_t flip,
-               bool pooled, uint8_t* const* outputs, int64_t at, int64_t plane);
+  // `leave` and Pack in one, of one block. An output is a position, or the largest of a cell. Null where there is no such
+  // kernel.
+  void (*pack)(const PointSum<M>* m, int tiles, const Packing& packing, bool pooled, uint8_t* const* outputs);
   int blocks;  // of 16 output channels, that `products` takes at once at most
   int group;   // tiles at most whose products become outputs together
   int strip;   // bytes of v, of all points, that the weights are expanded for at a time
@@ -106,6 +116,7 @@ struct Kernels {
   Product xnor[kXnors];
   Product dot8;
   int dot8_blocks;  // of output channels, that dot8 takes at once
+  Dot8Pack dot8_pack;  // null where there is no such kernel
   Product dot16, dot32;
   Pack pack;
   Level level;
@@ -164,6 +175,7 @@ void dot8_avxvnni(const uint8_t* const*, int, const Window&, const void*, int32_
 template <Xnor>
 void xnor_avx512(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot8_avx512(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void dot8_pack_avx512(const uint8_t* const*, int, const Window&, const void*, const Packing&, uint8_t* const*);
 void dot16_avx512(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void pack_avx512(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
 

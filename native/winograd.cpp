@@ -141,9 +141,8 @@ uint8_t** Winograd<M>::locate(const Buffer& out, uint8_t* image, int64_t row, in
 template <int M>
 void Winograd<M>::leave(const Buffer& out, int block, const PointSum<M>* products, int tiles, int32_t* sums,
                         uint8_t* const* outputs) const {
-  if (kernels_.pack && out.form == Form::bits && out.channels - block * kLanes > 8) {
-    const auto steps = reinterpret_cast<const int32_t(*)[kLanes]>(finish_.thresholds->block(block));
-    kernels_.pack(products, tiles, steps, finish_.flips(block), finish_.pooled, outputs, 2 * block, out.plane);
+  if (kernels_.pack && finish_.packs(out, block)) {
+    kernels_.pack(products, tiles, finish_.packing(out, block, 1), finish_.pooled, outputs);
     return;
   }
   kernels_.leave(products, tiles, sums);

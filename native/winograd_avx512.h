@@ -36,47 +36,51 @@ inline void spread_avx512(const uint8_t* nonzero, const uint8_t* minus, int64_t 
     }
 }
 
-// Thresholds are as many times too large as the outputs are, so that nothing is divided.
+// Thresholds are as many times too large as the outputs are, so that nothing is divided. In a cell that is pooled all outputs
+// are made as large as the largest ones, of position 0, so that their maximum meets the thresholds.
 template <bool kPooled, int kGroup, int kBlocks>
-void pack_tiles(const int32_t* m, int tiles, const int32_t thresholds[2][kLanes], uint16_t flip, uint8_t* const* outputs,
-                int64_t at, int64_t plane) {
-  constexpr int kSize = 4;
+void pack_tiles(const int32_t* m, int tiles, const Packing& packing, uint8_t* const* outputs) {
+  constexpr int kSize = 4, kStep = kPooled ? 2 : 1;
   constexpr const auto& kScale = Transform<kSize>::kScale;
   __m512i low[kSize][kSize], high[kSize][kSize];
-  for (int i = 0; i < kSize; ++i)
-    for (int j = 0; j < kSize; ++j) {
+  for (int i = 0; i < kSize; i += kStep)
+    for (int j = 0; j < kSize; j += kStep) {
       const __m512i scale = _mm512_set1_epi32(kScale[i] * kScale[j]);
-      low[i][j] = _mm512_mullo_epi32(_mm512_loadu_si512(thresholds[0]), scale);
-      high[i][j] = _mm512_mullo_epi32(_mm512_loadu_si512(thresholds[1]), scale);
+      low[i][j] = _mm512_mullo_epi32(_mm512_loadu_si512(packing.thresholds), scale);
+      high[i][j] = _mm512_mullo_epi32(_mm512_loadu_si512(packing.thresholds + kLanes), scale);
     }
+  const uint16_t flip = static_cast<uint16_t>(packing.flips);
+  const int64_t at = packing.at, plane = packing.plane;
   for (int tile = 0; tile < tiles; ++tile, m += kBlocks * kLanes) {
     Lanes<kSize, 64>::Sums y[kSize][kSize];
     winograd_outputs<kSize, 64, kGroup, kBlocks>(m, y);
-    const auto leave = [&](__mmask16 below, __mmask16 above) {
+    const auto leave = [&](const __m512i& sum, int i, int j) {
+      const __mmask16 below = _mm512_cmplt_epi32_mask(sum, low[i][j]), above = _mm512_cmpge_epi32_mask(sum, high[i][j]);
       const uint16_t nonzero = below | above, minus = static_cast<uint16_t>(below ^ (flip & nonzero));
       uint8_t* const to = *outputs++ + at;
       __builtin_memcpy(to, &nonzero, 2);
       __builtin_memcpy(to + plane, &minus, 2);
     };
     for (int cell = 0; cell < kSize; ++cell) {
-      __mmask16 below[4], above[4];
-      for (int position = 0; position < 4; ++position) {
-        const int i = cell / 2 * 2 + position / 2, j = cell % 2 * 2 + position % 2;
-        const __m512i sum = reinterpret_cast<__m512i>(y[i][j]);
-        below[position] = _mm512_cmplt_epi32_mask(sum, low[i][j]);
-        above[position] = _mm512_cmpge_epi32_mask(sum, high[i][j]);
-        if (!kPooled) leave(below[position], above[position]);
+      const int i = cell / 2 * 2, j = cell % 2 * 2;
+      const auto sum = [&](int position) { return reinterpret_cast<__m512i>(y[i + position / 2][j + position % 2]); };
+      if (kPooled) {
+        const auto as_large = [&](int position) {
+          const int times = kScale[i] * kScale[j] / (kScale[i + position / 2] * kScale[j + position % 2]);
+          return _mm512_slli_epi32(sum(position), times / 2);  // 1, 2 or 4 times
+        };
+        leave(_mm512_max_epi32(_mm512_max_epi32(sum(0), as_large(1)), _mm512_max_epi32(as_large(2), as_large(3))), i, j);
+      } else {
+        for (int position = 0; position < 4; ++position) leave(sum(position), i + position / 2, j + position % 2);
       }
-      if (kPooled) leave(below[0] & below[1] & below[2] & below[3], above[0] | above[1] | above[2] | above[3]);
     }
   }
 }
 
 template <int kGroup, int kBlocks>
-void winograd_pack(const int32_t* m, int tiles, const int32_t thresholds[2][kLanes], uint16_t flip, bool pooled,
-                   uint8_t* const* outputs, int64_t at, int64_t plane) {
+void winograd_pack(const int32_t* m, int tiles, const Packing& packing, bool pooled, uint8_t* const* outputs) {
   const auto kernel = pooled ? pack_tiles<true, kGroup, kBlocks> : pack_tiles<false, kGroup, kBlocks>;
-  kernel(m, tiles, thresholds, flip, outputs, at, plane);
+  kernel(m, tiles, packing, outputs);
 }
 
 }  // namespace gxnor

@@ -53,7 +53,7 @@ struct Transform<4> {
 
   template <typename T>
   GXNOR_BODY static void weights(const T (&w)[3], T (&u)[6]) {
-    const T even = w[0] + w[2], twice = w[1] + w[1], four = w[2] + w[2] + w[2] + w[2], far = w[0] + four;
+    const T even = w[0] + w[2], twice = w[1] + w[1], two2 = w[2] + w[2], far = w[0] + two2 + two2;
     u[0] = w[0];
     u[1] = even + w[1];
     u[2] = even - w[1];
@@ -63,15 +63,15 @@ struct Transform<4> {
   }
   template <typename T>
   GXNOR_BODY static void inputs(const T (&x)[6], T (&v)[6]) {
-    const T two1 = x[1] + x[1], four1 = two1 + two1, two2 = x[2] + x[2], four2 = two2 + two2, two3 = x[3] + x[3];
-    const T low = x[4] - four2, odd = x[3] - four1, near = x[4] - x[2], step = two3 - two1;
-    const T four0 = x[0] + x[0] + x[0] + x[0], five3 = two3 + two3 + x[3];
-    v[0] = four0 + low - x[2];
+    const T two1 = x[1] + x[1], two2 = x[2] + x[2], low = x[4] - two2 - two2, odd = x[3] - two1 - two1;
+    const T near = x[4] - x[2], first = x[0] - x[2], two = first + first;
+    const T back = x[3] - x[1], step = back + back;
+    v[0] = two + two + near;
     v[1] = low + odd;
     v[2] = low - odd;
     v[3] = near + step;
     v[4] = near - step;
-    v[5] = four1 - five3 + x[5];
+    v[5] = x[5] - x[3] - step - step;
   }
   template <typename T>
   GXNOR_BODY static void outputs(const T (&m)[6], T (&y)[4]) {
