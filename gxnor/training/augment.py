@@ -9,14 +9,17 @@ import torch.nn.functional as F
 
 from gxnor.training.recipe import Augment
 
+SPACING = 9  # of the points of an elastic distortion, in pixels
+
 
 def augment(images: torch.Tensor, settings: Augment, generator: torch.Generator) -> torch.Tensor:
     """uint8 [batch, channels, height, width] -> the same shape, on the same device.
 
-    Rotation, scale and shear are one bilinear resampling; shifts are by whole pixels and fill up with black. The draws
+    Rotation, scale, shear and elastic distortion (Simard, Steinkraus, Platt, ICDAR 2003, section 2; here with noise on a
+    coarse grid, interpolated, where theirs is blurred) are one bilinear resampling; shifts are by whole pixels and fill up with black. The draws
     come from a CPU generator, so that they do not depend on the device, and a GPU's work does not wait for them.
     """
-    if settings.rotate or settings.scale or settings.shear:
+    if settings.rotate or settings.scale or settings.shear or settings.elastic:
         images = _warp(images, settings, generator)
     if settings.shift:
         images = _shift(images, settings.shift, generator)
@@ -38,8 +41,19 @@ def _warp(images: torch.Tensor, settings: Augment, generator: torch.Generator) -
     zero = torch.zeros_like(cos)
     matrix = torch.stack([cos, torch.tan(shear) - sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
     grid = F.affine_grid(send(matrix, images.device), list(images.shape), align_corners=False)
+    if settings.elastic:
+        grid = grid + _displacements(images, settings.elastic, generator)
     warped = F.grid_sample(images.float(), grid, align_corners=False)
     return warped.round().to(torch.uint8)
+
+
+def _displacements(images: torch.Tensor, pixels: float, generator: torch.Generator) -> torch.Tensor:
+    """float [batch, height, width, (x, y)] in the units of a grid, half an image each: smooth between points that are
+    SPACING pixels apart, where they are drawn with a standard deviation of `pixels`."""
+    batch, _, height, width = images.shape
+    points = torch.randn(batch, 2, height // SPACING + 1, width // SPACING + 1, generator=generator) * pixels
+    x, y = F.interpolate(send(points, images.device), (height, width), mode="bicubic", align_corners=True).unbind(1)
+    return torch.stack([x * (2 / width), y * (2 / height)], dim=-1)
 
 
 def _shift(images: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:

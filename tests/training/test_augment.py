@@ -63,7 +63,20 @@ def test_scale_grows_and_shrinks():
     assert area.min() < 0.8 and area.max() > 1.3
 
 
-@pytest.mark.parametrize("settings", [Augment(shift=2, flip=True), Augment(rotate=10, scale=0.1, shear=5, shift=1)])
+def test_elastic_distortion_moves_neighbours_together():
+    x = torch.zeros(400, 1, 28, 28, dtype=torch.uint8)
+    x[:, :, :, 13:15] = 255  # an upright bar
+    y = augment(x, Augment(elastic=1.5), draws())[:, 0, 6:-6].float()  # rows at the edge may show what is outside
+    place = (y * torch.arange(28)).sum(2) / y.sum(2) - 13.5  # of the bar, in every row of every image
+    assert abs(place.mean()) < 0.2 and 1.0 < place.std() < 2.0  # by so many pixels as asked for, either way
+    assert (place[:, 1:] - place[:, :-1]).std() < 0.5  # from row to row by little
+    assert (place.amax(1) - place.amin(1)).mean() > 1  # and not as a whole: it bends
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [Augment(shift=2, flip=True), Augment(rotate=10, scale=0.1, shear=5, shift=1), Augment(elastic=1.5, shift=1)],
+)
 def test_the_draws_decide(settings):
     x = images()
     assert torch.equal(augment(x, settings, draws(5)), augment(x, settings, draws(5)))
