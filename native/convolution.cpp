@@ -177,6 +177,7 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
   const int64_t block_weights = static_cast<int64_t>(weights_.size()) / blocks_;
   const uint8_t* const input = run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]);
   uint8_t* const output = run.scratch[output_] + out.origin;
+  const int64_t down = geometry_.stride[0] * in.row, right = geometry_.stride[1] * in.pixel;
 
   parallel_for(strips * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
     const uint8_t* from[kStrip];
@@ -186,13 +187,15 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
       const int64_t first = item / shares * most;
       const int count = static_cast<int>(std::min<int64_t>(most, outputs - first));
       int64_t image = first / out.pixels(), y = first % out.pixels() / out.width, x = first % out.width;
-      for (int p = 0; p < count; ++p) {
-        for (int i = 0; i < cell; ++i)
-          from[p * cell + i] = input + image * in.image + (y * side + i / 2) * geometry_.stride[0] * in.row +
-                               (x * side + i % 2) * geometry_.stride[1] * in.pixel;
-        to[p] = output + image * out.image + y * out.row + x * out.pixel;
-        if (++x == out.width) x = 0, ++y;
-        if (y == out.height) y = 0, ++image;
+      for (int p = 0; p < count;) {  // row by row
+        const uint8_t* window = input + image * in.image + y * side * down + x * side * right;
+        uint8_t* pixel = output + image * out.image + y * out.row + x * out.pixel;
+        for (; x < out.width && p < count; ++x, ++p, window += side * right, pixel += out.pixel) {
+          for (int i = 0; i < cell; ++i) from[p * cell + i] = window + i / 2 * down + i % 2 * right;
+          to[p] = pixel;
+        }
+        x = 0;
+        if (++y == out.height) y = 0, ++image;
       }
       const int64_t block = item % shares * share;
       const int64_t behind = std::min<int64_t>(block + share, blocks_);

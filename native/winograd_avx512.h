@@ -11,29 +11,28 @@ GXNOR_TARGET("avx512f,avx512bw,avx512dq,avx512vl")
 
 namespace gxnor {
 
-inline __m512i levels_of(uint64_t nonzero, uint64_t minus) {
+// Levels + 1 of 64 channels; of bytes that are not there, ones.
+inline __m512i levels_of(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes) {
+  uint64_t z = 0, s = 0;
+  __builtin_memcpy(&z, nonzero, bytes);
+  __builtin_memcpy(&s, minus, bytes);
   const __m512i one = _mm512_set1_epi8(1), two = _mm512_set1_epi8(2);
-  return _mm512_maskz_mov_epi8(~minus, _mm512_mask_mov_epi8(one, nonzero, two));
+  return _mm512_maskz_mov_epi8(~s, _mm512_mask_mov_epi8(one, z, two));
 }
 
 inline void spread_avx512(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, int64_t pixels, uint8_t* levels,
                           int64_t width) {
-  for (int64_t p = 0; p < pixels; ++p, nonzero += bytes, minus += bytes, levels += width)
-    for (int64_t c = 0; c < width; c += 64) {
-      uint64_t z = 0, s = 0;
-      if (c / 8 + 8 <= bytes) {
-        __builtin_memcpy(&z, nonzero + c / 8, 8);
-        __builtin_memcpy(&s, minus + c / 8, 8);
-      } else {
-        __builtin_memcpy(&z, nonzero + c / 8, bytes - c / 8);
-        __builtin_memcpy(&s, minus + c / 8, bytes - c / 8);
-      }
-      const __m512i some = levels_of(z, s);
-      if (c + 64 <= width)
-        _mm512_storeu_si512(levels + c, some);
-      else
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(levels + c), _mm512_castsi512_si256(some));
-    }
+  const int64_t whole = bytes / 8, rest = bytes % 8;
+  for (int64_t p = 0; p < pixels; ++p, nonzero += bytes, minus += bytes, levels += width) {
+    for (int64_t i = 0; i < whole; ++i)
+      _mm512_storeu_si512(levels + 64 * i, levels_of(nonzero + 8 * i, minus + 8 * i, 8));
+    if (64 * whole == width) continue;
+    const __m512i some = levels_of(nonzero + 8 * whole, minus + 8 * whole, rest);
+    if (64 * whole + 64 == width)
+      _mm512_storeu_si512(levels + 64 * whole, some);
+    else
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(levels + 64 * whole), _mm512_castsi512_si256(some));
+  }
 }
 
 // Thresholds are as many times too large as the outputs are, so that nothing is divided. In a cell that is pooled all outputs
