@@ -15,9 +15,10 @@ SPACING = 9  # of the points of an elastic distortion, in pixels
 def augment(images: torch.Tensor, settings: Augment, generator: torch.Generator) -> torch.Tensor:
     """uint8 [batch, channels, height, width] -> the same shape, on the same device.
 
-    Rotation, scale, shear and elastic distortion (Simard, Steinkraus, Platt, ICDAR 2003, section 2; here with noise on a
-    coarse grid, interpolated, where theirs is blurred) are one bilinear resampling; shifts are by whole pixels and fill up with black. The draws
-    come from a CPU generator, so that they do not depend on the device, and a GPU's work does not wait for them.
+    Rotation, scale, shear and elastic distortion (Simard, Steinkraus, Platt, ICDAR 2003, section 2; noise on a coarse
+    grid, interpolated, in place of their blurred noise) are one bilinear resampling; shifts are by whole pixels and fill
+    up with black. The draws come from a CPU generator, so that they do not depend on the device, and a GPU's work does
+    not wait for them.
     """
     if settings.rotate or settings.scale or settings.shear or settings.elastic:
         images = _warp(images, settings, generator)
