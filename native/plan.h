@@ -33,7 +33,7 @@ struct Aligned {
 template <typename T>
 using aligned_vector = std::vector<T, Aligned<T>>;
 
-constexpr int kMostImages = 32;  // that pass through all layers together, to stay in the cache
+constexpr int kMostImages = 32;  // that pass through all layers together: many share expanded weights, few stay in the cache
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
