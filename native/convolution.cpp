@@ -168,16 +168,34 @@ int Convolution::place_levels(const std::vector<int32_t>& table, int64_t start, 
   return 3 * sum;
 }
 
+// Where `count` outputs lie, from output `first` of all images on, and the windows that each is computed from.
+void Convolution::locate(const std::vector<Buffer>& buffers, const Run& run, int64_t first, int count,
+                         const uint8_t** windows, uint8_t** pixels) const {
+  const Buffer &in = buffers[input_], &out = buffers[output_];
+  const int cell = finish_.cell(), side = finish_.side();
+  const int64_t down = geometry_.stride[0] * in.row, right = geometry_.stride[1] * in.pixel;
+  const uint8_t* const input = run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]);
+  uint8_t* const output = run.scratch[output_] + out.origin;
+  int64_t image = first / out.pixels(), y = first % out.pixels() / out.width, x = first % out.width;
+  for (int p = 0; p < count;) {  // row by row
+    const uint8_t* window = input + image * in.image + y * side * down + x * side * right;
+    uint8_t* pixel = output + image * out.image + y * out.row + x * out.pixel;
+    for (; x < out.width && p < count; ++x, ++p, window += side * right, pixel += out.pixel) {
+      for (int i = 0; i < cell; ++i) windows[p * cell + i] = window + i / 2 * down + i % 2 * right;
+      pixels[p] = pixel;
+    }
+    x = 0;
+    if (++y == out.height) y = 0, ++image;
+  }
+}
+
 gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
-  const int cell = finish_.cell(), side = finish_.side(), most = kStrip / cell;
+  const int cell = finish_.cell(), most = kStrip / cell;
   const int64_t outputs = run.images * out.pixels(), strips = divide_up(outputs, most);
   const int64_t wanted = run.threads == 1 ? 1 : divide_up(4 * run.threads, strips);
   const int64_t share = divide_up(blocks_, std::min<int64_t>(wanted, blocks_)), shares = divide_up(blocks_, share);
   const int64_t block_weights = static_cast<int64_t>(weights_.size()) / blocks_;
-  const uint8_t* const input = run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]);
-  uint8_t* const output = run.scratch[output_] + out.origin;
-  const int64_t down = geometry_.stride[0] * in.row, right = geometry_.stride[1] * in.pixel;
 
   parallel_for(strips * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
     const uint8_t* from[kStrip];
@@ -186,17 +204,7 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
     for (int64_t item = begin; item < end; ++item) {
       const int64_t first = item / shares * most;
       const int count = static_cast<int>(std::min<int64_t>(most, outputs - first));
-      int64_t image = first / out.pixels(), y = first % out.pixels() / out.width, x = first % out.width;
-      for (int p = 0; p < count;) {  // row by row
-        const uint8_t* window = input + image * in.image + y * side * down + x * side * right;
-        uint8_t* pixel = output + image * out.image + y * out.row + x * out.pixel;
-        for (; x < out.width && p < count; ++x, ++p, window += side * right, pixel += out.pixel) {
-          for (int i = 0; i < cell; ++i) from[p * cell + i] = window + i / 2 * down + i % 2 * right;
-          to[p] = pixel;
-        }
-        x = 0;
-        if (++y == out.height) y = 0, ++image;
-      }
+      locate(buffers, run, first, count, from, to);
       const int64_t block = item % shares * share;
       const int64_t behind = std::min<int64_t>(block + share, blocks_);
       for (int64_t b = block, some; b < behind; b += some) {

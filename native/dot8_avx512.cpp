@@ -1,6 +1,7 @@
 // Four products and their sum are one instruction.
 #if defined(__x86_64__)
 #include "dot_avx512.h"
+#include "write_bits.h"
 
 GXNOR_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 
@@ -41,10 +42,7 @@ struct Threshold {
       below |= static_cast<Bits>(_mm512_cmplt_epi32_mask((__m512i)sum[b], low[b])) << b * kLanes;
       above |= static_cast<Bits>(_mm512_cmpge_epi32_mask((__m512i)sum[b], high[b])) << b * kLanes;
     }
-    const Bits nonzero = below | above, minus = below ^ (packing.flips & nonzero);
-    uint8_t* const to = *outputs + packing.at;
-    __builtin_memcpy(to, &nonzero, sizeof nonzero);
-    __builtin_memcpy(to + packing.plane, &minus, sizeof minus);
+    write_bits<Bits>(below, above, packing.flips, *outputs + packing.at, packing.plane);
   }
 };
 

@@ -3,6 +3,7 @@
 
 #include "kernels.h"
 #include "target.h"
+#include "write_bits.h"
 
 GXNOR_TARGET("avx2")
 
@@ -11,8 +12,8 @@ namespace {
 
 inline __m256i eight(const int32_t* values) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)); }
 
-inline unsigned greater(__m256i a, __m256i b) {
-  return static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(a, b))));
+inline uint8_t greater(__m256i a, __m256i b) {
+  return static_cast<uint8_t>(_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(a, b))));
 }
 
 }  // namespace
@@ -21,12 +22,10 @@ void pack_avx2(const int32_t* sums, int count, const int32_t thresholds[2][kLane
                uint8_t* const* outputs, int64_t plane) {
   for (int byte = 0; byte < bytes; ++byte) {
     const __m256i low = eight(thresholds[0] + 8 * byte), high = eight(thresholds[1] + 8 * byte);
-    const unsigned flipped = flip >> 8 * byte & 255;
+    const uint8_t flipped = static_cast<uint8_t>(flip >> 8 * byte);
     for (int p = 0; p < count; ++p) {
       const __m256i sum = eight(sums + p * kLanes + 8 * byte);
-      const unsigned minus = greater(low, sum), nonzero = minus | (greater(high, sum) ^ 255);
-      outputs[p][byte] = static_cast<uint8_t>(nonzero);
-      outputs[p][plane + byte] = static_cast<uint8_t>(minus ^ (flipped & nonzero));
+      write_bits<uint8_t>(greater(low, sum), ~greater(high, sum), flipped, outputs[p] + byte, plane);
     }
   }
 }

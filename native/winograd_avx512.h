@@ -6,6 +6,7 @@
 #include "kernels.h"
 #include "target.h"
 #include "winograd_body.h"
+#include "write_bits.h"
 
 GXNOR_TARGET("avx512f,avx512bw,avx512dq,avx512vl")
 
@@ -55,10 +56,7 @@ void pack_tiles(const int32_t* m, int tiles, const Packing& packing, uint8_t* co
     winograd_outputs<kSize, 64, kGroup, kBlocks>(m, y);
     const auto leave = [&](const __m512i& sum, int i, int j) {
       const __mmask16 below = _mm512_cmplt_epi32_mask(sum, low[i][j]), above = _mm512_cmpge_epi32_mask(sum, high[i][j]);
-      const uint16_t nonzero = below | above, minus = static_cast<uint16_t>(below ^ (flip & nonzero));
-      uint8_t* const to = *outputs++ + at;
-      __builtin_memcpy(to, &nonzero, 2);
-      __builtin_memcpy(to + plane, &minus, 2);
+      write_bits<uint16_t>(below, above, flip, *outputs++ + at, plane);
     };
     for (int cell = 0; cell < kSize; ++cell) {
       const int i = cell / 2 * 2, j = cell % 2 * 2;

@@ -53,20 +53,19 @@ struct Transform<4> {
 
   template <typename T>
   GXNOR_BODY static void weights(const T (&w)[3], T (&u)[6]) {
-    const T even = w[0] + w[2], twice = w[1] + w[1], two2 = w[2] + w[2], far = w[0] + two2 + two2;
+    const T even = w[0] + w[2], two1 = w[1] + w[1], two2 = w[2] + w[2], far = w[0] + two2 + two2;
     u[0] = w[0];
     u[1] = even + w[1];
     u[2] = even - w[1];
-    u[3] = far + twice;
-    u[4] = far - twice;
+    u[3] = far + two1;
+    u[4] = far - two1;
     u[5] = w[2];
   }
   template <typename T>
   GXNOR_BODY static void inputs(const T (&x)[6], T (&v)[6]) {
     const T two1 = x[1] + x[1], two2 = x[2] + x[2], low = x[4] - two2 - two2, odd = x[3] - two1 - two1;
-    const T near = x[4] - x[2], first = x[0] - x[2], two = first + first;
-    const T back = x[3] - x[1], step = back + back;
-    v[0] = two + two + near;
+    const T near = x[4] - x[2], first = x[0] - x[2], first2 = first + first, half = x[3] - x[1], step = half + half;
+    v[0] = first2 + first2 + near;
     v[1] = low + odd;
     v[2] = low - odd;
     v[3] = near + step;

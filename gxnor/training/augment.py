@@ -50,9 +50,10 @@ def _warp(images: torch.Tensor, settings: Augment, generator: torch.Generator) -
 
 def _displacements(images: torch.Tensor, pixels: float, generator: torch.Generator) -> torch.Tensor:
     """float [batch, height, width, (x, y)] in the units of a grid, half an image each: smooth between points that are
-    SPACING pixels apart, where they are drawn with a standard deviation of `pixels`."""
+    about SPACING pixels apart, where they are drawn with a standard deviation of `pixels`."""
     batch, _, height, width = images.shape
-    points = torch.randn(batch, 2, height // SPACING + 1, width // SPACING + 1, generator=generator) * pixels
+    rows, columns = (1 + max(1, size // SPACING) for size in (height, width))  # two at the least: one would only shift
+    points = torch.randn(batch, 2, rows, columns, generator=generator) * pixels
     x, y = F.interpolate(send(points, images.device), (height, width), mode="bicubic", align_corners=True).unbind(1)
     return torch.stack([x * (2 / width), y * (2 / height)], dim=-1)
 

@@ -101,7 +101,7 @@ class Augment(Section):
     rotate: NotNegative = 0.0  # degrees, up to
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of the size, up to
     shear: NotNegative = 0.0  # degrees, up to
-    elastic: NotNegative = 0.0  # pixels, standard deviation
+    elastic: NotNegative = 0.0  # pixels, standard deviation of smooth displacements
 
 
 class Train(Section):

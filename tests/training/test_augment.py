@@ -73,6 +73,14 @@ def test_elastic_distortion_moves_neighbours_together():
     assert (place.amax(1) - place.amin(1)).mean() > 1  # and not as a whole: it bends
 
 
+def test_elastic_distortion_bends_images_smaller_than_its_spacing():
+    x = torch.zeros(400, 1, 8, 8, dtype=torch.uint8)
+    x[:, :, :, 3:5] = 255
+    y = augment(x, Augment(elastic=0.7), draws())[:, 0, 3:5].float()
+    place = (y * torch.arange(8)).sum(2) / y.sum(2).clamp(min=1)
+    assert (place[:, 1] - place[:, 0]).std() > 0.05  # as a whole it would move all rows alike
+
+
 @pytest.mark.parametrize(
     "settings",
     [Augment(shift=2, flip=True), Augment(rotate=10, scale=0.1, shear=5, shift=1), Augment(elastic=1.5, shift=1)],
