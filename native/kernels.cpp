@@ -104,7 +104,7 @@ constexpr Kernels neon = {"neon",
                           pack_portable,
                           level_portable,
                           winograd2_neon,
-                          winograd4_portable};
+                          winograd4_neon};
 
 bool has_dotprod() {
 #if defined(__linux__)
@@ -115,7 +115,7 @@ bool has_dotprod() {
   return false;
 #endif
 }
-constexpr Kernels dotprod = like(neon, "dotprod", has_dotprod, dot8_dotprod, 1, winograd2_dotprod, winograd4_portable);
+constexpr Kernels dotprod = like(neon, "dotprod", has_dotprod, dot8_dotprod, 1, winograd2_dotprod, winograd4_dotprod);
 
 const Kernels* const kernels[] = {&dotprod, &neon, &portable};
 #else

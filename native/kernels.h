@@ -70,8 +70,8 @@ using PointSum = std::conditional_t<M == 2, int16_t, int32_t>;
 // meet in few sets of the cache.
 constexpr int point_stride(int group, int blocks) { return (group * blocks + 1) * kLanes; }
 
-// m[point][tile][block][lane] = offsets[block][point][lane] + sum over channels of v * u, of all points. AMX takes v as signed
-// bytes that `enter` has not raised, and no offsets.
+// m[point][tile][block][lane] = offsets[block][point][lane] + sum over channels of v * u, of all points. AMX and ARM
+// take v as signed bytes that `enter` has not raised, and no offsets.
 template <int M>
 struct PointProducts {
   const uint8_t* v;  // [points][tiles][quads][4]
@@ -153,6 +153,7 @@ extern const WinogradKernels<4> winograd4_portable;
 
 #if defined(__aarch64__)
 extern const WinogradKernels<2> winograd2_neon, winograd2_dotprod;
+extern const WinogradKernels<4> winograd4_neon, winograd4_dotprod;
 
 template <Xnor>
 void xnor_neon(const uint8_t* const*, int, const Window&, const void*, int32_t*);

@@ -233,9 +233,9 @@ GXNOR_BODY void winograd_leave(const PointSum<M>* m, int tiles, int32_t* sums) {
 }
 
 // All kernels of an instruction set whose `products` take one block at a time.
-template <int M>
+template <int M, bool kRaised = true>
 constexpr WinogradKernels<M> plain_around(void (*products)(const PointProducts<M>&)) {
-  return {plain<winograd_spread>, plain<winograd_expand<M, 32>>, plain<winograd_enter<M, 32>>, products,
+  return {plain<winograd_spread>, plain<winograd_expand<M, 32>>, plain<winograd_enter<M, 32, kRaised>>, products,
           plain<winograd_leave<M, 32, kUsualGroup, 1>>, nullptr, 1, kUsualGroup, kNearStrip};
 }
 

@@ -1,4 +1,4 @@
-// 16 output channels x up to 4 tiles, by the dot products of ARMv8.2.
+// 16 output channels x up to 4 tiles, by the dot products of ARMv8.2, which take signed bytes: the windows are not raised.
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
@@ -11,32 +11,37 @@ GXNOR_TARGET("arch=armv8.2-a+dotprod")
 namespace gxnor {
 namespace {
 
-template <int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const int16_t* offsets, int16_t* m, int) {
+inline void finish(int32x4_t sum, int16_t* m) { vst1_s16(m, vmovn_s32(sum)); }
+inline void finish(int32x4_t sum, int32_t* m) { vst1q_s32(m, sum); }
+
+template <int M, int P>
+void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>*, PointSum<M>* m, int) {
   int32x4_t sum[P][4];
   for (int p = 0; p < P; ++p)
-    for (int i = 0; i < 4; ++i) sum[p][i] = vmovl_s16(vld1_s16(offsets + 4 * i));
+    for (int i = 0; i < 4; ++i) sum[p][i] = vdupq_n_s32(0);
   for (int q = 0; q < quads; ++q, u += 64) {
     const int8x16_t w[4] = {vld1q_s8(u), vld1q_s8(u + 16), vld1q_s8(u + 32), vld1q_s8(u + 48)};
     for (int p = 0; p < P; ++p) {
       int32_t quad;
       __builtin_memcpy(&quad, v + 4 * (int64_t{p} * quads + q), 4);
-      const int8x16_t x = vreinterpretq_s8_s32(vdupq_n_s32(quad));  // 0..8: signed or not
+      const int8x16_t x = vreinterpretq_s8_s32(vdupq_n_s32(quad));
       for (int i = 0; i < 4; ++i) sum[p][i] = vdotq_s32(sum[p][i], x, w[i]);
     }
   }
   for (int p = 0; p < P; ++p)
-    for (int i = 0; i < 4; ++i) vst1_s16(m + p * kLanes + 4 * i, vmovn_s32(sum[p][i]));
+    for (int i = 0; i < 4; ++i) finish(sum[p][i], m + p * kLanes + 4 * i);
 }
 
-void products(const PointProducts<2>& of) {
-  static constexpr TileProduct<2> kKernels[] = {{4, tile<4>}, {1, tile<1>}};
-  cut<2, kUsualGroup, 1>(kKernels, of);
+template <int M>
+void products(const PointProducts<M>& of) {
+  static constexpr TileProduct<M> kKernels[] = {{4, tile<M, 4>}, {1, tile<M, 1>}};
+  cut<M, kUsualGroup, 1>(kKernels, of);
 }
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_dotprod = plain_around<2>(products);
+const WinogradKernels<2> winograd2_dotprod = plain_around<2, false>(products<2>);
+const WinogradKernels<4> winograd4_dotprod = plain_around<4, false>(products<4>);
 
 }  // namespace gxnor
 GXNOR_TARGET_END

@@ -17,9 +17,8 @@ ROOT = Path(__file__).parent.parent
 CHECKER = ROOT / "tests" / "check_dump.cpp"
 
 
-def write(path: Path, every: list[Program]) -> None:
-    """Batches of one to three."""
-    path.write_bytes(b"".join(dump(p, programs.batch(p, 1 + i % 3, i)) for i, p in enumerate(every)))
+def write(path: Path, every: list[tuple[Program, np.ndarray]]) -> None:
+    path.write_bytes(b"".join(dump(program, x) for program, x in every))
 
 
 def dump(program: Program, x: np.ndarray) -> bytes:
@@ -32,8 +31,9 @@ def dump(program: Program, x: np.ndarray) -> bytes:
     return b"".join([*parts, x.tobytes(), reference.run(program, x).tobytes()])
 
 
-def every_kind() -> list[Program]:
-    """Mixtures of layers, the networks of the paper, and convolutions of sizes that fill no register."""
+def every_kind() -> list[tuple[Program, np.ndarray]]:
+    """Mixtures of layers, the networks of the paper, convolutions of sizes that fill no register, in batches of one to
+    three, and convolutions whose points are largest."""
     every = [programs.random_program(seed) for seed in range(60)]
     every += [programs.residual(N1, N2) for N1 in range(3) for N2 in range(3)]
     every += [programs.mnist(), programs.cifar(width=24)]
@@ -43,7 +43,8 @@ def every_kind() -> list[Program]:
         for height, width, padding in ((5, 4, 1), (8, 11, 0), (3, 3, 2))
         for weights, inputs in ((0, 0), (0, 1), (1, 0), (1, 1), (6, 2), (1, 6))
     ]
-    return every
+    batches = [(program, programs.batch(program, 1 + i % 3, i)) for i, program in enumerate(every)]
+    return [*batches, *programs.largest_points(200)]
 
 
 def convolution(channels: int, out: int, height: int, width: int, weights: int, inputs: int, padding: int) -> Program:

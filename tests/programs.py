@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
+
 import numpy as np
 
 from gxnor.errors import GxnorError
@@ -215,6 +218,27 @@ def random_program(seed: int) -> Program:
         net.threshold(pick(0, 1, 2))
     net.dense(pick(1, 2, 10), pick(0, 1, 2, 3, 4))
     return net.program()
+
+
+# The signs of the rows of the transforms of F(2, 3) and F(4, 3): of windows, and of weights.
+_WINOGRAD_SIGNS = (
+    ([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], [[1, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 1]]),
+    ([[1, 0, -1, 0, 1, 0], [0, -1, -1, 1, 1, 0], [0, 1, -1, -1, 1, 0], [0, -1, -1, 1, 1, 0], [0, 1, -1, -1, 1, 0],
+      [0, 1, 0, -1, 0, 1]], [[1, 0, 0], [1, 1, 1], [1, -1, 1], [1, 1, 1], [1, -1, 1], [0, 0, 1]]),
+)  # fmt: skip
+
+
+def largest_points(channels: int) -> Iterator[tuple[Program, np.ndarray]]:
+    """3x3 convolutions and inputs for which a point of Winograd's F(2x2, 3x3) or F(4x4, 3x3) is largest, point by point:
+    windows and weights with the signs of a row of each transform, or against them, in all channels."""
+    for B, G in _WINOGRAD_SIGNS:
+        for i, j in product(range(len(B)), repeat=2):
+            x, w = (np.outer(rows[i], rows[j]).astype(np.int8) for rows in (B, G))
+            weight = np.broadcast_to(np.stack([w, -w])[:, None] + 1, (2, channels, 3, 3)).astype(np.uint8)
+            net = Builder((channels, *x.shape), 1)
+            net.add(Conv((0,), StateTensor.from_indices(DiscreteSpace(1), weight), (1, 1), (0, 0), (1, 1), 1), 1.0)
+            net.flatten()
+            yield net.program(), np.broadcast_to(x + 1, (1, channels, *x.shape)).astype(np.uint8)
 
 
 def batch(program: Program, size: int, seed: int = 0) -> np.ndarray:
