@@ -1,8 +1,9 @@
 // 16 channels x up to 4 positions, by the dot products of ARMv8.2, which take signed bytes: nothing is raised.
-#if defined(__aarch64__)
+#include "kernels.h"
+
+#if defined(GXNOR_DOTPROD)
 #include <arm_neon.h>
 
-#include "kernels.h"
 #include "target.h"
 
 GXNOR_TARGET("arch=armv8.2-a+dotprod")

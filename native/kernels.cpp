@@ -17,8 +17,9 @@ namespace gxnor {
 namespace {
 
 // Other kernels, but for products of bytes and Winograd.
-constexpr Kernels like(const Kernels& other, const char* name, bool (*supported)(), Product dot8, int dot8_blocks,
-                       const WinogradKernels<2>& winograd2, const WinogradKernels<4>& winograd4) {
+[[maybe_unused]] constexpr Kernels like(const Kernels& other, const char* name, bool (*supported)(), Product dot8,
+                                        int dot8_blocks, const WinogradKernels<2>& winograd2,
+                                        const WinogradKernels<4>& winograd4) {
   const Product(&xnor)[kXnors] = other.xnor;
   return {name, supported, {xnor[kTernary], xnor[kBinaryWeights], xnor[kBinaryActivations]}, dot8, dot8_blocks, nullptr,
           other.dot16, other.dot32, other.pack, other.level, winograd2, winograd4};
@@ -106,6 +107,7 @@ constexpr Kernels neon = {"neon",
                           winograd2_neon,
                           winograd4_neon};
 
+#if defined(GXNOR_DOTPROD)
 bool has_dotprod() {
 #if defined(__linux__)
   return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
@@ -116,8 +118,13 @@ bool has_dotprod() {
 #endif
 }
 constexpr Kernels dotprod = like(neon, "dotprod", has_dotprod, dot8_dotprod, 1, winograd2_dotprod, winograd4_dotprod);
+#endif
 
-const Kernels* const kernels[] = {&dotprod, &neon, &portable};
+const Kernels* const kernels[] = {
+#if defined(GXNOR_DOTPROD)
+                                  &dotprod,
+#endif
+                                  &neon, &portable};
 #else
 const Kernels* const kernels[] = {&portable};
 #endif

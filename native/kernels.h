@@ -13,6 +13,12 @@
 #define GXNOR_AMX
 #endif
 
+// Clang before 16, and Apple's, know the dot products only where all of the library is compiled for them.
+#if defined(__aarch64__) && (defined(__ARM_FEATURE_DOTPROD) || !defined(__clang__) || \
+                             (__clang_major__ >= 16 && !defined(__apple_build_version__)))
+#define GXNOR_DOTPROD
+#endif
+
 namespace gxnor {
 
 constexpr int kLanes = 16;
@@ -152,12 +158,18 @@ extern const WinogradKernels<2> winograd2_portable;
 extern const WinogradKernels<4> winograd4_portable;
 
 #if defined(__aarch64__)
-extern const WinogradKernels<2> winograd2_neon, winograd2_dotprod;
-extern const WinogradKernels<4> winograd4_neon, winograd4_dotprod;
+extern const WinogradKernels<2> winograd2_neon;
+extern const WinogradKernels<4> winograd4_neon;
 
 template <Xnor>
 void xnor_neon(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+
+#if defined(GXNOR_DOTPROD)
+extern const WinogradKernels<2> winograd2_dotprod;
+extern const WinogradKernels<4> winograd4_dotprod;
+
 void dot8_dotprod(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+#endif
 #endif
 
 #if defined(__x86_64__)

@@ -1,8 +1,9 @@
 // 16 output channels x up to 4 tiles, by the dot products of ARMv8.2, which take signed bytes: the windows are not raised.
-#if defined(__aarch64__)
+#include "kernels.h"
+
+#if defined(GXNOR_DOTPROD)
 #include <arm_neon.h>
 
-#include "kernels.h"
 #include "target.h"
 #include "winograd_body.h"
 
