@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import shlex
 import sys
 from pathlib import Path
@@ -69,6 +70,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to stop
     arguments = parser().parse_args(argv)
     arguments.line = shlex.join(["gxnor", *argv])
     try:
@@ -93,6 +97,8 @@ def _explain(error: Exception) -> tuple[str, int]:
         return f'this command needs {error.name}, which is not installed: pip install "gxnor[train]"', 1
     if isinstance(error, FloatingPointError):
         return str(error), 1
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}", 1
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1
     return f"internal error: {type(error).__name__}: {error} (--debug before the command shows where)", 1

@@ -63,15 +63,10 @@ def run(arguments) -> int:
 
 def evaluate(path: Path, data_dir: Path | None, as_json: bool) -> None:
     """`gxnor eval FILE`: accuracy of an exported network on the test set of the data that it was trained for."""
-    from gxnor.training import data
-
     program = file.read(path)
     if program.data is None:
         raise GxnorError(f"{path} does not say which data its network is for, so there is no test set to read")
-    if program.data == "folder" and data_dir is None:
-        raise GxnorError(f"{path} is for a folder of images, train/CLASS/ and test/CLASS/: give it as --data-dir DIR")
-    options = {"path": data_dir, "size": program.input.shape[1:]} if program.data == "folder" else {}
-    dataset = data.load(program.data, data_dir, **options)
+    dataset = _load(program, program.data, data_dir)
     if dataset.classes != program.classes:
         raise GxnorError(f"{path} knows other classes than {program.data}: {', '.join(program.classes):.100}")
     network, images = _network(program), dataset.test_images
@@ -83,6 +78,16 @@ def evaluate(path: Path, data_dir: Path | None, as_json: bool) -> None:
         print(json.dumps({**result, "predictions": predicted.tolist()}))
     else:
         print(f"{100 * accuracy:.2f} % of {len(images):,} test images")
+
+
+def _load(program: Program, name: str, folder: Path | None):
+    """The data set of that name, for the program."""
+    from gxnor.training import data
+
+    if name == "folder" and folder is None:
+        raise GxnorError("the data is a folder of images, train/CLASS/ and test/CLASS/: give it as --data-dir DIR")
+    options = {"path": folder, "size": program.input.shape[1:]} if name == "folder" else {}
+    return data.load(name, folder, **options)
 
 
 def _network(program: Program):
@@ -99,19 +104,21 @@ def _network(program: Program):
 
 def inspect(arguments) -> int:
     """`gxnor inspect`: the layers and what they take; with data, what they do on it."""
-    if arguments.data is None and (arguments.picture or arguments.samples is not None):
-        raise GxnorError("--picture and --samples show what happens on data: add --data NAME")
+    if arguments.data is None and (arguments.picture or arguments.data_dir or arguments.samples is not None):
+        raise GxnorError("--picture, --samples and --data-dir are for what happens on data: add --data NAME")
     if arguments.samples is not None and arguments.samples < 1:
         raise GxnorError(f"expected --samples of at least 1, got {arguments.samples}")
+    if arguments.picture:
+        from gxnor import event_chart
+
+        event_chart.picture_type(arguments.picture)  # before minutes of counting
     program = file.read(arguments.file)
     size = sizes.measure(program, arguments.file.stat().st_size)
     counted = None
     if arguments.data is not None:
         counted = events.count(program, _samples(program, arguments.data, arguments.data_dir, arguments.samples))
     if arguments.picture:
-        from gxnor.event_chart import draw
-
-        draw(counted, arguments.picture)
+        event_chart.draw(counted, arguments.picture)
     if arguments.json:
         result = {"file": str(arguments.file), "input": list(program.input.shape), "classes": list(program.classes)}
         result |= {"largest_sum": program.largest_sum, "sizes": size.to_json()}
@@ -121,8 +128,8 @@ def inspect(arguments) -> int:
         return 0
     _print(_layer_table(program, size))
     print(
-        f"{size.weights:,} weights; file {size.disk:,} bytes, {size.disk_bits:.3f} bits a weight; in memory "
-        f"{size.memory:,} bytes, {size.memory_bits:.3f} bits a weight; no sum beyond {program.largest_sum:,}"
+        f"{size.weights:,} weights; file {size.disk:,} bytes{_bits(size.disk_bits)}; in memory {size.memory:,} bytes"
+        f"{_bits(size.memory_bits)}; no sum beyond {program.largest_sum:,}"
     )
     if counted:
         _print(_event_table(counted, arguments.data))
@@ -132,9 +139,7 @@ def inspect(arguments) -> int:
 
 
 def _samples(program: Program, name: str, folder: Path | None, limit: int | None):
-    from gxnor.training import data
-
-    images = data.load(name, folder).test_images[: SAMPLES if limit is None else limit]
+    images = _load(program, name, folder).test_images[: SAMPLES if limit is None else limit]
     _check_images(program, name, images)
     return images
 
@@ -208,6 +213,10 @@ def _print(table: Table) -> None:
     Console(highlight=False, markup=False, emoji=False, width=10_000).print(table)
 
 
+def _bits(bits: float | None) -> str:
+    return "" if bits is None else f", {bits:.3f} bits a weight"
+
+
 def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
@@ -217,4 +226,4 @@ def _mean(total: int, samples: int) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %"
+    return f"{100 * part / whole:.1f} %" if whole else ""

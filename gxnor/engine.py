@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import numbers
 
 import numpy as np
 
@@ -66,19 +67,20 @@ class Engine:
             results are the same.
 
     Raises:
-        GxnorError: the native library is missing, or the program or instruction set is beyond it. The reference
+        GxnorError: the native library is missing, or the program, instruction set or kernel is beyond it. The reference
             interpreter runs every program.
+        ValueError: threads is no positive integer.
     """
 
     def __init__(self, program: Program, threads: int = 1, isa: str | None = None, kernel: str | None = None):
-        if not isinstance(threads, int) or threads < 1:
+        if not isinstance(threads, numbers.Integral) or threads < 1:
             raise ValueError(f"threads must be a positive integer, got {threads!r}")
         if isa is not None and isa not in instruction_sets():
             raise GxnorError(f"expected an instruction set among {', '.join(instruction_sets())}, got {isa!r}")
         if kernel not in KERNELS:
             raise GxnorError(f"expected a kernel among {', '.join(KERNELS[1:])}, got {kernel!r}")
         self._library = _library()
-        self.threads = threads
+        self.threads = int(threads)
         self.isa = isa or instruction_sets()[0]
         self.input: Input = program.input
         self.classes = program.classes
@@ -92,7 +94,7 @@ class Engine:
             len(described),
             self.isa.encode(),
             KERNELS.index(kernel),
-            threads,
+            self.threads,
             ctypes.byref(self._plan),
             ctypes.byref(at),
         )
@@ -103,7 +105,8 @@ class Engine:
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """float32 (batch, classes): the logits of a batch, as `Input.integers` takes it: uint8 pixels or state indices
-        (batch, *shape), or signed integers that are value 0. Raises GxnorError for any other input."""
+        (batch, *shape), or signed integers that are value 0. Raises GxnorError for any other input,
+        MemoryError where so many samples do not fit."""
         return self._run(x)
 
     def profile(self, x: np.ndarray) -> list[tuple[str, float]]:
@@ -137,6 +140,9 @@ class Engine:
     def nbytes(self) -> int:
         """Bytes that the plan holds: weights, thresholds and the rest; not the scratch memory of runs."""
         return self._library.gxnor_plan_bytes(self._plan)
+
+    def __reduce__(self):
+        raise TypeError("an Engine cannot be copied or pickled: make one where it is needed, of its program")
 
     def __del__(self):
         if getattr(self, "_plan", None):

@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from gxnor.energy import SOURCE, counterparts
 from gxnor.errors import GxnorError
 from gxnor.events import Events
+from gxnor.writing import replacing
+
+TYPES = ("png", "svg", "pdf")
+
+
+def picture_type(path: str | os.PathLike) -> str:
+    """What the path ends in. Raises GxnorError for another type than `TYPES`."""
+    kind = Path(path).suffix[1:].lower()
+    if kind not in TYPES:
+        raise GxnorError(f"expected a picture that ends in .{', .'.join(TYPES)}, got {path}")
+    return kind
 
 
 def draw(events: Events, path: str | os.PathLike) -> None:
-    """Writes the picture, of the type that the path ends in (png, svg, pdf).
+    """Writes the picture, of the type that the path ends in.
 
-    Raises GxnorError where matplotlib is missing or does not know that type."""
+    Raises GxnorError where matplotlib is missing, for another type than `TYPES`, and where the file cannot be written."""
+    kind = picture_type(path)
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise GxnorError('the picture needs matplotlib, which is not installed: pip install "gxnor[train]"') from None
-    path, figure = Path(path), Figure(figsize=(9, 2.4 + 0.45 * len(events.layers)), layout="constrained")
-    kind, known = path.suffix[1:].lower(), FigureCanvasAgg(figure).get_supported_filetypes()
-    if kind not in known:
-        raise GxnorError(f"{path}: expected a picture of type {', '.join(sorted(known))}")
+    figure = Figure(figsize=(9, 2.4 + 0.45 * len(events.layers)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _shares(left, events)
     _energies(right, events)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        part = Path(folder) / path.name
+    with replacing(path) as part:
         figure.savefig(part, format=kind, dpi=150)
-        os.replace(part, path)
 
 
 def _shares(axes, events: Events) -> None:

@@ -58,8 +58,8 @@ class LayerEvents:
 
     @property
     def resting(self) -> float:
-        """The share of products that are no events."""
-        return 1 - self.fired / self.macs
+        """The share of products that are no events; all, where there is no product."""
+        return 1 - self.fired / self.macs if self.macs else 1.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Events:
             "zero_inputs",
         )
         sums = {name: sum(getattr(layer, name) for layer in self.layers) for name in names}
-        resting = sum(layer.expected_resting * layer.macs for layer in self.layers) / sums["macs"]
+        resting = sum(layer.expected_resting * layer.macs for layer in self.layers) / max(sums["macs"], 1)
         return LayerEvents(0, "total", "", False, **sums, expected_resting=resting)
 
     def to_json(self) -> dict:

@@ -10,9 +10,7 @@ import json
 import math
 import os
 import stat
-import tempfile
 from dataclasses import fields
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -20,9 +18,10 @@ from safetensors.numpy import save as to_safetensors
 
 from gxnor.errors import GxnorError, WorkError
 from gxnor.layers import ALWAYS, LAYERS, NEVER, Layer, StateTensor
-from gxnor.packing import check_bits, pack_bits, pack_radix, radix_to_bits, unpack_bits
+from gxnor.packing import bits_size, check_bits, pack_bits, pack_radix, radix_size, radix_to_bits, unpack_bits
 from gxnor.program import Input, Program
 from gxnor.space import DiscreteSpace
+from gxnor.writing import replacing
 
 VERSION = 1
 MAX_HEADER = 2**20  # bytes
@@ -32,17 +31,11 @@ INTEGERS = ("inputs", "kernel", "stride", "padding", "dilation", "factors")
 
 
 def save(program: Program, path: str | os.PathLike) -> None:
-    """Writes the file: under a temporary name first, so that `path` is the whole file or what it was before."""
-    path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(encode(program))
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    """Writes the file: under a temporary name first, so that `path` is the whole file or what it was before.
+
+    Raises GxnorError where `path` is a folder or a device or cannot be written."""
+    with replacing(path) as part:
+        part.write_bytes(encode(program))
 
 
 def encode(program: Program) -> bytes:
@@ -153,7 +146,8 @@ def _decode_layer(number: int, entry: dict, tensors: Tensors) -> Layer:
                 wide[narrow == ends.min], wide[narrow == ends.max] = ALWAYS, NEVER
                 values[name] = wide
             case "sign":
-                packed, channels = tensors.take(f"{number}.{name}", ("U8",), 1), len(values["thresholds"])
+                channels = len(values["thresholds"])
+                packed = tensors.take(f"{number}.{name}", ("U8",), 1, bits_size(channels, 1))
                 check_bits(packed, 2, channels)
                 values[name] = 2 * unpack_bits(packed, 1, channels).astype(np.int8) - 1
             case "scale" | "bias":
@@ -170,8 +164,9 @@ def _decode_weight(entry, tensors: Tensors, name: str) -> StateTensor:
     shape, space = _list(entry["shape"], "weight shape"), _space(entry["N"])
     if len(shape) > 4 or not all(type(n) is int and 1 <= n < 2**31 for n in shape):
         raise GxnorError(f"expected a weight shape of at most 4 positive integers, got {shape!r:.60}")
-    packed = tensors.take(name, ("U8",), 1)
-    return StateTensor(space, tuple(shape), radix_to_bits(packed, space.size, math.prod(shape)))
+    count = math.prod(shape)
+    packed = tensors.take(name, ("U8",), 1, radix_size(count, space.size))
+    return StateTensor(space, tuple(shape), radix_to_bits(packed, space.size, count))
 
 
 class Tensors:
@@ -206,21 +201,26 @@ class Tensors:
         dtype, shape, offsets = entry["dtype"], _list(entry["shape"], what), _list(entry["data_offsets"], what)
         if not isinstance(dtype, str) or dtype not in DTYPES:
             raise GxnorError(f"{what}: expected one of {', '.join(DTYPES)}, got {dtype!r:.60}")
+        if len(offsets) != 2 or not all(type(n) is int and 0 <= n <= self._size for n in offsets):
+            raise GxnorError(
+                f"{what}: expected two offsets within the {self._size} bytes that the file has for tensors, got "
+                f"{offsets!r:.60}: cut short, or no .gxnor file"
+            )
         if not all(type(n) is int and 1 <= n <= self._size for n in shape) or not 1 <= len(shape) <= 2:
             raise GxnorError(f"{what}: expected one or two positive lengths within the file, got {shape!r:.60}")
-        if len(offsets) != 2 or not all(type(n) is int and 0 <= n <= self._size for n in offsets):
-            raise GxnorError(f"{what}: expected two offsets within the file, got {offsets!r:.60}")
         if offsets[1] - offsets[0] != math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize:
             raise GxnorError(f"{what}: {dtype} {shape} does not take bytes {offsets[0]} to {offsets[1]}")
         return offsets[0], offsets[1], dtype, tuple(shape)
 
-    def take(self, name: str, dtypes: tuple[str, ...], dims: int) -> np.ndarray:
-        """Reads a tensor. Raises GxnorError unless it is there and of such a type and number of dimensions."""
+    def take(self, name: str, dtypes: tuple[str, ...], dims: int, length: int | None = None) -> np.ndarray:
+        """Reads a tensor. Raises GxnorError unless it is there and of such a type, number of dimensions and length."""
         if name not in self._entries:
             raise GxnorError(f"expected a tensor {name!r}, found none")
         start, stop, dtype, shape = self._entries.pop(name)
         if dtype not in dtypes or len(shape) != dims:
             raise GxnorError(f"expected {name!r} as {' or '.join(dtypes)} of {dims} dimensions, got {dtype} {shape}")
+        if length is not None and shape != (length,):
+            raise GxnorError(f"expected {length} bytes of states in {name!r}, got {shape[0]}")
         self._file.seek(self._start + start)
         return np.frombuffer(_read(self._file, stop - start), dtype=DTYPES[dtype]).reshape(shape)
 

@@ -55,7 +55,7 @@ def from_path(path: str | os.PathLike, to: Input) -> tuple[np.ndarray, list[str]
         return _image(path, to)[None], [str(path)]
     except OSError as error:
         raise GxnorError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, GxnorError) as error:
+    except (ValueError, EOFError, GxnorError) as error:
         raise GxnorError(f"{path}: {error}") from None
 
 

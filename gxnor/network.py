@@ -27,6 +27,8 @@ class Network:
     """A program and what runs it: the native engine or, where that is missing, the reference interpreter, which gives
     the same numbers slowly; a RuntimeWarning says so. Any number of threads may use a network at once.
 
+    It cannot be pickled: load the file in each process.
+
     Attributes:
         input_shape: (C, H, W), (C, L) or (F,).
         classes: the names of the classes.

@@ -32,14 +32,14 @@ class Sizes:
     memory: int
 
     @property
-    def disk_bits(self) -> float:
-        """Bits per weight in the file, everything included."""
-        return 8 * self.disk / self.weights
+    def disk_bits(self) -> float | None:
+        """Bits per weight in the file, everything included; None where there is no weight."""
+        return 8 * self.disk / self.weights if self.weights else None
 
     @property
-    def memory_bits(self) -> float:
-        """Bits per weight in memory, thresholds and scales included."""
-        return 8 * self.memory / self.weights
+    def memory_bits(self) -> float | None:
+        """Bits per weight in memory, thresholds and scales included; None where there is no weight."""
+        return 8 * self.memory / self.weights if self.weights else None
 
     def to_json(self) -> dict:
         """Plain numbers."""

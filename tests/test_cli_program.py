@@ -8,7 +8,7 @@ from PIL import Image
 from gxnor import cli_program, energy, events, file
 from gxnor.errors import GxnorError
 from gxnor.network import Network
-from tests.programs import batch, cifar, mnist
+from tests.programs import Builder, batch, cifar, mnist
 from tests.test_network import in_a_bare_process
 from tests.training.data.test_idx import write
 
@@ -116,6 +116,9 @@ def test_inspect_draws(folder, data, capsys):
     [
         (("--picture", "x.png"), "add --data NAME"),
         (("--samples", "3"), "add --data NAME"),
+        (("--data-dir", "somewhere"), "add --data NAME"),
+        (("--data", "folder"), "give it as --data-dir DIR"),
+        (("--data", "nothing", "--picture", "x.doc"), "expected a picture that ends in .png, .svg, .pdf, got x.doc"),
         (("--data", "mnist", "--samples", "0"), "--samples of at least 1, got 0"),
     ],
 )
@@ -128,6 +131,20 @@ def test_inspect_refuses_data_of_another_shape(folder, data):
     file.save(cifar(width=8), folder / "colour.gxnor")
     with pytest.raises(GxnorError, match=r"an input of \(3, 32, 32\), mnist has images of \(1, 28, 28\)"):
         call("inspect", folder / "colour.gxnor", "--data", "mnist")
+
+
+def test_inspect_of_a_program_without_weights_or_products(folder, data, capsys):
+    flat = Builder((1, 28, 28))
+    flat.flatten()
+    file.save(flat.program(), folder / "flat.gxnor")
+    assert call("inspect", folder / "flat.gxnor") == 0
+    assert "0 weights; file " in capsys.readouterr().out
+    padded = Builder((1, 28, 28))
+    padded.conv(4, 1, stride=100, padding=4)  # the only window that fits lies in the padding
+    padded.flatten()
+    file.save(padded.program(), folder / "padded.gxnor")
+    assert call("inspect", folder / "padded.gxnor", "--data", "mnist", "--samples", 2, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["events"]["total"]["resting"] == 1
 
 
 def test_both_commands_work_without_pytorch(folder):

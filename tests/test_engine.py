@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import multiprocessing
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -190,6 +192,17 @@ def test_wrong_settings_are_refused():
     for threads in (0, -1, 1.5):
         with pytest.raises(ValueError, match="threads"):
             Engine(programs.one_d(), threads)
+    assert Engine(programs.one_d(), np.int64(2)).threads == 2
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_an_engine_is_not_copied(copied):
+    """Two that own one plan would free it twice."""
+    program = programs.one_d()
+    runner, x = Engine(program), programs.batch(program, 2)
+    with pytest.raises(TypeError, match="an Engine cannot be copied or pickled"):
+        copied(runner)
+    np.testing.assert_array_equal(runner.run(x), reference.run(program, x))
 
 
 def test_a_missing_library_is_named(monkeypatch):

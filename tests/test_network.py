@@ -171,6 +171,7 @@ def wrong_files(folder):
     (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:200])
     (folder / "empty").mkdir()
     np.save(folder / "objects.npy", np.array([{}]))
+    (folder / "nothing.npy").touch()
     np.save(folder / "shape.npy", np.zeros((3, 3), np.uint8))
     header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999, 1, 28, 28), }".ljust(117) + b"\n"
     (folder / "huge.npy").write_bytes(b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header + b"x")
@@ -187,6 +188,7 @@ def wrong_files(folder):
         ("cut.png", "cut.png: .*(truncated|broken|cut)"),
         ("empty", "empty: expected images, the folder holds no file"),
         ("objects.npy", "objects.npy: "),
+        ("nothing.npy", "nothing.npy: "),
         ("shape.npy", r"shape.npy: expected an array of shape .* got \(3, 3\)"),
         ("huge.npy", "huge.npy: "),
     ],

@@ -16,8 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from gxnor.errors import GxnorError
+from gxnor.errors import GxnorError, WorkError
 from gxnor.nn.parameter import DiscreteParameter
+from gxnor.packing import check_bits
+from gxnor.writing import replacing
 
 VERSION = 1
 
@@ -34,7 +36,8 @@ def model_state(model: nn.Module) -> dict[str, Any]:
 
 
 def load_model_state(model: nn.Module, state: dict[str, Any]) -> None:
-    """The inverse of `model_state`, in place. Raises GxnorError where the state is of another network."""
+    """The inverse of `model_state`, in place. Raises GxnorError where the state is of another network, WorkError where it is
+    damaged."""
     own = model.state_dict()
     if own.keys() != state.keys():
         raise GxnorError(f"the checkpoint is of another network: it differs in {sorted(own.keys() ^ state.keys())[:5]}")
@@ -45,6 +48,10 @@ def load_model_state(model: nn.Module, state: dict[str, Any]) -> None:
             got = {key: given.get(key) for key in wanted} if isinstance(given, dict) else "real numbers"
             if got != wanted or given["packed"].shape != tensor.packed.shape:
                 raise GxnorError(f"the checkpoint is of another network: {name} is {got}, expected {wanted}")
+            try:
+                check_bits(given["packed"].numpy(), tensor.space.size, tensor.numel())
+            except ValueError as error:
+                raise WorkError(f"the checkpoint is damaged: {name}: {error}") from None
             tensor.packed.copy_(given["packed"])
         elif not isinstance(given, torch.Tensor) or given.shape != tensor.shape or given.dtype != tensor.dtype:
             raise GxnorError(f"the checkpoint is of another network: {name} differs in shape or type")
@@ -56,24 +63,28 @@ def save(path: Path, tree: dict[str, Any]) -> None:
     """Writes a tree of dicts, lists, numbers, strings and tensors. The file appears complete or not at all."""
     tensors: dict[str, torch.Tensor] = {}
     skeleton = _split(tree, "", tensors)
-    temporary = path.with_name(path.name + ".tmp")
     metadata = {"gxnor": json.dumps({"version": VERSION, "tree": skeleton})}
-    save_file(tensors, temporary, metadata=metadata)
-    with open(temporary, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with replacing(path) as part:
+        save_file(tensors, part, metadata=metadata)
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What `save` wrote, on the CPU. Raises GxnorError for a file that is missing or is no checkpoint."""
+    """What `save` wrote, on the CPU. Raises GxnorError for a file that cannot be opened, WorkError for one that is damaged
+    or is no checkpoint."""
+    try:
+        open(path, "rb").close()  # safetensors calls a file missing that may not be read
+    except OSError as error:
+        raise GxnorError(f"cannot read the checkpoint {path}: {error.strerror}") from None
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["gxnor"])
             if header["version"] != VERSION:
-                raise GxnorError(f"{path} is a checkpoint of version {header['version']}, expected {VERSION}")
+                raise WorkError(f"{path} is a checkpoint of version {header['version']}, expected {VERSION}")
             return _join(header["tree"], file)
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise GxnorError(f"cannot read the checkpoint {path}: {error or type(error).__name__}") from None
+        raise WorkError(f"the checkpoint {path} is damaged, or is none: {error or type(error).__name__}") from None
 
 
 def _split(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from safetensors.numpy import load_file
 
 from gxnor.errors import GxnorError
 from gxnor.training import charts, figures
+from gxnor.writing import write_text
 
 MOST_IMAGES = 40
 
@@ -39,9 +39,8 @@ def write(folder: Path) -> Path:
         html = _page(recipe, history, result, worst)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise GxnorError(f"{folder}: history.jsonl or result.json is not what a run writes: {error!r}") from error
-    path, part = folder / "report.html", folder / "report.html.part"
-    part.write_text(html, encoding="utf-8")
-    os.replace(part, path)
+    path = folder / "report.html"
+    write_text(path, html)
     return path
 
 

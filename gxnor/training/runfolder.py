@@ -11,12 +11,12 @@ result.json, report.html
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from gxnor.errors import GxnorError
 from gxnor.training import recipe as recipes
 from gxnor.training.recipe import Recipe
+from gxnor.writing import write_text
 
 
 class RunFolder:
@@ -58,9 +58,7 @@ class RunFolder:
 
     def write(self, name: str, text: str) -> None:
         """Writes a file whole or not at all."""
-        temporary = self.path / (name + ".tmp")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, self.path / name)
+        write_text(self.path / name, text)
 
     def read_result(self) -> dict:
         return json.loads(self.result.read_text(encoding="utf-8"))

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from gxnor.errors import GxnorError
+from gxnor.errors import GxnorError, WorkError
 from gxnor.nn.networks import network, parse
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.saving import small_activations
@@ -325,6 +325,8 @@ def save_network(path: Path, model: torch.nn.Module, dataset: data.Dataset) -> N
 def load_network(path: Path, recipe: Recipe) -> tuple[torch.nn.Sequential, tuple[int, ...], tuple[str, ...]]:
     """(network, input shape, classes) from a file of `save_network`."""
     tree = checkpoint.load(path)
+    if missing := {"model", "input_shape", "classes"} - tree.keys():
+        raise WorkError(f"{path} holds no network: it lacks {', '.join(sorted(missing))}")
     shape, classes = tuple(tree["input_shape"]), tuple(tree["classes"])
     model = build(recipe, shape, classes)
     checkpoint.load_model_state(model, tree["model"])

@@ -237,6 +237,15 @@ def test_damaged_checkpoints_are_named(tiny, tmp_path):
         with pytest.raises(GxnorError, match=r"best\.safetensors"):
             evaluate_run(tmp_path / "run")
     path.write_bytes(whole)
+    tree = checkpoint.load(path)
+    tree["model"]["conv1.weight"]["packed"][0] = 255  # no ternary states
+    checkpoint.save(path, tree)
+    with pytest.raises(WorkError, match=r"damaged: conv1\.weight: packed states hold an index beyond"):
+        evaluate_run(tmp_path / "run")
+    path.write_bytes((tmp_path / "run" / "checkpoint.safetensors").read_bytes())
+    with pytest.raises(WorkError, match="holds no network: it lacks classes, input_shape"):
+        load_network(path, recipe)
+    path.write_bytes(whole)
     with pytest.raises(GxnorError, match="another network"):
         load_network(path, tiny("network.layers=9C3-MP2-32FC-10"))
     with pytest.raises(GxnorError, match="another network"):

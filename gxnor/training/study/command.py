@@ -16,6 +16,7 @@ from gxnor.training.study.estimate import seconds_a_run
 from gxnor.training.study.runs import plan
 from gxnor.training.study.summary import summarise
 from gxnor.training.study.table import provenance, table
+from gxnor.writing import write_text
 
 
 def study(
@@ -52,13 +53,13 @@ def study(
 
     def write() -> dict:
         summary = summarise(found, form, quick, runs, command)
-        _write(out / "study.json", json.dumps(summary, indent=1) + "\n")
+        write_text(out / "study.json", json.dumps(summary, indent=1) + "\n")
         return summary
 
     write()
     pool.run_all(waiting, seconds, jobs, threads, data_dir, found.operations, write)
     summary = write()
-    _write(out / "table.md", f"{table(summary)}\n\n{provenance(summary)}\n")
+    write_text(out / "table.md", f"{table(summary)}\n\n{provenance(summary)}\n")
     pictures.draw(summary, out / "picture.png")
     print(f"{summary['title']}\n\n{table(summary)}\n\n{out}/study.json, table.md, picture.png")
     return summary
@@ -93,9 +94,3 @@ def _check(out: Path, resume: bool, what: dict) -> None:
         raise GxnorError(
             f"{out} holds the {there['form']} form of {there['study']} on {there['data']}; give another folder"
         )
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -177,12 +177,13 @@ def _memory(rates: _Rates) -> tuple[Point, ...]:
 
     dst, latent, low = rates.dst, rates.latent, rates.low
     sgd = {**dst, "optimizer.increment": "sgd"}
+    rates_low = (0.05, 0.2, 0.5)
     counters = ((0, "stateless DST"), (2, "counter of 2 bits"), (4, "counter of 4 bits"), (6, "counter of 6 bits"))
     return (
-        *(point for bits, name in counters for point in row(name, {**low, "optimizer.counter": bits}, (0.05, 0.2))),
-        *row("SGD with momentum, DST", sgd, (0.3, 1.0, 3.0)),
-        *row("Adam, DST", dst, (0.03, 0.1, 0.3)),
-        *row("Adam, latent weights", {**_spaces(1, 1, True), **latent}, (0.03, 0.1, 0.3)),
+        *(point for bits, name in counters for point in row(name, {**low, "optimizer.counter": bits}, rates_low)),
+        *row("SGD with momentum, DST", sgd, (10.0, 30.0, 100.0)),
+        *row("Adam, DST", dst, (0.1, 0.3, 1.0)),
+        *row("Adam, latent weights", {**_spaces(1, 1, True), **latent}, (0.1, 0.3, 1.0)),
     )
 
 

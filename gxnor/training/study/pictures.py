@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, StrMethodFormatter
+
+from gxnor.writing import replacing
 
 # The light colours of the run's report.
 SERIES = ("#2a6fd0", "#d9631e", "#13916b", "#8a4fc4", "#c28a00", "#cf3f74", "#0e8fa8", "#6b6a2a")
@@ -27,9 +28,8 @@ def draw(summary: dict, path: Path) -> None:
     few, many = (pick(len(row["seeds"]) for row in rows) for pick in (min, max))
     seeds = f"{f'{few} to ' * (few < many)}{many} seed{'s' * (many > 1)}"
     figure.suptitle(f"{summary['title']}: {summary['data']}, {summary['form']} form, {seeds}", fontsize=11)
-    temporary = path.with_name(path.name + ".tmp")
-    figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None, "Source": fingerprint(summary)})
-    os.replace(temporary, path)
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=110, metadata={"Software": None, "Source": fingerprint(summary)})
 
 
 def fingerprint(summary: dict) -> str:
