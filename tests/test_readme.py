@@ -1,0 +1,29 @@
+"""The README's Python, run as it stands."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gxnor import file, native
+from tests import programs
+
+
+@pytest.mark.skipif(native.library() is None, reason="the native library is not built")
+def test_the_readmes_python_runs(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    file.save(programs.mnist(), "mnist.gxnor")
+    draws = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (2, 8, 1, 28, 28), generator=draws, dtype=torch.uint8)
+    names = {
+        "batches": [(batch, torch.arange(8)) for batch in images],
+        "classes": tuple("0123456789"),
+    }
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL):
+        names["images"] = images[0].numpy()
+        exec(block, names)
+    predicted = names["gxnor"].load("net.gxnor").predict(images[0].numpy())
+    np.testing.assert_array_equal(predicted, names["model"].eval()(images[0]).argmax(1).numpy())
