@@ -85,11 +85,15 @@ class Pixels(nn.Module):
 
     They stand for the real inputs (2p - 255) / 255 in [-1, 1]. The division is left to the batch norm behind the first
     layer, so that every sum of a discrete network, the first layer's too, is an integer and exact in float32.
-    Float images in [0, 1] are taken as p = round(255 x).
+    Float images in [0, 1] are taken as p = round(255 x). The result is float32, and so the layers behind it are to be.
+
+    Raises ValueError for integers of another type, which may be pixels or anything else.
     """
 
     def forward(self, p: torch.Tensor) -> torch.Tensor:
         if p.dtype != torch.uint8:
+            if not p.is_floating_point():
+                raise ValueError(f"expected uint8 pixels 0..255 or floats in [0, 1], got {p.dtype}")
             p = torch.round(p * 255)
         return p.to(torch.float32) * 2 - 255
 

@@ -191,6 +191,14 @@ class DiscreteParameter(torch.Tensor):
     def __setitem__(self, place, value):
         raise TypeError(_refusal("weight[...] = ...", self))
 
+    def share_memory_(self) -> DiscreteParameter:
+        """Moves the packed states to memory that processes share, as torch does with a tensor."""
+        self.packed.share_memory_()
+        return self
+
+    def is_shared(self) -> bool:
+        return self.packed.is_shared()
+
     def __deepcopy__(self, memo):
         memo[id(self)] = copy = _like(self, self.packed.clone()).requires_grad_(self.requires_grad)
         copy._is_param = self._is_param
@@ -222,6 +230,8 @@ class DiscreteParameter(torch.Tensor):
                 return args[0].values().to(dtype=dtype, device=kwargs.get("device"))
             strides = _strides(args[0], kwargs.get("memory_format"))
             return _like(args[0], args[0].packed.to(device=kwargs.get("device"), copy=True), dtype, strides)
+        if func is aten.empty_like.default and args[0].is_meta:  # Module.to_empty: any states, to be loaded over
+            return _like(args[0], torch.zeros_like(args[0].packed, device=kwargs.get("device")), kwargs.get("dtype"))
         if func is aten.copy_.default and isinstance(args[0], DiscreteParameter):
             _copy_states(args[0], args[1])
             return args[0]

@@ -116,7 +116,8 @@ class DST(torch.optim.Optimizer):
 
         What it costs: where a gradient is not finite, the layers behind it in the forward order have moved before that
         is seen (the FloatingPointError says so). Clipping by the norm of all gradients needs them all before anything
-        moves: that is the plain `step()`. Several backward passes a step need `accumulating`. Under torch.compile the
+        moves: that is the plain `step()`; and so is a torch.amp.GradScaler, whose scaled gradients would move the states
+        before it divides them. Several backward passes a step need `accumulating`. Under torch.compile the
         backward pass of a graph hands out the gradients of all its layers at once, so they are alive together. State is
         to be saved between steps, not between a backward pass and `step()`.
         """

@@ -65,7 +65,10 @@ def save(path: Path, tree: dict[str, Any]) -> None:
     skeleton = _split(tree, "", tensors)
     metadata = {"gxnor": json.dumps({"version": VERSION, "tree": skeleton})}
     with replacing(path) as part:
-        save_file(tensors, part, metadata=metadata)
+        try:
+            save_file(tensors, part, metadata=metadata)
+        except SafetensorError as error:  # a full disk
+            raise WorkError(f"{path} cannot be written: {error}") from None
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
 

@@ -78,6 +78,8 @@ def _open(folder: RunFolder, recipe: Recipe, resume: bool) -> dict | None:
     """Makes the folder, and returns the state of the checkpoint to go on from, if there is one."""
     folder.create(recipe)
     state = checkpoint.load(folder.checkpoint) if resume and folder.checkpoint.exists() else None
+    if state and "progress" not in state:
+        raise WorkError(f"{folder.checkpoint} is no checkpoint of a run, which holds its progress")
     folder.start_history(state["progress"]["epoch"] if state else 0)
     return state
 

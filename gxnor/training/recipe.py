@@ -96,7 +96,7 @@ class Optimizer(Section):
 class Augment(Section):
     """Drawn anew for every image of every batch."""
 
-    shift: Count = 0  # pixels, up to, each direction
+    shift: Annotated[int, Field(ge=0, le=1024)] = 0  # pixels, up to, each direction
     flip: bool = False  # left to right, half of the images
     rotate: NotNegative = 0.0  # degrees, up to
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of the size, up to

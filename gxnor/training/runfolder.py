@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from gxnor.errors import GxnorError
+from gxnor.errors import GxnorError, WorkError
 from gxnor.training import recipe as recipes
 from gxnor.training.recipe import Recipe
 from gxnor.writing import write_text
@@ -61,7 +61,10 @@ class RunFolder:
         write_text(self.path / name, text)
 
     def read_result(self) -> dict:
-        return json.loads(self.result.read_text(encoding="utf-8"))
+        try:
+            return json.loads(self.result.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise WorkError(f"{self.result} is damaged: {error}") from None
 
     def write_result(self, result: dict) -> None:
         self.write("result.json", json.dumps(result, indent=1) + "\n")

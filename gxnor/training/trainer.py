@@ -204,8 +204,13 @@ class Trainer:
         return {**line, "seconds": now.seconds}
 
     def test(self, best: Path) -> Evaluation:
-        """Loads the network of the file `best` and reads the test set."""
-        checkpoint.load_model_state(self.model, checkpoint.load(best)["model"])
+        """Loads the network of the file `best` and reads the test set. Raises GxnorError where its classes are others."""
+        tree = checkpoint.load(best)
+        if tree.get("classes") != list(self.dataset.classes):
+            raise GxnorError(
+                f"{best} knows other classes than the data: {tree.get('classes')!r:.100}, got {self.dataset.classes!r:.100}"
+            )
+        checkpoint.load_model_state(self.model, tree["model"])
         images, labels = torch.from_numpy(self.dataset.test_images), torch.from_numpy(self.dataset.test_labels)
         return evaluate(self.model, images, labels, self.loss, self.prepare)
 
@@ -251,7 +256,7 @@ def count_parts(recipe: Recipe, workers: int) -> int:
             f"train.parts is {parts}, expected 1 or a multiple of the number of workers, which is {workers}"
         )
     parts = max(parts, workers)
-    if parts > 1 and (batch % parts or batch == parts):
+    if batch % parts or batch == parts:  # batch norm needs two images
         raise GxnorError(
             f"train.batch is {batch}, expected a multiple of {parts} (train.parts, workers), and more than it"
         )
@@ -259,7 +264,8 @@ def count_parts(recipe: Recipe, workers: int) -> int:
 
 
 def load_data(recipe: Recipe, data_dir: Path | None) -> data.Dataset:
-    options = {"svhn": {"extra": recipe.data.extra}, "folder": {"path": recipe.data.path}}.get(recipe.data.name, {})
+    folder = {"path": data_dir or recipe.data.path}
+    options = {"svhn": {"extra": recipe.data.extra}, "folder": folder}.get(recipe.data.name, {})
     if recipe.data.name == "folder" and recipe.data.size:
         options["size"] = tuple(recipe.data.size)
     return data.load(recipe.data.name, data_dir, **options)

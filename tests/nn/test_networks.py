@@ -160,6 +160,9 @@ def test_pixels_become_odd_integers():
     assert torch.equal(Pixels()(p), expected)
     assert torch.equal(Pixels()(p / 255), expected)
     assert torch.equal(Pixels()(p.double() / 255 + 0.001), expected)  # to the nearest pixel value
+    for dtype in (torch.int64, torch.int16, torch.bool):
+        with pytest.raises(ValueError, match=r"expected uint8 pixels 0\.\.255 or floats in \[0, 1\], got torch\."):
+            Pixels()(p.to(dtype))
 
 
 def test_sums_of_a_discrete_network_are_integers():

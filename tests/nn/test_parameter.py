@@ -368,3 +368,20 @@ def test_moving_to_a_gpu_and_back():
 
 def test_says_what_it_is():
     assert repr(weight()) == "DiscreteParameter((3, 5), DiscreteSpace(N=1, H=1.0), device=cpu)"
+
+
+def test_states_are_shared_between_processes_as_tensors_are():
+    layer = Linear(5, 3)
+    before = layer.weight.values()
+    assert not layer.weight.is_shared()
+    layer.share_memory()
+    assert layer.weight.is_shared() and torch.equal(layer.weight.values(), before)
+
+
+def test_a_layer_made_on_the_meta_device_takes_states_later():
+    with torch.device("meta"):
+        layer = Linear(5, 3, N=2)
+    source = Linear(5, 3, N=2)
+    layer.to_empty(device="cpu")
+    layer.load_state_dict(source.state_dict())
+    assert isinstance(layer.weight, DiscreteParameter) and torch.equal(layer.weight.indices(), source.weight.indices())

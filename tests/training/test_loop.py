@@ -183,6 +183,7 @@ def test_a_grown_batch_is_that_many_batches_in_one_step(tiny):
 def test_impossible_sizes(tiny):
     for settings, words in (
         (["train.batch=5000"], "train.batch"),
+        (["train.batch=1", "train.growth=1"], "train.batch is 1, expected a multiple of 1 .*, and more than it"),
         (["train.batch=500", "train.growth=10"], "train.batch is 500, and train.growth 10, but only"),
         (["data.validation=5000"], "data.validation"),
         (["network.layers=8C3-9"], "9 outputs"),

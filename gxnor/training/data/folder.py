@@ -33,8 +33,10 @@ def load(
     Raises GxnorError: no such folder, a class without training images, a test class that is none, a file that is no
     readable image of 8 bits a channel, transparent pixels, images of different sizes and no `size`.
     """
-    if path is None:
-        raise GxnorError("the data set folder needs the option path: a folder with train/CLASS/ and test/CLASS/")
+    if not path:
+        raise GxnorError(
+            "the data set folder needs a folder with train/CLASS/ and test/CLASS/: data.path in a recipe, or --data-dir"
+        )
     if size is not None and not (
         isinstance(size, (tuple, list)) and len(size) == 2 and all(type(edge) is int and edge > 0 for edge in size)
     ):

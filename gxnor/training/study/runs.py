@@ -38,6 +38,11 @@ class Run:
     path: Path
 
     @property
+    def log(self) -> Path:
+        """Beside the folder; names have dots."""
+        return self.path.with_name(self.path.name + ".log")
+
+    @property
     def result(self) -> dict | None:
         """What the run has reached; None while it is not finished."""
         path = self.path / "result.json"
@@ -80,7 +85,7 @@ def work(run: Run, data_dir: Path | None, threads: int, count: bool) -> None:
     """Trains one run to its end and counts its operations, in a process that does nothing else. What it prints goes to
     a file beside the run's folder. Leaves with the exit code of `gxnor train`."""
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    log = os.open(run.path.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
     torch.set_num_threads(threads)
@@ -106,5 +111,5 @@ def _stop_with_parent() -> None:
 def last_words(run: Run) -> str:
     """The last line of a run's log."""
     with contextlib.suppress(OSError, IndexError):
-        return run.path.with_suffix(".log").read_text(errors="replace").strip().splitlines()[-1]
+        return run.log.read_text(errors="replace").strip().splitlines()[-1]
     return "it left no message"

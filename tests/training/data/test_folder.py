@@ -133,7 +133,7 @@ def test_transparency(tmp_path, images):
 
 
 def test_wrong_layouts(tmp_path, images):
-    with pytest.raises(GxnorError, match="needs the option path"):
+    with pytest.raises(GxnorError, match=r"needs a folder with train/CLASS/ and test/CLASS/: data\.path"):
         load("folder")
     with pytest.raises(GxnorError, match=r"cannot read .*nowhere/train: No such file"):
         load("folder", path=tmp_path / "nowhere")

@@ -100,3 +100,13 @@ def test_a_network_for_a_folder_of_images(tiny, tmp_path, capsys):
     assert predictions == evaluate_run(tmp_path / "run").predicted.tolist() and len(predictions) == 20
     assert cli.main(["eval", out]) == 2
     assert "--data-dir DIR" in capsys.readouterr().err
+    assert cli.main(["inspect", out, "--data", "folder", "--data-dir", str(tmp_path / "images")]) == 0
+    (tmp_path / "images").rename(tmp_path / "moved")  # a run looks where it is told to
+    assert cli.main(["eval", str(tmp_path / "run"), "--data-dir", str(tmp_path / "images")]) == 1
+    assert "cannot read" in capsys.readouterr().err
+    assert cli.main(["eval", str(tmp_path / "run"), "--data-dir", str(tmp_path / "moved"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["predictions"] == predictions
+    for part in ("train", "test"):
+        (tmp_path / "moved" / part / "0").rename(tmp_path / "moved" / part / "other")
+    assert cli.main(["eval", str(tmp_path / "run"), "--data-dir", str(tmp_path / "moved")]) == 2
+    assert "knows other classes than the data" in capsys.readouterr().err
