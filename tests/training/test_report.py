@@ -121,7 +121,7 @@ def test_a_run_is_told_from_result_to_recipe(tmp_path):
         "The test set was read once, at the end, with the weights of epoch 5 of 5, chosen on the validation split",
         "7 of 277 images wrong",
         "581,408",
-        "145 kB in all",
+        "145 kB of weights",
         "8.25 B",
         "40.0 %",
         "10 min",
