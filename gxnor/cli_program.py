@@ -84,9 +84,7 @@ def _load(program: Program, name: str, folder: Path | None):
     """The data set of that name, for the program."""
     from gxnor.training import data
 
-    if name == "folder" and folder is None:
-        raise GxnorError("the data is a folder of images, train/CLASS/ and test/CLASS/: give it as --data-dir DIR")
-    options = {"path": folder, "size": program.input.shape[1:]} if name == "folder" else {}
+    options = {"size": program.input.shape[1:]} if name == "folder" else {}
     return data.load(name, folder, **options)
 
 

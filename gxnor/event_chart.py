@@ -17,7 +17,7 @@ def picture_type(path: str | os.PathLike) -> str:
     """What the path ends in. Raises GxnorError for another type than `TYPES`."""
     kind = Path(path).suffix[1:].lower()
     if kind not in TYPES:
-        raise GxnorError(f"expected a picture that ends in .{', .'.join(TYPES)}, got {path}")
+        raise GxnorError(f"{path}: expected a picture of type {', '.join(TYPES)}")
     return kind
 
 

@@ -18,7 +18,7 @@ from safetensors.numpy import save as to_safetensors
 
 from gxnor.errors import GxnorError, WorkError
 from gxnor.layers import ALWAYS, LAYERS, NEVER, Layer, StateTensor
-from gxnor.packing import bits_size, check_bits, pack_bits, pack_radix, radix_size, radix_to_bits, unpack_bits
+from gxnor.packing import check_bits, pack_bits, pack_radix, radix_size, radix_to_bits, unpack_bits
 from gxnor.program import Input, Program
 from gxnor.space import DiscreteSpace
 from gxnor.writing import replacing
@@ -146,8 +146,7 @@ def _decode_layer(number: int, entry: dict, tensors: Tensors) -> Layer:
                 wide[narrow == ends.min], wide[narrow == ends.max] = ALWAYS, NEVER
                 values[name] = wide
             case "sign":
-                channels = len(values["thresholds"])
-                packed = tensors.take(f"{number}.{name}", ("U8",), 1, bits_size(channels, 1))
+                packed, channels = tensors.take(f"{number}.{name}", ("U8",), 1), len(values["thresholds"])
                 check_bits(packed, 2, channels)
                 values[name] = 2 * unpack_bits(packed, 1, channels).astype(np.int8) - 1
             case "scale" | "bias":
@@ -165,7 +164,8 @@ def _decode_weight(entry, tensors: Tensors, name: str) -> StateTensor:
     if len(shape) > 4 or not all(type(n) is int and 1 <= n < 2**31 for n in shape):
         raise GxnorError(f"expected a weight shape of at most 4 positive integers, got {shape!r:.60}")
     count = math.prod(shape)
-    packed = tensors.take(name, ("U8",), 1, radix_size(count, space.size))
+    tensors.expect_bytes(name, radix_size(count, space.size), f"{count} states in base {space.size}")
+    packed = tensors.take(name, ("U8",), 1)
     return StateTensor(space, tuple(shape), radix_to_bits(packed, space.size, count))
 
 
@@ -203,7 +203,7 @@ class Tensors:
             raise GxnorError(f"{what}: expected one of {', '.join(DTYPES)}, got {dtype!r:.60}")
         if len(offsets) != 2 or not all(type(n) is int and 0 <= n <= self._size for n in offsets):
             raise GxnorError(
-                f"{what}: expected two offsets within the {self._size} bytes that the file has for tensors, got "
+                f"{what}: expected two offsets within the file, which has {self._size} bytes of tensors, got "
                 f"{offsets!r:.60}: cut short, or no .gxnor file"
             )
         if not all(type(n) is int and 1 <= n <= self._size for n in shape) or not 1 <= len(shape) <= 2:
@@ -212,15 +212,19 @@ class Tensors:
             raise GxnorError(f"{what}: {dtype} {shape} does not take bytes {offsets[0]} to {offsets[1]}")
         return offsets[0], offsets[1], dtype, tuple(shape)
 
-    def take(self, name: str, dtypes: tuple[str, ...], dims: int, length: int | None = None) -> np.ndarray:
-        """Reads a tensor. Raises GxnorError unless it is there and of such a type, number of dimensions and length."""
+    def expect_bytes(self, name: str, count: int, what: str) -> None:
+        """Raises GxnorError, before anything is read, where a tensor is there and has another number of bytes."""
+        start, stop, *_ = self._entries.get(name, (0, count))
+        if stop - start != count:
+            raise GxnorError(f"{what} take {count} bytes, {name!r} has {stop - start}")
+
+    def take(self, name: str, dtypes: tuple[str, ...], dims: int) -> np.ndarray:
+        """Reads a tensor. Raises GxnorError unless it is there and of such a type and number of dimensions."""
         if name not in self._entries:
             raise GxnorError(f"expected a tensor {name!r}, found none")
         start, stop, dtype, shape = self._entries.pop(name)
         if dtype not in dtypes or len(shape) != dims:
             raise GxnorError(f"expected {name!r} as {' or '.join(dtypes)} of {dims} dimensions, got {dtype} {shape}")
-        if length is not None and shape != (length,):
-            raise GxnorError(f"expected {length} bytes of states in {name!r}, got {shape[0]}")
         self._file.seek(self._start + start)
         return np.frombuffer(_read(self._file, stop - start), dtype=DTYPES[dtype]).reshape(shape)
 

@@ -117,8 +117,7 @@ def test_inspect_draws(folder, data, capsys):
         (("--picture", "x.png"), "add --data NAME"),
         (("--samples", "3"), "add --data NAME"),
         (("--data-dir", "somewhere"), "add --data NAME"),
-        (("--data", "folder"), "give it as --data-dir DIR"),
-        (("--data", "nothing", "--picture", "x.doc"), "expected a picture that ends in .png, .svg, .pdf, got x.doc"),
+        (("--data", "nothing", "--picture", "x.doc"), "x.doc: expected a picture of type png, svg, pdf"),
         (("--data", "mnist", "--samples", "0"), "--samples of at least 1, got 0"),
     ],
 )

@@ -25,7 +25,7 @@ def test_the_picture_shows_layers_shares_and_networks(tmp_path):
 
 def test_a_type_that_is_no_picture_is_refused(tmp_path):
     pytest.importorskip("matplotlib")
-    with pytest.raises(GxnorError, match="expected a picture that ends in"):
+    with pytest.raises(GxnorError, match="expected a picture of type"):
         draw(COUNTED, tmp_path / "events.doc")
     assert not list(tmp_path.iterdir())
 

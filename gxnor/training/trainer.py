@@ -205,11 +205,10 @@ class Trainer:
 
     def test(self, best: Path) -> Evaluation:
         """Loads the network of the file `best` and reads the test set. Raises GxnorError where its classes are others."""
-        tree = checkpoint.load(best)
-        if tree.get("classes") != list(self.dataset.classes):
-            raise GxnorError(
-                f"{best} knows other classes than the data: {tree.get('classes')!r:.100}, got {self.dataset.classes!r:.100}"
-            )
+        tree = _read_network(best)
+        if tuple(tree["classes"]) != self.dataset.classes:
+            known, given = (", ".join(classes) for classes in (tree["classes"], self.dataset.classes))
+            raise GxnorError(f"{best} knows other classes than the data: expected {known:.100}, got {given:.100}")
         checkpoint.load_model_state(self.model, tree["model"])
         images, labels = torch.from_numpy(self.dataset.test_images), torch.from_numpy(self.dataset.test_labels)
         return evaluate(self.model, images, labels, self.loss, self.prepare)
@@ -222,7 +221,7 @@ class Trainer:
             yield self.prepare(augment(self.images[chosen], self.recipe.augment, draws))
 
     def _restart(self, best: Path) -> None:
-        checkpoint.load_model_state(self.model, checkpoint.load(best)["model"])
+        checkpoint.load_model_state(self.model, _read_network(best)["model"])
         move_towards_random(self.model, self.recipe.train.restart_share, self.key(RESTART, self.progress.epoch))
         self.progress.waited = 0
 
@@ -264,8 +263,7 @@ def count_parts(recipe: Recipe, workers: int) -> int:
 
 
 def load_data(recipe: Recipe, data_dir: Path | None) -> data.Dataset:
-    folder = {"path": data_dir or recipe.data.path}
-    options = {"svhn": {"extra": recipe.data.extra}, "folder": folder}.get(recipe.data.name, {})
+    options = {"svhn": {"extra": recipe.data.extra}, "folder": {"path": recipe.data.path}}.get(recipe.data.name, {})
     if recipe.data.name == "folder" and recipe.data.size:
         options["size"] = tuple(recipe.data.size)
     return data.load(recipe.data.name, data_dir, **options)
@@ -328,11 +326,16 @@ def save_network(path: Path, model: torch.nn.Module, dataset: data.Dataset) -> N
     checkpoint.save(path, {"model": state, "input_shape": shape, "classes": list(dataset.classes)})
 
 
-def load_network(path: Path, recipe: Recipe) -> tuple[torch.nn.Sequential, tuple[int, ...], tuple[str, ...]]:
-    """(network, input shape, classes) from a file of `save_network`."""
+def _read_network(path: Path) -> dict:
     tree = checkpoint.load(path)
     if missing := {"model", "input_shape", "classes"} - tree.keys():
         raise WorkError(f"{path} holds no network: it lacks {', '.join(sorted(missing))}")
+    return tree
+
+
+def load_network(path: Path, recipe: Recipe) -> tuple[torch.nn.Sequential, tuple[int, ...], tuple[str, ...]]:
+    """(network, input shape, classes) from a file of `save_network`."""
+    tree = _read_network(path)
     shape, classes = tuple(tree["input_shape"]), tuple(tree["classes"])
     model = build(recipe, shape, classes)
     checkpoint.load_model_state(model, tree["model"])

@@ -21,27 +21,28 @@ def load(
     path: str | os.PathLike | None = None,
     size: tuple[int, int] | None = None,
 ) -> Dataset:
-    """The images below `path`, by class and then by file name. `data_dir` is not used.
+    """The images below a folder, DIR, by class and then by file name.
 
     The classes are the folders in DIR/train, sorted by name. If every image is grayscale the data set is [n, 1, H, W];
     otherwise all become RGB, [n, 3, H, W]. Hidden files are skipped.
 
     Args:
-        path: DIR.
+        data_dir: DIR, where given.
+        path: DIR otherwise.
         size: (H, W) in pixels, to which images are resized (bilinear, antialiased); without it all must have one size.
 
     Raises GxnorError: no such folder, a class without training images, a test class that is none, a file that is no
     readable image of 8 bits a channel, transparent pixels, images of different sizes and no `size`.
     """
-    if not path:
+    if not (data_dir or path):
         raise GxnorError(
-            "the data set folder needs a folder with train/CLASS/ and test/CLASS/: data.path in a recipe, or --data-dir"
+            "the data set folder needs a folder with train/CLASS/ and test/CLASS/: data.path of a recipe, or --data-dir DIR"
         )
     if size is not None and not (
         isinstance(size, (tuple, list)) and len(size) == 2 and all(type(edge) is int and edge > 0 for edge in size)
     ):
         raise GxnorError(f"the option size of folder must be two positive integers, height and width, got {size!r}")
-    root = Path(path).expanduser()
+    root = Path(data_dir or path).expanduser()
     classes = tuple(folder.name for folder in _listing(root / "train", folders=True))
     if len(classes) < 2:
         raise WorkError(f"{root / 'train'} holds {len(classes)} class folders, expected two or more")

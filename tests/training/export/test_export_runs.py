@@ -100,6 +100,8 @@ def test_a_network_for_a_folder_of_images(tiny, tmp_path, capsys):
     assert predictions == evaluate_run(tmp_path / "run").predicted.tolist() and len(predictions) == 20
     assert cli.main(["eval", out]) == 2
     assert "--data-dir DIR" in capsys.readouterr().err
+    assert cli.main(["inspect", out, "--data", "folder"]) == 2
+    assert "--data-dir DIR" in capsys.readouterr().err
     assert cli.main(["inspect", out, "--data", "folder", "--data-dir", str(tmp_path / "images")]) == 0
     (tmp_path / "images").rename(tmp_path / "moved")  # a run looks where it is told to
     assert cli.main(["eval", str(tmp_path / "run"), "--data-dir", str(tmp_path / "images")]) == 1
