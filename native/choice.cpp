@@ -55,12 +55,14 @@ double measure_tiles(const WinogradKernels<M>& kernels) {
   const int group = kernels.group;
   aligned_vector<uint8_t> values(4 * kQuads * group);
   aligned_vector<int8_t> weights(kernels.blocks * kQuads * kLanes * 4);
+  aligned_vector<int32_t> own(group);
   aligned_vector<PointSum<M>> products(kPoints * point_stride(group, kernels.blocks));
   aligned_vector<PointSum<M>> offsets(kernels.blocks * kPoints * kLanes);
   aligned_vector<int32_t> sums(M * M * group * kLanes);
   return seconds([&] {
     for (int tiles = 0; tiles < kPositions; tiles += group) {
-      kernels.products({values.data(), 0, weights.data(), 0, offsets.data(), group, kQuads, kernels.blocks, products.data()});
+      kernels.products({values.data(), 0, own.data(), 0, weights.data(), 0, offsets.data(), group, kQuads, kernels.blocks,
+                        products.data()});
       for (int b = 0; b < kernels.blocks; ++b) kernels.leave(products.data() + b * kLanes, group, sums.data());
     }
   }) / kernels.blocks;
@@ -77,6 +79,17 @@ double measure_expand(const WinogradKernels<M>& kernels) {
   return seconds([&] { kernels.expand(packed.data(), sums.data(), kQuads, points.data(), kPoint, offsets.data()); });
 }
 
+using Ways = Known[GXNOR_WINOGRAD4_FIP + 1];
+
+// What `measure` says of a kernel, once.
+template <typename F>
+double of_winograd(Ways& known, const Kernels& kernels, gxnor_kernel kernel, F&& measure) {
+  return once(known[kernel], kernels, [&] {
+    if (kernel == GXNOR_WINOGRAD2) return measure(kernels.winograd2);
+    return measure(kernels.winograd_four(kernel == GXNOR_WINOGRAD4_FIP));
+  });
+}
+
 }  // namespace
 
 double direct_cost(const Kernels& kernels, Xnor xnor, int channels, int height, int width) {
@@ -85,23 +98,17 @@ double direct_cost(const Kernels& kernels, Xnor xnor, int channels, int height, 
   return measured * height * width * divide_up(3 * divide_up(channels, 8), 8) / 6;  // 6 words a row of taps were measured
 }
 
-template <int M>
-double expand_cost(const Kernels& kernels, int channels) {
-  static Known known = {};
-  const double measured = once(known, kernels, [&] { return measure_expand<M>(kernels.winograd<M>()); });
+double expand_cost(const Kernels& kernels, gxnor_kernel kernel, int channels) {
+  static Ways known = {};
+  const double measured = of_winograd(known, kernels, kernel, [](const auto& winograd) { return measure_expand(winograd); });
   return measured * kPositions * divide_up(channels, 32) / 4;  // the other costs are of so many positions; 4 times 32 channels
 }
 
-template <int M>
-double winograd_cost(const Kernels& kernels, int channels, int height, int width) {
-  static Known known = {};
-  const double measured = once(known, kernels, [&] { return measure_tiles<M>(kernels.winograd<M>()); });
+double winograd_cost(const Kernels& kernels, gxnor_kernel kernel, int channels, int height, int width) {
+  static Ways known = {};
+  const double measured = of_winograd(known, kernels, kernel, [](const auto& winograd) { return measure_tiles(winograd); });
+  const int M = kernel == GXNOR_WINOGRAD2 ? 2 : 4;
   return measured * divide_up(height, M) * divide_up(width, M) * divide_up(channels, 32) / 4;  // 4 times 32 were measured
 }
-
-template double expand_cost<2>(const Kernels&, int);
-template double expand_cost<4>(const Kernels&, int);
-template double winograd_cost<2>(const Kernels&, int, int, int);
-template double winograd_cost<4>(const Kernels&, int, int, int);
 
 }  // namespace gxnor

@@ -130,7 +130,7 @@ class Compiler {
 
   // How a convolution is computed.
   struct Choice {
-    int tile = 0;             // Winograd's F(tile x tile, 3x3), or 0
+    gxnor_kernel kernel = GXNOR_DIRECT;
     double direct_below = 0;  // images a thread: with fewer the direct product is faster
   };
 
@@ -138,21 +138,21 @@ class Compiler {
                 Xnor xnor) const {
     if (kernel_ == GXNOR_DIRECT || layer.kind != GXNOR_CONV) return {};
     const bool two = Winograd<2>::suits(input, geometry, layer.space), four = Winograd<4>::suits(input, geometry, layer.space);
-    if (kernel_ == GXNOR_WINOGRAD2) return {two ? 2 : 0};
-    if (kernel_ == GXNOR_WINOGRAD4) return {four ? 4 : 0};
+    const std::pair<gxnor_kernel, bool> ways[] = {
+        {GXNOR_WINOGRAD2, two}, {GXNOR_WINOGRAD4, four}, {GXNOR_WINOGRAD4_FIP, four && kernels_.winograd4_fip}};
+    for (const auto& [kernel, suits] : ways)
+      if (kernel_ == kernel) return {suits ? kernel : GXNOR_DIRECT};
     if (!two && !four) return {};  // nothing is to be measured
     Choice choice;
     const double direct = direct_cost(kernels_, xnor, input.channels, output.height, output.width);
     double least = direct;
-    const auto consider = [&](int M, double cost, double expand) {
-      if (cost < least) choice = {M, expand / (direct - cost)}, least = cost;
-    };
-    if (two)
-      consider(2, winograd_cost<2>(kernels_, input.channels, output.height, output.width),
-               expand_cost<2>(kernels_, input.channels));
-    if (four)
-      consider(4, winograd_cost<4>(kernels_, input.channels, output.height, output.width),
-               expand_cost<4>(kernels_, input.channels));
+    for (const auto& [kernel, suits] : ways) {
+      if (!suits) continue;
+      const double cost = winograd_cost(kernels_, kernel, input.channels, output.height, output.width);
+      if (cost >= least) continue;
+      choice = {kernel, expand_cost(kernels_, kernel, input.channels) / (direct - cost)};
+      least = cost;
+    }
     return choice.direct_below > kMostImages ? Choice() : choice;  // never so many
   }
 
@@ -196,12 +196,14 @@ class Compiler {
     const Xnor xnor = xnor_of(geometry, values_[layer.inputs[0]].space, layer.space);
     const Choice choice = choose(layer, plan_->buffers[input], values_[number], geometry, xnor);
     std::unique_ptr<Step> direct, winograd;
-    if (choice.tile == 0 || choice.direct_below > 1)
+    if (choice.kernel == GXNOR_DIRECT || choice.direct_below > 1)
       direct = std::make_unique<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, finish);
-    if (choice.tile == 2)
-      winograd = std::make_unique<Winograd<2>>(plan_->buffers, input, output, geometry, states, kernels_, threads_, finish);
-    if (choice.tile == 4)
-      winograd = std::make_unique<Winograd<4>>(plan_->buffers, input, output, geometry, states, kernels_, threads_, finish);
+    if (choice.kernel == GXNOR_WINOGRAD2)
+      winograd = std::make_unique<Winograd<2>>(plan_->buffers, input, output, geometry, states, kernels_.winograd2, threads_,
+                                               finish);
+    if (choice.kernel == GXNOR_WINOGRAD4 || choice.kernel == GXNOR_WINOGRAD4_FIP)
+      winograd = std::make_unique<Winograd<4>>(plan_->buffers, input, output, geometry, states,
+                                               kernels_.winograd_four(choice.kernel == GXNOR_WINOGRAD4_FIP), threads_, finish);
     if (direct && winograd)
       add<ByBatch>(std::move(direct), std::move(winograd), choice.direct_below);
     else

@@ -52,8 +52,9 @@ struct gxnor_input {
 enum gxnor_kernel {
   GXNOR_CHOOSE,  // what a short measurement finds faster
   GXNOR_DIRECT,
-  GXNOR_WINOGRAD2,  // by Winograd's F(2x2, 3x3) where it suits, else directly
-  GXNOR_WINOGRAD4,  // F(4x4, 3x3)
+  GXNOR_WINOGRAD2,      // by Winograd's F(2x2, 3x3) where it suits, else directly
+  GXNOR_WINOGRAD4,      // F(4x4, 3x3)
+  GXNOR_WINOGRAD4_FIP,  // the same by fast inner products, where the instruction set has them
 };
 
 struct gxnor_plan;

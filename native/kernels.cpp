@@ -72,7 +72,8 @@ constexpr Kernels avx512 = {"avx512",
                             pack_avx512,
                             level_avx2,
                             winograd2_avx512,
-                            winograd4_avx512};
+                            winograd4_avx512,
+                            &winograd4_fip_avx512};
 
 #if defined(GXNOR_AMX)
 // A process has to ask for the registers. Linux refuses where the stack for signals has no room for them.

@@ -76,12 +76,15 @@ using PointSum = std::conditional_t<M == 2, int16_t, int32_t>;
 // meet in few sets of the cache.
 constexpr int point_stride(int group, int blocks) { return (group * blocks + 1) * kLanes; }
 
-// m[point][tile][block][lane] = offsets[block][point][lane] + sum over channels of v * u, of all points. AMX and ARM
-// take v as signed bytes that `enter` has not raised, and no offsets.
+// m[point][tile][block][lane] = offsets[block][point][lane] - own[point][tile] + sum over channels of v * u, of all points.
+// AMX and ARM take v as signed bytes that `enter` has not raised, and no offsets. `own` is 0, and not there, but for fast
+// inner products.
 template <int M>
 struct PointProducts {
   const uint8_t* v;  // [points][tiles][quads][4]
   int64_t v_point;   // bytes from one point to the next
+  const int32_t* own;
+  int64_t own_point;  // from one point to the next
   const int8_t* u;   // [points][blocks][quads][16 lanes][4]
   int64_t u_point;
   const PointSum<M>* offsets;
@@ -106,6 +109,8 @@ struct WinogradKernels {
   int blocks;  // of 16 output channels, that `products` takes at once at most
   int group;   // tiles at most whose products become outputs together
   int strip;   // bytes of v, of all points, that the weights are expanded for at a time
+  // What the quads of each of neighbouring tiles of v give with one another, of all points. Null but for fast inner products.
+  void (*own)(const uint8_t* v, int64_t v_point, int tiles, int quads, int32_t* own, int64_t own_point) = nullptr;
 };
 
 // What is never zero in a layer of bit planes.
@@ -128,12 +133,9 @@ struct Kernels {
   Level level;
   const WinogradKernels<2>& winograd2;
   const WinogradKernels<4>& winograd4;
+  const WinogradKernels<4>* winograd4_fip = nullptr;  // by fast inner products; null where there is no such kernel
 
-  template <int M>
-  const WinogradKernels<M>& winograd() const {
-    if constexpr (M == 2) return winograd2;
-    if constexpr (M == 4) return winograd4;
-  }
+  const WinogradKernels<4>& winograd_four(bool fip) const { return fip ? *winograd4_fip : winograd4; }
 };
 
 // Fastest first. `isa` null or empty: the first that this machine supports; else that one, null where it is not known
@@ -174,7 +176,7 @@ void dot8_dotprod(const uint8_t* const*, int, const Window&, const void*, int32_
 
 #if defined(__x86_64__)
 extern const WinogradKernels<2> winograd2_avx2, winograd2_avxvnni, winograd2_avx512;
-extern const WinogradKernels<4> winograd4_avx2, winograd4_avxvnni, winograd4_avx512;
+extern const WinogradKernels<4> winograd4_avx2, winograd4_avxvnni, winograd4_avx512, winograd4_fip_avx512;
 
 template <Xnor>
 void xnor_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);

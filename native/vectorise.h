@@ -42,4 +42,22 @@ auto vectorised(Args... args) {
   return kBody(args...);
 }
 
+// Vectors of so many bytes, 32 or 64, for bodies that name them.
+template <typename T, int kSome>
+struct Vector {
+  using type [[gnu::vector_size(kSome)]] = T;
+};
+template <typename T, int kSome>
+using Some = typename Vector<T, kSome>::type;
+
+template <typename T>
+GXNOR_BODY void take(T& some, const void* from) {
+  __builtin_memcpy(&some, from, sizeof some);
+}
+
+template <typename T>
+GXNOR_BODY void put(void* to, const T& some) {
+  __builtin_memcpy(to, &some, sizeof some);
+}
+
 }  // namespace gxnor

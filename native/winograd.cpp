@@ -36,19 +36,21 @@ struct Winograd<M>::Strip {
   static constexpr int kPoints = Point<M>::kCount;
   Memory<uint8_t> rows, points;   // M + 2 rows of pixels of levels + 1; V: [points][tiles][width]
   Memory<int8_t> weights;         // U: [points][blocks][quads][16 lanes][4]
+  Memory<int32_t> own;            // [points][tiles], see PointProducts
   Memory<PointSum<M>> offsets;    // [blocks][points][16 lanes]
   Memory<PointSum<M>> products;   // of a group: [points][tiles][blocks][16 lanes]
   Memory<int32_t> sums;           // of a group: [tiles][cells][4][16 lanes]
   Memory<uint8_t> outside;        // instead of a pixel, where a tile reaches beyond the last one
   std::vector<uint8_t*> outputs;  // [tiles][cells], and [4] where not pooled
 
-  Strip(int64_t tiles, int64_t width, int blocks, int group, const Buffer& output)
+  Strip(int64_t tiles, int64_t width, const WinogradKernels<M>& kernels, const Buffer& output)
       : rows((M + 2) * (M * tiles + 2) * width),
         points(kPoints * (tiles * width + kApart)),
-        weights(kPoints * (blocks * width * kLanes + kApart)),
-        offsets(blocks * kPoints * kLanes),
-        products(kPoints * point_stride(group, blocks)),
-        sums(M * M * group * kLanes),
+        weights(kPoints * (kernels.blocks * width * kLanes + kApart)),
+        own(kernels.own ? kPoints * tiles : 0),
+        offsets(kernels.blocks * kPoints * kLanes),
+        products(kPoints * point_stride(kernels.group, kernels.blocks)),
+        sums(M * M * kernels.group * kLanes),
         outside(output.plane + output.pixel),
         outputs(M * M * tiles) {}
 };
@@ -64,12 +66,12 @@ bool Winograd<M>::suits(const Buffer& input, const Geometry& g, int space) {
 
 template <int M>
 Winograd<M>::Winograd(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
-                      const States& states, const Kernels& kernels, int threads, Finish finish)
+                      const States& states, const WinogradKernels<M>& kernels, int threads, Finish finish)
     : input_(input),
       output_(output),
       padding_{geometry.padding[0], geometry.padding[1]},
       finish_(std::move(finish)),
-      kernels_(kernels.winograd<M>()),
+      kernels_(kernels),
       quads_(quads_of(buffers[input].channels)),
       blocks_((buffers[output].channels - 1) / kLanes + 1) {
   arrange(states, buffers[output].channels, buffers[input].channels, threads);
@@ -167,7 +169,7 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
   const int64_t shares = divide_up(blocks_, share);
 
   parallel_for(strips * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
-    Strip memory(divide_up(tiles, strips), width, kernels_.blocks, group, out);
+    Strip memory(divide_up(tiles, strips), width, kernels_, out);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t strip = item / shares, first = tiles * strip / strips, count = tiles * (strip + 1) / strips - first;
       const int64_t block = item % shares * share;
@@ -177,8 +179,9 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
         const int64_t at = first + tile, image = at / (across * down), y = at / across % down, x = at % across;
         some = std::min(across - x, count - tile);
         uint8_t* const image_output = run.scratch[output_] + image * out.image;
-        enter(in, run.scratch[input_] + image * in.image, y, x, static_cast<int>(some),
-              memory.points.get() + tile * width, point, memory.rows.get());
+        uint8_t* const points = memory.points.get() + tile * width;
+        enter(in, run.scratch[input_] + image * in.image, y, x, static_cast<int>(some), points, point, memory.rows.get());
+        if (kernels_.own) kernels_.own(points, point, static_cast<int>(some), quads_, memory.own.get() + tile, count);
         output = locate(out, image_output, y, x, x + some, memory.outside.get(), output);
       }
       const int64_t behind = std::min<int64_t>(block + share, blocks_);
@@ -191,8 +194,8 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
                           memory.offsets.get() + b * kPoints * kLanes);
         for (int64_t tile = 0, some; tile < count; tile += some) {
           some = divide_up(count - tile, divide_up(count - tile, group));
-          kernels_.products({memory.points.get() + tile * width, point, memory.weights.get(), weight, memory.offsets.get(),
-                             static_cast<int>(some), quads_, blocks, memory.products.get()});
+          kernels_.products({memory.points.get() + tile * width, point, memory.own.get() + tile, count, memory.weights.get(),
+                             weight, memory.offsets.get(), static_cast<int>(some), quads_, blocks, memory.products.get()});
           for (int b = 0; b < blocks; ++b)
             leave(out, static_cast<int>(from + b), memory.products.get() + b * kLanes, static_cast<int>(some),
                   memory.sums.get(), memory.outputs.data() + size * size * tile);

@@ -20,10 +20,13 @@ class Winograd : public Step {
   static bool suits(const Buffer& input, const Geometry& geometry, int space);
 
   Winograd(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
-           const Kernels& kernels, int threads, Finish finish);
+           const WinogradKernels<M>& kernels, int threads, Finish finish);
 
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
-  const char* name() const override { return M == 2 ? "product, Winograd 2x2" : "product, Winograd 4x4"; }
+  const char* name() const override {
+    if (M == 2) return "product, Winograd 2x2";
+    return kernels_.own ? "product, Winograd 4x4, fast inner products" : "product, Winograd 4x4";
+  }
   int64_t bytes() const override;
 
  private:

@@ -30,8 +30,8 @@ void products(const PointProducts<4>& of) {
 }  // namespace
 
 const WinogradKernels<4> winograd4_amx = {
-    spread_avx512, avx512<winograd_expand<4, 64>>,
-    avx512<winograd_enter<4, 64, false>>, products,
+    spread_avx512, avx512<winograd_expand_raised<4, 64>>,
+    avx512<winograd_enter<4, 64, Raise::none>>, products,
     avx512<winograd_leave<4, 64, kAmxTall, kBlocks>>, winograd_pack<kAmxTall, kBlocks>,
     kBlocks, kAmxTall, kStrip};
 

@@ -54,7 +54,7 @@ template <typename Sum, int... p>
 }
 
 template <int M, int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int piece) {
+void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, const int32_t*, PointSum<M>* m, int piece) {
   tiles_at_once(std::make_integer_sequence<int, P>(), v, quads, u, offsets, m, piece);
 }
 

@@ -55,7 +55,7 @@ template <int M, int B, int... p>
 }
 
 template <int M, int B, int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int) {
+void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, const int32_t*, PointSum<M>* m, int) {
   tiles_at_once<M, B>(std::make_integer_sequence<int, P>(), v, quads, u, offsets, m);
 }
 
@@ -75,12 +75,12 @@ void products(const PointProducts<M>& of) {
 }  // namespace
 
 const WinogradKernels<2> winograd2_avx512 = {
-    spread_avx512, avx512<winograd_expand<2, 64>>,
+    spread_avx512, avx512<winograd_expand_raised<2, 64>>,
     avx512<winograd_enter<2, 64>>, products<2>,
     avx512<winograd_leave<2, 32, kUsualGroup, kBlocks>>, nullptr,
     kBlocks, kUsualGroup, kFarStrip};
 const WinogradKernels<4> winograd4_avx512 = {
-    spread_avx512, avx512<winograd_expand<4, 64>>,
+    spread_avx512, avx512<winograd_expand_raised<4, 64>>,
     avx512<winograd_enter<4, 64>>, products<4>,
     avx512<winograd_leave<4, 64, kUsualGroup, kBlocks>>, winograd_pack<kUsualGroup, kBlocks>,
     kBlocks, kUsualGroup, kFarStrip};

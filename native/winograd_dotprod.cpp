@@ -16,7 +16,7 @@ inline void finish(int32x4_t sum, int16_t* m) { vst1_s16(m, vmovn_s32(sum)); }
 inline void finish(int32x4_t sum, int32_t* m) { vst1q_s32(m, sum); }
 
 template <int M, int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>*, PointSum<M>* m, int) {
+void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>*, const int32_t*, PointSum<M>* m, int) {
   int32x4_t sum[P][4];
   for (int p = 0; p < P; ++p)
     for (int i = 0; i < 4; ++i) sum[p][i] = vdupq_n_s32(0);
@@ -41,8 +41,8 @@ void products(const PointProducts<M>& of) {
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_dotprod = plain_around<2, false>(products<2>);
-const WinogradKernels<4> winograd4_dotprod = plain_around<4, false>(products<4>);
+const WinogradKernels<2> winograd2_dotprod = plain_around<2, Raise::none>(products<2>);
+const WinogradKernels<4> winograd4_dotprod = plain_around<4, Raise::none>(products<4>);
 
 }  // namespace gxnor
 GXNOR_TARGET_END

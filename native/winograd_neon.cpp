@@ -14,7 +14,7 @@ inline void widen(int32x4_t sum, bool, int16_t* m) { vst1_s16(m, vmovn_s32(sum))
 inline void widen(int32x4_t sum, bool first, int32_t* m) { vst1q_s32(m, first ? sum : vaddq_s32(sum, vld1q_s32(m))); }
 
 template <int M, int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>*, PointSum<M>* m, int piece) {
+void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>*, const int32_t*, PointSum<M>* m, int piece) {
   piece *= 4;  // it is for pairs, of windows that are raised
   for (int begin = 0; begin < quads; begin += piece) {
     const int end = quads - begin < piece ? quads : begin + piece;
@@ -45,8 +45,8 @@ void products(const PointProducts<M>& of) {
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_neon = plain_around<2, false>(products<2>);
-const WinogradKernels<4> winograd4_neon = plain_around<4, false>(products<4>);
+const WinogradKernels<2> winograd2_neon = plain_around<2, Raise::none>(products<2>);
+const WinogradKernels<4> winograd4_neon = plain_around<4, Raise::none>(products<4>);
 
 }  // namespace gxnor
 #endif

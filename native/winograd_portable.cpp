@@ -4,7 +4,7 @@ namespace gxnor {
 namespace {
 
 template <int M>
-void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, PointSum<M>* m, int) {
+void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, const int32_t*, PointSum<M>* m, int) {
   int32_t sum[kLanes];
   for (int lane = 0; lane < kLanes; ++lane) sum[lane] = offsets[lane];
   for (int i = 0; i < 4 * quads; ++i)

@@ -18,7 +18,7 @@ from gxnor.layers import ALWAYS, NEVER, Dense, Scale, Threshold
 from gxnor.program import Input, Program
 from gxnor.space import DiscreteSpace
 from tests import programs
-from tests.agreement import ISAS, WINOGRAD, assert_agrees, finished
+from tests.agreement import ISAS, assert_agrees, finished, winograd
 from tests.programs import Builder
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
@@ -39,13 +39,13 @@ def test_a_batch_may_be_read_only_or_empty():
 def test_steps_name_what_is_done_and_take_time():
     program = programs.cifar(width=24)
     x = programs.batch(program, 3)
-    for kernel, name in (("direct", "product, bits"), *WINOGRAD.items()):
+    for kernel, name in (("direct", "product, bits"), *winograd(ISAS[0]).items()):
         runner = Engine(program, 2, kernel=kernel)
         profile = runner.profile(x)
         assert [step for step, _ in profile] == list(runner.steps)
         assert runner.steps[0] == "input" and name in runner.steps and runner.steps[-1] == "scale"
         assert all(seconds > 0 for _, seconds in profile)
-    with pytest.raises(GxnorError, match="direct, winograd2, winograd4, got 'fast'"):
+    with pytest.raises(GxnorError, match="direct, winograd2, winograd4, winograd4-fip, got 'fast'"):
         Engine(program, kernel="fast")
 
 

@@ -10,7 +10,7 @@ from gxnor.engine import Engine
 from gxnor.layers import Conv, StateTensor
 from gxnor.space import DiscreteSpace
 from tests import programs
-from tests.agreement import WINOGRAD, assert_agrees, finished
+from tests.agreement import ISAS, WINOGRAD, assert_agrees, finished, winograd
 from tests.programs import Builder
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
@@ -25,7 +25,8 @@ def test_windows_that_winograd_takes(size, padding):
         net.conv(out, 3, 1 - N, padding=padding)
         net.threshold(2 * N)
         program = finished(net)
-        assert all(step in Engine(program, kernel=kernel).steps for kernel, step in WINOGRAD.items())
+        for isa in ISAS:
+            assert all(step in Engine(program, isa=isa, kernel=kernel).steps for kernel, step in winograd(isa).items())
         assert_agrees(program, programs.batch(program, 3))
 
 

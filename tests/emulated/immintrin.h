@@ -44,6 +44,12 @@ inline __m512i emulated_maskz_loadu_epi32(__mmask16 some, const void* from) {
 #undef _mm512_maskz_loadu_epi32
 #define _mm512_maskz_loadu_epi32 emulated_maskz_loadu_epi32
 
+inline __m512i emulated_maskz_srli_epi64(__mmask8 some, __m512i a, unsigned count) {
+  return simde_mm512_maskz_mov_epi64(some, simde_mm512_srli_epi64(a, count));
+}
+#undef _mm512_maskz_srli_epi64
+#define _mm512_maskz_srli_epi64 emulated_maskz_srli_epi64
+
 inline __m512i emulated_mask_i32gather_epi32(__m512i others, __mmask16 some, __m512i at, const void* from, int scale) {
   int32_t to[16], offsets[16];
   simde_mm512_storeu_si512(to, others);
