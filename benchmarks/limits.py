@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -43,7 +44,11 @@ FORMS = ("ternary", "binary weights", "binary activations")  # in the order of n
 # ternary ones two words, one or two to add up; with AVX-512 one to gate, one to compare, and two for each word of bits.
 INSTRUCTIONS = {"avx2": dict(zip(FORMS, (17, 10, 9), strict=True)), "avx512": dict(zip(FORMS, (6, 4, 3), strict=True))}
 BITS = {"avx2": 256, "avx512": 512}
-A_CYCLE = {"avx2": {"Intel": 3, "AMD": 4}, "avx512": {"Intel": 2, "AMD": 4}}  # that a core starts; AMD: Zen 3, Zen 5
+# Instructions that a core starts in a cycle, by vendor and family: AMD 25 is Zen 3 and Zen 4, which takes 512 bits as two.
+A_CYCLE = {
+    "avx2": {("GenuineIntel", "6"): 3, ("AuthenticAMD", "25"): 4, ("AuthenticAMD", "26"): 4},
+    "avx512": {("GenuineIntel", "6"): 2, ("AuthenticAMD", "25"): 2, ("AuthenticAMD", "26"): 4},
+}
 BATCHES, STEP = (1, 4), "product, bits"
 TURNS, REPEATS = 60, 4  # the network before has driven this one out of the cache
 COUNT, CYCLES = 2**24, 2**18  # products and cycles of one measurement, some 0.1 ms
@@ -91,8 +96,7 @@ def measure_set(isa: str) -> dict:
     for layer in layers:
         layer["rate"] = 1e-9 * layer["products"] / layer["seconds"]
         layer["share"] = layer["rate"] / limits[layer["network"].split(", ")[1]]
-    cpu = bench.machine()["cpu"]
-    a_cycle = next((count for vendor, count in A_CYCLE[isa].items() if vendor in cpu), None)
+    a_cycle = A_CYCLE[isa].get(core())
     return {
         "clock_ghz": 1e-9 * hertz,
         "bits": BITS[isa],
@@ -107,6 +111,13 @@ def measure_set(isa: str) -> dict:
         },
         "layers": layers,
     }
+
+
+def core() -> tuple[str, str]:
+    """Vendor and family, where Linux says them."""
+    path = Path("/proc/cpuinfo")
+    said = dict(re.findall(r"^(vendor_id|cpu family)\s*: (\S+)$", path.read_text(), re.MULTILINE) if path.exists() else ())
+    return said.get("vendor_id", ""), said.get("cpu family", "")
 
 
 def least(seconds: dict[str, float], key: str, run: Callable[[], object]) -> None:
