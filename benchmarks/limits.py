@@ -116,7 +116,8 @@ def measure_set(isa: str) -> dict:
 def core() -> tuple[str, str]:
     """Vendor and family, where Linux says them."""
     path = Path("/proc/cpuinfo")
-    said = dict(re.findall(r"^(vendor_id|cpu family)\s*: (\S+)$", path.read_text(), re.MULTILINE) if path.exists() else ())
+    text = path.read_text() if path.exists() else ""
+    said = dict(re.findall(r"^(vendor_id|cpu family)\s*: (\S+)$", text, re.MULTILINE))
     return said.get("vendor_id", ""), said.get("cpu family", "")
 
 

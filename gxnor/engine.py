@@ -20,7 +20,8 @@ from gxnor.layers import Add, Conv, Dense, Flatten, MaxPool, Scale, SumPool, Thr
 from gxnor.program import Input, Program
 
 _KINDS = (Conv, Dense, Threshold, MaxPool, SumPool, Add, Flatten, Scale)  # in the order of enum gxnor_kind
-KERNELS = (None, "direct", "winograd2", "winograd4", "winograd4-fip")  # in the order of enum gxnor_kernel
+# In the order of enum gxnor_kernel.
+KERNELS = (None, "direct", "winograd2", "winograd4", "winograd2-fip", "winograd4-fip")
 _PIXELS = -1
 _OK, _BAD_STATE = 0, 3
 _REASONS = {
@@ -62,9 +63,10 @@ class Engine:
         program: is copied; nothing of it is held.
         threads: how many a run may use. Any number of threads may call `run` at once.
         isa: "amx", "avx512", "avxvnni", "avx2", "dotprod", "neon" or "portable"; None for the fastest that this machine has.
-        kernel: "direct", "winograd2", "winograd4" (F(2x2, 3x3) and F(4x4, 3x3), where they suit) or "winograd4-fip" (by
-            fast inner products, where the instruction set has them) for convolutions that can be computed in several
-            ways; None for the one that a short measurement finds faster, layer by layer. The results are the same.
+        kernel: "direct", "winograd2", "winograd4" (F(2x2, 3x3) and F(4x4, 3x3), where they suit), "winograd2-fip" or
+            "winograd4-fip" (the same by fast inner products, where the instruction set has them) for convolutions that
+            can be computed in several ways; None for the one that a short measurement finds faster, layer by layer. The
+            results are the same.
 
     Raises:
         GxnorError: the native library is missing, or the program, instruction set or kernel is beyond it. The reference

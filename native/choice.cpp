@@ -36,8 +36,8 @@ double once(Known& known, const Kernels& kernels, F&& measure) {
   return seconds;
 }
 
-// Seconds for the taps of kPositions pixels of 128 channels.
-double measure_direct(Product product) {
+// Seconds for the taps of kPositions pixels of 128 channels, held as bits.
+double measure_bits(Product product) {
   constexpr int kUnits = 9 * kChannels / 64;
   aligned_vector<uint8_t> values(2 * kUnits * 8 * kPositions), weights((kUnits * 4 + 1) * kLanes * 4);
   aligned_vector<int32_t> sums(kPositions * kLanes);
@@ -48,20 +48,34 @@ double measure_direct(Product product) {
   return seconds([&] { product(from, kPositions, {units, kUnits, kUnits * 8, 0, 0, 1}, weights.data(), sums.data()); });
 }
 
+// The same, held as bytes.
+double measure_bytes(const Kernels& kernels) {
+  constexpr int kUnits = 9 * kChannels / 4, kRaise = 32, kPiece = 255;
+  const int blocks = kernels.dot8_blocks;
+  aligned_vector<uint8_t> values(kUnits * 4 * kPositions), weights(blocks * (kUnits + 1) * kLanes * 4);
+  aligned_vector<int32_t> sums(blocks * kPositions * kLanes);
+  int32_t units[kUnits];
+  const uint8_t* from[kPositions];
+  for (int u = 0; u < kUnits; ++u) units[u] = 4 * u;
+  for (int p = 0; p < kPositions; ++p) from[p] = values.data() + kUnits * 4 * p;
+  const Window window = {units, kUnits, 0, kRaise, kPiece, blocks};
+  return seconds([&] { kernels.dot8(from, kPositions, window, weights.data(), sums.data()); }) / blocks;
+}
+
 // Seconds for the points of kPositions tiles of 128 channels, and for their way back to sums.
 template <int M>
-double measure_tiles(const WinogradKernels<M>& kernels) {
+double measure_tiles(const WinogradKernels& kernels) {
   constexpr int kPoints = Point<M>::kCount, kQuads = kChannels / 4;
   const int group = kernels.group;
   aligned_vector<uint8_t> values(4 * kQuads * group);
   aligned_vector<int8_t> weights(kernels.blocks * kQuads * kLanes * 4);
   aligned_vector<int32_t> own(group);
-  aligned_vector<PointSum<M>> products(kPoints * point_stride(group, kernels.blocks));
-  aligned_vector<PointSum<M>> offsets(kernels.blocks * kPoints * kLanes);
+  aligned_vector<int32_t> products(kPoints * point_stride(group, kernels.blocks));
+  aligned_vector<int32_t> offsets(kernels.blocks * kPoints * kLanes);
   aligned_vector<int32_t> sums(M * M * group * kLanes);
   return seconds([&] {
     for (int tiles = 0; tiles < kPositions; tiles += group) {
-      kernels.products({values.data(), 0, own.data(), 0, weights.data(), 0, offsets.data(), group, kQuads, kernels.blocks,
+      kernels.products({values.data(), 0, own.data(), 0, weights.data(), 0, offsets.data(), group, kQuads, kernels.blocks, 1,
                         products.data()});
       for (int b = 0; b < kernels.blocks; ++b) kernels.leave(products.data() + b * kLanes, group, sums.data());
     }
@@ -70,44 +84,50 @@ double measure_tiles(const WinogradKernels<M>& kernels) {
 
 // Seconds for the weights of 128 channels.
 template <int M>
-double measure_expand(const WinogradKernels<M>& kernels) {
+double measure_expand(const WinogradKernels& kernels) {
   constexpr int kPoints = Point<M>::kCount, kQuads = kChannels / 4, kPoint = kQuads * 4 * kLanes + 64;
   aligned_vector<uint8_t> packed(9 * kQuads * kLanes);
   aligned_vector<int16_t> sums(9 * kLanes);
   aligned_vector<int8_t> points(kPoints * kPoint);
-  aligned_vector<PointSum<M>> offsets(kPoints * kLanes);
-  return seconds([&] { kernels.expand(packed.data(), sums.data(), kQuads, points.data(), kPoint, offsets.data()); });
+  aligned_vector<int32_t> offsets(kPoints * kLanes);
+  const PackedWeights weights = {packed.data(), sums.data(), kQuads, 2, 1};
+  return seconds([&] { kernels.expand(weights, 1, points.data(), kPoint, offsets.data()); });
 }
 
 using Ways = Known[GXNOR_WINOGRAD4_FIP + 1];
 
-// What `measure` says of a kernel, once.
-template <typename F>
-double of_winograd(Ways& known, const Kernels& kernels, gxnor_kernel kernel, F&& measure) {
-  return once(known[kernel], kernels, [&] {
-    if (kernel == GXNOR_WINOGRAD2) return measure(kernels.winograd2);
-    return measure(kernels.winograd_four(kernel == GXNOR_WINOGRAD4_FIP));
-  });
-}
+int outputs(gxnor_kernel kernel) { return kernel == GXNOR_WINOGRAD2 || kernel == GXNOR_WINOGRAD2_FIP ? 2 : 4; }
 
 }  // namespace
 
-double direct_cost(const Kernels& kernels, Xnor xnor, int channels, int height, int width) {
-  static Known known[kXnors] = {};
-  const double measured = once(known[xnor], kernels, [&] { return measure_direct(kernels.xnor[xnor]); });
-  return measured * height * width * divide_up(3 * divide_up(channels, 8), 8) / 6;  // 6 words a row of taps were measured
+double direct_cost(const Kernels& kernels, Form form, Xnor xnor, int channels, int height, int width) {
+  const int64_t positions = int64_t{height} * width;
+  if (form == Form::bits) {
+    static Known known[kXnors] = {};
+    const double measured = once(known[xnor], kernels, [&] { return measure_bits(kernels.xnor[xnor]); });
+    return measured * positions * divide_up(3 * divide_up(channels, 8), 8) / (3 * kChannels / 64);
+  }
+  static Known known = {};
+  const double measured = once(known, kernels, [&] { return measure_bytes(kernels); });
+  return measured * positions * divide_up(3 * channels, 4) / (3 * kChannels / 4);
 }
 
 double expand_cost(const Kernels& kernels, gxnor_kernel kernel, int channels) {
   static Ways known = {};
-  const double measured = of_winograd(known, kernels, kernel, [](const auto& winograd) { return measure_expand(winograd); });
+  const WinogradKernels& winograd = *kernels.winograd(kernel);
+  const double measured = once(known[kernel], kernels, [&] {
+    return outputs(kernel) == 2 ? measure_expand<2>(winograd) : measure_expand<4>(winograd);
+  });
   return measured * kPositions * divide_up(channels, 32) / 4;  // the other costs are of so many positions; 4 times 32 channels
 }
 
 double winograd_cost(const Kernels& kernels, gxnor_kernel kernel, int channels, int height, int width) {
   static Ways known = {};
-  const double measured = of_winograd(known, kernels, kernel, [](const auto& winograd) { return measure_tiles(winograd); });
-  const int M = kernel == GXNOR_WINOGRAD2 ? 2 : 4;
+  const WinogradKernels& winograd = *kernels.winograd(kernel);
+  const int M = outputs(kernel);
+  const double measured = once(known[kernel], kernels, [&] {
+    return M == 2 ? measure_tiles<2>(winograd) : measure_tiles<4>(winograd);
+  });
   return measured * divide_up(height, M) * divide_up(width, M) * divide_up(channels, 32) / 4;  // 4 times 32 were measured
 }
 

@@ -134,20 +134,23 @@ class Compiler {
     double direct_below = 0;  // images a thread: with fewer the direct product is faster
   };
 
-  Choice choose(const gxnor_layer& layer, const Buffer& input, const Value& output, const Geometry& geometry,
+  Choice choose(const gxnor_layer& layer, const Buffer& input, int top, const Value& output, const Geometry& geometry,
                 Xnor xnor) const {
-    if (kernel_ == GXNOR_DIRECT || layer.kind != GXNOR_CONV) return {};
-    const bool two = Winograd<2>::suits(input, geometry, layer.space), four = Winograd<4>::suits(input, geometry, layer.space);
-    const std::pair<gxnor_kernel, bool> ways[] = {
-        {GXNOR_WINOGRAD2, two}, {GXNOR_WINOGRAD4, four}, {GXNOR_WINOGRAD4_FIP, four && kernels_.winograd4_fip}};
-    for (const auto& [kernel, suits] : ways)
-      if (kernel_ == kernel) return {suits ? kernel : GXNOR_DIRECT};
-    if (!two && !four) return {};  // nothing is to be measured
+    if (layer.kind != GXNOR_CONV) return {};
+    std::vector<gxnor_kernel> ways;
+    const auto consider = [&](gxnor_kernel kernel, bool suits) {
+      if (suits && kernels_.winograd(kernel) && (kernel_ == GXNOR_CHOOSE || kernel_ == kernel)) ways.push_back(kernel);
+    };
+    consider(GXNOR_WINOGRAD2, Winograd<2>::suits(input, geometry, top, layer.space, false));
+    consider(GXNOR_WINOGRAD4, Winograd<4>::suits(input, geometry, top, layer.space, false));
+    consider(GXNOR_WINOGRAD2_FIP, Winograd<2>::suits(input, geometry, top, layer.space, true));
+    consider(GXNOR_WINOGRAD4_FIP, Winograd<4>::suits(input, geometry, top, layer.space, true));
+    if (ways.empty()) return {};
+    if (kernel_ != GXNOR_CHOOSE) return {ways[0]};
     Choice choice;
-    const double direct = direct_cost(kernels_, xnor, input.channels, output.height, output.width);
+    const double direct = direct_cost(kernels_, input.form, xnor, input.channels, output.height, output.width);
     double least = direct;
-    for (const auto& [kernel, suits] : ways) {
-      if (!suits) continue;
+    for (const gxnor_kernel kernel : ways) {
       const double cost = winograd_cost(kernels_, kernel, input.channels, output.height, output.width);
       if (cost >= least) continue;
       choice = {kernel, expand_cost(kernels_, kernel, input.channels) / (direct - cost)};
@@ -194,16 +197,16 @@ class Compiler {
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
     const Finish finish = {std::move(thresholds), !behind, cells, kernels_};
     const Xnor xnor = xnor_of(geometry, values_[layer.inputs[0]].space, layer.space);
-    const Choice choice = choose(layer, plan_->buffers[input], values_[number], geometry, xnor);
+    const int top = static_cast<int>(top_level(values_[layer.inputs[0]].space));
+    const Choice choice = choose(layer, plan_->buffers[input], top, values_[number], geometry, xnor);
     std::unique_ptr<Step> direct, winograd;
     if (choice.kernel == GXNOR_DIRECT || choice.direct_below > 1)
       direct = std::make_unique<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, finish);
-    if (choice.kernel == GXNOR_WINOGRAD2)
-      winograd = std::make_unique<Winograd<2>>(plan_->buffers, input, output, geometry, states, kernels_.winograd2, threads_,
-                                               finish);
+    const WinogradKernels* const kernels = kernels_.winograd(choice.kernel);
+    if (choice.kernel == GXNOR_WINOGRAD2 || choice.kernel == GXNOR_WINOGRAD2_FIP)
+      winograd = std::make_unique<Winograd<2>>(plan_->buffers, input, output, geometry, states, top, *kernels, threads_, finish);
     if (choice.kernel == GXNOR_WINOGRAD4 || choice.kernel == GXNOR_WINOGRAD4_FIP)
-      winograd = std::make_unique<Winograd<4>>(plan_->buffers, input, output, geometry, states,
-                                               kernels_.winograd_four(choice.kernel == GXNOR_WINOGRAD4_FIP), threads_, finish);
+      winograd = std::make_unique<Winograd<4>>(plan_->buffers, input, output, geometry, states, top, *kernels, threads_, finish);
     if (direct && winograd)
       add<ByBatch>(std::move(direct), std::move(winograd), choice.direct_below);
     else

@@ -54,7 +54,8 @@ enum gxnor_kernel {
   GXNOR_DIRECT,
   GXNOR_WINOGRAD2,      // by Winograd's F(2x2, 3x3) where it suits, else directly
   GXNOR_WINOGRAD4,      // F(4x4, 3x3)
-  GXNOR_WINOGRAD4_FIP,  // the same by fast inner products, where the instruction set has them
+  GXNOR_WINOGRAD2_FIP,  // the same two by fast inner products, where the instruction set has them
+  GXNOR_WINOGRAD4_FIP,
 };
 
 struct gxnor_plan;

@@ -18,8 +18,8 @@ namespace {
 
 // Other kernels, but for products of bytes and Winograd.
 [[maybe_unused]] constexpr Kernels like(const Kernels& other, const char* name, bool (*supported)(), Product dot8,
-                                        int dot8_blocks, const WinogradKernels<2>& winograd2,
-                                        const WinogradKernels<4>& winograd4) {
+                                        int dot8_blocks, const WinogradKernels& winograd2,
+                                        const WinogradKernels& winograd4) {
   const Product(&xnor)[kXnors] = other.xnor;
   return {name, supported, {xnor[kTernary], xnor[kBinaryWeights], xnor[kBinaryActivations]}, dot8, dot8_blocks, nullptr,
           other.dot16, other.dot32, other.pack, other.level, winograd2, winograd4};
@@ -73,6 +73,7 @@ constexpr Kernels avx512 = {"avx512",
                             level_avx2,
                             winograd2_avx512,
                             winograd4_avx512,
+                            &winograd2_fip_avx512,
                             &winograd4_fip_avx512};
 
 #if defined(GXNOR_AMX)

@@ -7,7 +7,8 @@
 #pragma once
 
 #include <cstdint>
-#include <type_traits>
+
+#include "engine.h"
 
 #if defined(__x86_64__) && defined(__linux__) && __has_include(<amxint8intrin.h>)
 #define GXNOR_AMX
@@ -69,8 +70,6 @@ using Dot8Pack = void (*)(const uint8_t* const* positions, int count, const Wind
 
 // Winograd's F(M x M, 3x3), M 2 or 4 (winograd.h): weights and windows to points (winograd_body.h), the product of each
 // point, and back to sums.
-template <int M>
-using PointSum = std::conditional_t<M == 2, int16_t, int32_t>;
 
 // What `products` leave lies so many sums from one point to the next: one more line than they need, or the points would
 // meet in few sets of the cache.
@@ -79,7 +78,6 @@ constexpr int point_stride(int group, int blocks) { return (group * blocks + 1) 
 // m[point][tile][block][lane] = offsets[block][point][lane] - own[point][tile] + sum over channels of v * u, of all points.
 // AMX and ARM take v as signed bytes that `enter` has not raised, and no offsets. `own` is 0, and not there, but for fast
 // inner products.
-template <int M>
 struct PointProducts {
   const uint8_t* v;  // [points][tiles][quads][4]
   int64_t v_point;   // bytes from one point to the next
@@ -87,25 +85,33 @@ struct PointProducts {
   int64_t own_point;  // from one point to the next
   const int8_t* u;   // [points][blocks][quads][16 lanes][4]
   int64_t u_point;
-  const PointSum<M>* offsets;
+  const int32_t* offsets;
   int tiles, quads, blocks;
-  PointSum<M>* m;  // [points][group][blocks][16 lanes], as many as the kernels take, point_stride from one to the next
+  int top;  // the largest product of a level and a weight
+  int32_t* m;  // [points][group][blocks][16 lanes], as many as the kernels take, point_stride from one to the next
 };
 
-constexpr int kPacked = 64;  // bytes of packed weights that hold neighbouring levels (winograd_expand)
+// The weights of a block of 16 output channels, level + top in 2, 4 or 8 bits: [quads * bits / 8][9 taps][kPacked] bytes, of
+// which kPacked hold 8 / bits quads in U's order, the first one in the lowest bits.
+constexpr int kPacked = 64;
+struct PackedWeights {
+  const uint8_t* levels;
+  const int16_t* sums;  // [9 taps][16 lanes], of the levels
+  int quads;            // a multiple of 8
+  int bits, top;
+};
 
-template <int M>
 struct WinogradKernels {
   // Bits of neighbouring pixels, of so many bytes, to levels + 1, `width` a pixel, a multiple of 32; ones behind the channels.
   void (*spread)(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, int64_t pixels, uint8_t* levels, int64_t width);
-  void (*expand)(const uint8_t* packed, const int16_t* sums, int quads, int8_t* u, int64_t point, PointSum<M>* offsets);
-  void (*enter)(const uint8_t* rows, int64_t row, int64_t width, int tiles, uint8_t* points, int64_t point);
-  void (*products)(const PointProducts<M>& of);
+  void (*expand)(const PackedWeights& weights, int top, int8_t* u, int64_t point, int32_t* offsets);
+  void (*enter)(const uint8_t* rows, int64_t row, int64_t width, int tiles, int top, uint8_t* points, int64_t point);
+  void (*products)(const PointProducts& of);
   // The products of one block, from its first on, to sums[tile][cell][position][lane], a cell being 2 x 2 positions.
-  void (*leave)(const PointSum<M>* m, int tiles, int32_t* sums);
+  void (*leave)(const int32_t* m, int tiles, int32_t* sums);
   // `leave` and Pack in one, of one block. An output is a position, or the largest of a cell. Null where there is no such
   // kernel.
-  void (*pack)(const PointSum<M>* m, int tiles, const Packing& packing, bool pooled, uint8_t* const* outputs);
+  void (*pack)(const int32_t* m, int tiles, const Packing& packing, bool pooled, uint8_t* const* outputs);
   int blocks;  // of 16 output channels, that `products` takes at once at most
   int group;   // tiles at most whose products become outputs together
   int strip;   // bytes of v, of all points, that the weights are expanded for at a time
@@ -131,11 +137,20 @@ struct Kernels {
   Product dot16, dot32;
   Pack pack;
   Level level;
-  const WinogradKernels<2>& winograd2;
-  const WinogradKernels<4>& winograd4;
-  const WinogradKernels<4>* winograd4_fip = nullptr;  // by fast inner products; null where there is no such kernel
+  const WinogradKernels& winograd2;
+  const WinogradKernels& winograd4;
+  const WinogradKernels* winograd2_fip = nullptr;  // by fast inner products; null where there is no such kernel
+  const WinogradKernels* winograd4_fip = nullptr;
 
-  const WinogradKernels<4>& winograd_four(bool fip) const { return fip ? *winograd4_fip : winograd4; }
+  const WinogradKernels* winograd(gxnor_kernel kernel) const {
+    switch (kernel) {
+      case GXNOR_WINOGRAD2: return &winograd2;
+      case GXNOR_WINOGRAD4: return &winograd4;
+      case GXNOR_WINOGRAD2_FIP: return winograd2_fip;
+      case GXNOR_WINOGRAD4_FIP: return winograd4_fip;
+      default: return nullptr;
+    }
+  }
 };
 
 // Fastest first. `isa` null or empty: the first that this machine supports; else that one, null where it is not known
@@ -156,27 +171,24 @@ void dot32_portable(const uint8_t* const*, int, const Window&, const void*, int3
 void pack_portable(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
 void level_portable(const int32_t*, int, const int32_t*, int, uint16_t, int, uint8_t* const*);
 
-extern const WinogradKernels<2> winograd2_portable;
-extern const WinogradKernels<4> winograd4_portable;
+extern const WinogradKernels winograd2_portable, winograd4_portable;
 
 #if defined(__aarch64__)
-extern const WinogradKernels<2> winograd2_neon;
-extern const WinogradKernels<4> winograd4_neon;
+extern const WinogradKernels winograd2_neon, winograd4_neon;
 
 template <Xnor>
 void xnor_neon(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 
 #if defined(GXNOR_DOTPROD)
-extern const WinogradKernels<2> winograd2_dotprod;
-extern const WinogradKernels<4> winograd4_dotprod;
+extern const WinogradKernels winograd2_dotprod, winograd4_dotprod;
 
 void dot8_dotprod(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 #endif
 #endif
 
 #if defined(__x86_64__)
-extern const WinogradKernels<2> winograd2_avx2, winograd2_avxvnni, winograd2_avx512;
-extern const WinogradKernels<4> winograd4_avx2, winograd4_avxvnni, winograd4_avx512, winograd4_fip_avx512;
+extern const WinogradKernels winograd2_avx2, winograd2_avxvnni, winograd2_avx512, winograd2_fip_avx512;
+extern const WinogradKernels winograd4_avx2, winograd4_avxvnni, winograd4_avx512, winograd4_fip_avx512;
 
 template <Xnor>
 void xnor_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
@@ -195,7 +207,7 @@ void dot16_avx512(const uint8_t* const*, int, const Window&, const void*, int32_
 void pack_avx512(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
 
 #if defined(GXNOR_AMX)
-extern const WinogradKernels<4> winograd4_amx;
+extern const WinogradKernels winograd4_amx;
 
 void dot8_amx(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 #endif

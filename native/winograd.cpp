@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
 #include "threads.h"
+#include "vectorise.h"
 #include "winograd_transform.h"
 
 namespace gxnor {
@@ -14,6 +14,17 @@ constexpr int kTaps = 9;
 constexpr int64_t kApart = 64;           // bytes between points, or all would begin in one set of the cache
 constexpr int kMostGroups = 8;           // of a strip
 constexpr int kWidth = 32;               // channels are padded to a multiple of this
+
+// Whether V and U fit in signed bytes at all points, and `fip` what they are together; and their products, in two pairs and V
+// raised, in 16 bits.
+template <int M>
+bool fits(int64_t top, int64_t weight_top, bool fip) {
+  for (int p = 0; p < Point<M>::kCount; ++p) {
+    const int64_t v = Point<M>::size(p) * top, u = Point<M>::weight(p) * weight_top;
+    if (v > INT8_MAX || u > INT8_MAX || (fip && v + u > INT8_MAX) || 4 * v * u > INT16_MAX) return false;
+  }
+  return true;
+}
 
 int quads_of(int channels) { return static_cast<int>(divide_up(channels, kWidth)) * (kWidth / 4); }
 
@@ -28,6 +39,14 @@ struct Memory {
   T* get() const { return owner.get(); }
 };
 
+// Levels of neighbouring pixels to levels + 1; ones behind the channels.
+GXNOR_BODY void spread_bytes(const uint8_t* from, int64_t pixel, int channels, int64_t pixels, uint8_t* to, int64_t width) {
+  for (int64_t p = 0; p < pixels; ++p, from += pixel, to += width) {
+    for (int c = 0; c < channels; ++c) to[c] = static_cast<uint8_t>(from[c] + 1);
+    for (int64_t c = channels; c < width; ++c) to[c] = 1;
+  }
+}
+
 }  // namespace
 
 // What one thread works in.
@@ -37,13 +56,13 @@ struct Winograd<M>::Strip {
   Memory<uint8_t> rows, points;   // M + 2 rows of pixels of levels + 1; V: [points][tiles][width]
   Memory<int8_t> weights;         // U: [points][blocks][quads][16 lanes][4]
   Memory<int32_t> own;            // [points][tiles], see PointProducts
-  Memory<PointSum<M>> offsets;    // [blocks][points][16 lanes]
-  Memory<PointSum<M>> products;   // of a group: [points][tiles][blocks][16 lanes]
+  Memory<int32_t> offsets;        // [blocks][points][16 lanes]
+  Memory<int32_t> products;       // of a group: [points][tiles][blocks][16 lanes]
   Memory<int32_t> sums;           // of a group: [tiles][cells][4][16 lanes]
   Memory<uint8_t> outside;        // instead of a pixel, where a tile reaches beyond the last one
   std::vector<uint8_t*> outputs;  // [tiles][cells], and [4] where not pooled
 
-  Strip(int64_t tiles, int64_t width, const WinogradKernels<M>& kernels, const Buffer& output)
+  Strip(int64_t tiles, int64_t width, const WinogradKernels& kernels, const Buffer& output)
       : rows((M + 2) * (M * tiles + 2) * width),
         points(kPoints * (tiles * width + kApart)),
         weights(kPoints * (kernels.blocks * width * kLanes + kApart)),
@@ -56,31 +75,37 @@ struct Winograd<M>::Strip {
 };
 
 template <int M>
-bool Winograd<M>::suits(const Buffer& input, const Geometry& g, int space) {
+bool Winograd<M>::suits(const Buffer& input, const Geometry& g, int top, int space, bool fip) {
+  const bool states = input.form == Form::bits || input.form == Form::int8;
+  if (!both(g.kernel, 3) || !both(g.stride, 1) || !both(g.dilation, 1) || g.groups != 1 || !states) return false;
+  const int64_t weight_top = top_level(space);
   // Of four channels, in the outputs that are most times too large. Sums on the way may wrap.
-  constexpr int64_t largest = 4 * kTaps * Transform<M>::kScale[0] * Transform<M>::kScale[0];
-  constexpr int64_t most = std::numeric_limits<PointSum<M>>::max();
-  return both(g.kernel, 3) && both(g.stride, 1) && both(g.dilation, 1) && g.groups == 1 && input.form == Form::bits &&
-         space <= 1 && input.channels <= INT16_MAX && largest * quads_of(input.channels) <= most;
+  const int64_t largest = 4 * kTaps * top * weight_top * Transform<M>::kScale[0] * Transform<M>::kScale[0];
+  return fits<M>(top, weight_top, fip) && input.channels * weight_top <= INT16_MAX &&
+         largest * quads_of(input.channels) <= INT32_MAX;
 }
 
 template <int M>
 Winograd<M>::Winograd(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
-                      const States& states, const WinogradKernels<M>& kernels, int threads, Finish finish)
+                      const States& states, int top, const WinogradKernels& kernels, int threads, Finish finish)
     : input_(input),
       output_(output),
       padding_{geometry.padding[0], geometry.padding[1]},
       finish_(std::move(finish)),
+      top_(top),
       kernels_(kernels),
       quads_(quads_of(buffers[input].channels)),
-      blocks_((buffers[output].channels - 1) / kLanes + 1) {
+      blocks_((buffers[output].channels - 1) / kLanes + 1),
+      bits_(std::max(2, states.storage())),
+      weight_top_(static_cast<int>(top_level(states.N))) {
   arrange(states, buffers[output].channels, buffers[input].channels, threads);
 }
 
 template <int M>
 void Winograd<M>::arrange(const States& states, int channels, int fan, int threads) {
-  const int64_t tap = int64_t{quads_} * kLanes;  // bytes of a block's weights for it
-  weights_.assign(static_cast<size_t>(blocks_ * kTaps * tap), 0x55);
+  const int64_t tap = int64_t{quads_} * 4 * kLanes * bits_ / 8;  // bytes of a block's weights for it
+  const int together = 8 / bits_ * kPacked;                      // levels in kPacked bytes
+  weights_.assign(static_cast<size_t>(blocks_ * kTaps * tap), static_cast<uint8_t>(weight_top_ * (255 / ((1 << bits_) - 1))));
   sums_.resize(static_cast<size_t>(blocks_) * kTaps * kLanes);
   parallel_for(channels, kLanes, threads, [&](int64_t begin, int64_t end) {
     std::vector<uint8_t> memory;
@@ -89,12 +114,12 @@ void Winograd<M>::arrange(const States& states, int channels, int fan, int threa
       const uint8_t* indices = states.read(channel * fan * kTaps, int64_t{fan} * kTaps, memory);
       for (int64_t c = 0; c < fan; ++c) {
         const int64_t n = (c / 4 * kLanes + lane) * 4 + c % 4;  // its place in U
-        const int shift = static_cast<int>(n % (4 * kPacked) / kPacked * 2);
-        uint8_t* to = weights_.data() + block * kTaps * tap + n / (4 * kPacked) * kTaps * kPacked + n % kPacked;
+        const int shift = static_cast<int>(n % together / kPacked) * bits_;
+        uint8_t* to = weights_.data() + block * kTaps * tap + n / together * kTaps * kPacked + n % kPacked;
         for (int t = 0; t < kTaps; ++t, ++indices, to += kPacked) {
           const int code = states.N == 0 ? 2 * *indices : *indices;
-          *to = static_cast<uint8_t>(*to ^ ((1 ^ code) << shift));  // level 0 stood there
-          sums_[(block * kTaps + t) * kLanes + lane] += code - 1;
+          *to = static_cast<uint8_t>(*to ^ ((weight_top_ ^ code) << shift));  // level 0 stood there
+          sums_[(block * kTaps + t) * kLanes + lane] += code - weight_top_;
         }
       }
     }
@@ -117,9 +142,12 @@ void Winograd<M>::enter(const Buffer& in, const uint8_t* image, int64_t tile_y, 
     std::memset(row, 1, begin * width);
     std::memset(row + end * width, 1, (pixels - end) * width);
     const uint8_t* from = image + in.at(y, x0 + begin);
-    kernels_.spread(from, from + in.plane, in.pixel, end - begin, row + begin * width, width);
+    if (in.form == Form::bits)
+      kernels_.spread(from, from + in.plane, in.pixel, end - begin, row + begin * width, width);
+    else
+      vectorised<spread_bytes>(from, in.pixel, in.channels, end - begin, row + begin * width, width);
   }
-  kernels_.enter(rows, pixels * width, width, tiles, points, point);
+  kernels_.enter(rows, pixels * width, width, tiles, top_, points, point);
 }
 
 // The pixels that the outputs of tiles `begin` to `end` of a row go to, in the order of `leave`; `outside` for those beyond
@@ -141,7 +169,7 @@ uint8_t** Winograd<M>::locate(const Buffer& out, uint8_t* image, int64_t row, in
 
 // To the outputs of a block; products as the kernels have them.
 template <int M>
-void Winograd<M>::leave(const Buffer& out, int block, const PointSum<M>* products, int tiles, int32_t* sums,
+void Winograd<M>::leave(const Buffer& out, int block, const int32_t* products, int tiles, int32_t* sums,
                         uint8_t* const* outputs) const {
   if (kernels_.pack && finish_.packs(out, block)) {
     kernels_.pack(products, tiles, finish_.packing(out, block, 1), finish_.pooled, outputs);
@@ -188,14 +216,17 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
       for (int64_t from = block; from < behind; from += kernels_.blocks) {
         const int blocks = static_cast<int>(std::min<int64_t>(kernels_.blocks, behind - from));
         const int64_t weight = blocks * width * kLanes + kApart;
-        for (int b = 0; b < blocks; ++b)
-          kernels_.expand(weights_.data() + (from + b) * kTaps * quads_ * kLanes, sums_.data() + (from + b) * kTaps * kLanes,
-                          quads_, memory.weights.get() + b * width * kLanes, weight,
+        for (int b = 0; b < blocks; ++b) {
+          const PackedWeights packed = {weights_.data() + (from + b) * (kTaps * quads_ * 4 * kLanes * bits_ / 8),
+                                        sums_.data() + (from + b) * kTaps * kLanes, quads_, bits_, weight_top_};
+          kernels_.expand(packed, top_, memory.weights.get() + b * width * kLanes, weight,
                           memory.offsets.get() + b * kPoints * kLanes);
+        }
         for (int64_t tile = 0, some; tile < count; tile += some) {
           some = divide_up(count - tile, divide_up(count - tile, group));
           kernels_.products({memory.points.get() + tile * width, point, memory.own.get() + tile, count, memory.weights.get(),
-                             weight, memory.offsets.get(), static_cast<int>(some), quads_, blocks, memory.products.get()});
+                             weight, memory.offsets.get(), static_cast<int>(some), quads_, blocks, top_ * weight_top_,
+                             memory.products.get()});
           for (int b = 0; b < blocks; ++b)
             leave(out, static_cast<int>(from + b), memory.products.get() + b * kLanes, static_cast<int>(some),
                   memory.sums.get(), memory.outputs.data() + size * size * tile);

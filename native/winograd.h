@@ -3,8 +3,9 @@
 //
 //   s y = A^T [ U . V ] A,   U = G w G^T,   V = B^T x B,   s = kScale[i] kScale[j] at (i, j)    (winograd_transform.h)
 //
-// x is a window of levels -1..1, w a kernel of levels -1..1, so U and V fit in bytes: V is in -4..4 and U in -9..9 where M is
-// 2, in -100..100 and -49..49 where it is 4. Added up over the input channels, each point is a product of matrices of bytes.
+// x is a window of levels, w a kernel of them. Where both are in -1..1, V is in -4..4 and U in -9..9 where M is 2, in -100..100
+// and -49..49 where it is 4; larger levels are taken as long as V and U fit in bytes. Added up over the input channels, each
+// point is a product of matrices of bytes.
 // s y is exact, so y is. U would take seven or 16 times the memory of w: the weights stay packed and are expanded for
 // each strip of tiles, while in the cache.
 #pragma once
@@ -16,15 +17,16 @@ namespace gxnor {
 template <int M>
 class Winograd : public Step {
  public:
-  // Whether a convolution can be computed so: 3x3, dense, of bits by at most ternary weights, and no sum beyond PointSum.
-  static bool suits(const Buffer& input, const Geometry& geometry, int space);
+  // Whether a convolution can be computed so: 3x3, dense, its points in bytes. top: the largest level of the input; space: N of
+  // the weights; fip: by fast inner products.
+  static bool suits(const Buffer& input, const Geometry& geometry, int top, int space, bool fip);
 
   Winograd(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
-           const WinogradKernels<M>& kernels, int threads, Finish finish);
+           int top, const WinogradKernels& kernels, int threads, Finish finish);
 
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
   const char* name() const override {
-    if (M == 2) return "product, Winograd 2x2";
+    if (M == 2) return kernels_.own ? "product, Winograd 2x2, fast inner products" : "product, Winograd 2x2";
     return kernels_.own ? "product, Winograd 4x4, fast inner products" : "product, Winograd 4x4";
   }
   int64_t bytes() const override;
@@ -37,15 +39,17 @@ class Winograd : public Step {
              int64_t point, uint8_t* rows) const;
   uint8_t** locate(const Buffer& output, uint8_t* image, int64_t row, int64_t begin, int64_t end, uint8_t* outside,
                    uint8_t** pixels) const;
-  void leave(const Buffer& output, int block, const PointSum<M>* products, int tiles, int32_t* sums,
+  void leave(const Buffer& output, int block, const int32_t* products, int tiles, int32_t* sums,
              uint8_t* const* outputs) const;
 
   const int input_, output_, padding_[2];
   const Finish finish_;
-  const WinogradKernels<M>& kernels_;
+  const int top_;                    // the largest level of the input
+  const WinogradKernels& kernels_;
   const int quads_, blocks_;         // of four input and 16 output channels
-  aligned_vector<uint8_t> weights_;  // [blocks][9 taps][quads * 64 / 4]: levels + 1 in two bits, see winograd_expand
-  aligned_vector<int16_t> sums_;     // [blocks][9 taps][16 lanes]: of the weights
+  const int bits_, weight_top_;      // see PackedWeights
+  aligned_vector<uint8_t> weights_;
+  aligned_vector<int16_t> sums_;
 };
 
 }  // namespace gxnor

@@ -15,7 +15,7 @@ namespace {
 constexpr int kBlocks = 2;
 constexpr int kStrip = 1400 * 1024;  // beside the points of the weights and the sums, in a second cache of 2 MiB
 
-void products(const PointProducts<4>& of) {
+void products(const PointProducts& of) {
   constexpr int64_t kTile = kBlocks * kLanes * sizeof(int32_t);
   const int quads = of.quads % kAmxQuads ? kAmxQuads / 2 : kAmxQuads;  // the channels are a multiple of 32
   AmxRegisters registers;
@@ -29,7 +29,7 @@ void products(const PointProducts<4>& of) {
 
 }  // namespace
 
-const WinogradKernels<4> winograd4_amx = {
+const WinogradKernels winograd4_amx = {
     spread_avx512, avx512<winograd_expand_raised<4, 64>>,
     avx512<winograd_enter<4, 64, Raise::none>>, products,
     avx512<winograd_leave<4, 64, kAmxTall, kBlocks>>, winograd_pack<kAmxTall, kBlocks>,

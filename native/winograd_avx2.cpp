@@ -1,5 +1,5 @@
 // 16 output channels x up to 6 tiles: two registers of 16-bit sums each, of pairs of products, that are widened after as many
-// quads as fit: F(2x2, 3x3) all of them (Winograd::suits), F(4x4, 3x3) a piece, added to the sums in memory.
+// quads as fit and added to the sums in memory.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -15,13 +15,6 @@ namespace gxnor {
 namespace {
 
 // `from` is where the sums stand so far: `to`, or what to begin with.
-inline void widen(const __m256i (&sum)[2], const int16_t* from, int16_t* to) {
-  const __m128i* half = reinterpret_cast<const __m128i*>(from);
-  const __m256i one = _mm256_set1_epi16(1);
-  const __m256i low = _mm256_add_epi32(_mm256_madd_epi16(sum[0], one), _mm256_cvtepi16_epi32(_mm_load_si128(half)));
-  const __m256i high = _mm256_add_epi32(_mm256_madd_epi16(sum[1], one), _mm256_cvtepi16_epi32(_mm_load_si128(half + 1)));
-  _mm256_store_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xD8));
-}
 inline void widen(const __m256i (&sum)[2], const int32_t* from, int32_t* to) {
   const __m256i one = _mm256_set1_epi16(1), *before = reinterpret_cast<const __m256i*>(from);
   __m256i* after = reinterpret_cast<__m256i*>(to);
@@ -30,9 +23,9 @@ inline void widen(const __m256i (&sum)[2], const int32_t* from, int32_t* to) {
 }
 
 // Written out for each p, by a fold, so that the compiler keeps the sums in registers.
-template <typename Sum, int... p>
+template <int... p>
 [[gnu::noinline]] void tiles_at_once(std::integer_sequence<int, p...>, const uint8_t* v, int quads, const int8_t* u,
-                                     const Sum* offsets, Sum* m, int piece) {
+                                     const int32_t* offsets, int32_t* m, int piece) {
   const __m256i* w = reinterpret_cast<const __m256i*>(u);
   for (int begin = 0; begin < quads; begin += piece) {
     const int end = quads - begin < piece ? quads : begin + piece;
@@ -53,22 +46,22 @@ template <typename Sum, int... p>
   }
 }
 
-template <int M, int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, const int32_t*, PointSum<M>* m, int piece) {
+template <int P>
+void tile(const uint8_t* v, int quads, const int8_t* u, const int32_t* offsets, const int32_t*, int32_t* m, int piece) {
   tiles_at_once(std::make_integer_sequence<int, P>(), v, quads, u, offsets, m, piece);
 }
 
 template <int M>
-void products(const PointProducts<M>& of) {
-  static constexpr TileProduct<M> kKernels[] = {{6, tile<M, 6>}, {5, tile<M, 5>}, {4, tile<M, 4>},
-                                              {3, tile<M, 3>}, {2, tile<M, 2>}, {1, tile<M, 1>}};
+void products(const PointProducts& of) {
+  static constexpr TileProduct kKernels[] = {{6, tile<6>}, {5, tile<5>}, {4, tile<4>},
+                                             {3, tile<3>}, {2, tile<2>}, {1, tile<1>}};
   cut<M, kUsualGroup, 1>(kKernels, of);
 }
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_avx2 = avx2_around<2>(products<2>);
-const WinogradKernels<4> winograd4_avx2 = avx2_around<4>(products<4>);
+const WinogradKernels winograd2_avx2 = avx2_around<2>(products<2>);
+const WinogradKernels winograd4_avx2 = avx2_around<4>(products<4>);
 
 }  // namespace gxnor
 GXNOR_TARGET_END

@@ -17,23 +17,13 @@ namespace {
 
 constexpr int kBlocks = 2;
 
-inline __m512i start(const int16_t* offsets) {
-  return _mm512_cvtepi16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(offsets)));
-}
-inline __m512i start(const int32_t* offsets) { return _mm512_load_si512(offsets); }
-
-inline void finish(__m512i sum, int16_t* m) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(m), _mm512_cvtepi32_epi16(sum));
-}
-inline void finish(__m512i sum, int32_t* m) { _mm512_storeu_si512(m, sum); }
-
 // Written out for each p, by a fold, so that the compiler keeps the sums in registers.
 template <int M, int B, int... p>
 [[gnu::noinline]] void tiles_at_once(std::integer_sequence<int, p...>, const uint8_t* v, int quads, const int8_t* u,
-                                     const PointSum<M>* offsets, PointSum<M>* m) {
+                                     const int32_t* offsets, int32_t* m) {
   __m512i sum[sizeof...(p)][B];
   const auto begin = [&](__m512i(&to)[B]) {
-    for (int b = 0; b < B; ++b) to[b] = start(offsets + b * Point<M>::kCount * kLanes);
+    for (int b = 0; b < B; ++b) to[b] = _mm512_load_si512(offsets + b * Point<M>::kCount * kLanes);
   };
   (begin(sum[p]), ...);
   const int64_t tile = int64_t{4} * quads, block = int64_t{64} * quads;
@@ -48,38 +38,38 @@ template <int M, int B, int... p>
     };
     (add(sum[p], v + p * tile), ...);
   }
-  const auto end = [&](const __m512i(&from)[B], PointSum<M>* to) {
-    for (int b = 0; b < B; ++b) finish(from[b], to + b * kLanes);
+  const auto end = [&](const __m512i(&from)[B], int32_t* to) {
+    for (int b = 0; b < B; ++b) _mm512_storeu_si512(to + b * kLanes, from[b]);
   };
   (end(sum[p], m + p * kBlocks * kLanes), ...);
 }
 
 template <int M, int B, int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, const int32_t*, PointSum<M>* m, int) {
+void tile(const uint8_t* v, int quads, const int8_t* u, const int32_t* offsets, const int32_t*, int32_t* m, int) {
   tiles_at_once<M, B>(std::make_integer_sequence<int, P>(), v, quads, u, offsets, m);
 }
 
 template <int M, int B>
-void products_of(const PointProducts<M>& of) {
-  static constexpr TileProduct<M> kKernels[] = {
+void products_of(const PointProducts& of) {
+  static constexpr TileProduct kKernels[] = {
       {12, tile<M, B, 12>}, {11, tile<M, B, 11>}, {10, tile<M, B, 10>}, {9, tile<M, B, 9>}, {8, tile<M, B, 8>},
       {6, tile<M, B, 6>},   {4, tile<M, B, 4>},   {2, tile<M, B, 2>},   {1, tile<M, B, 1>}};
   cut<M, kUsualGroup, kBlocks>(kKernels, of);
 }
 
 template <int M>
-void products(const PointProducts<M>& of) {
+void products(const PointProducts& of) {
   (of.blocks == 2 ? products_of<M, 2> : products_of<M, 1>)(of);
 }
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_avx512 = {
+const WinogradKernels winograd2_avx512 = {
     spread_avx512, avx512<winograd_expand_raised<2, 64>>,
     avx512<winograd_enter<2, 64>>, products<2>,
-    avx512<winograd_leave<2, 32, kUsualGroup, kBlocks>>, nullptr,
+    avx512<winograd_leave<2, 64, kUsualGroup, kBlocks>>, nullptr,
     kBlocks, kUsualGroup, kFarStrip};
-const WinogradKernels<4> winograd4_avx512 = {
+const WinogradKernels winograd4_avx512 = {
     spread_avx512, avx512<winograd_expand_raised<4, 64>>,
     avx512<winograd_enter<4, 64>>, products<4>,
     avx512<winograd_leave<4, 64, kUsualGroup, kBlocks>>, winograd_pack<kUsualGroup, kBlocks>,

@@ -52,7 +52,7 @@ void pack_tiles(const int32_t* m, int tiles, const Packing& packing, uint8_t* co
   const uint16_t flip = static_cast<uint16_t>(packing.flips);
   const int64_t at = packing.at, plane = packing.plane;
   for (int tile = 0; tile < tiles; ++tile, m += kBlocks * kLanes) {
-    Lanes<kSize, 64>::Sums y[kSize][kSize];
+    Sums<64> y[kSize][kSize];
     winograd_outputs<kSize, 64, kGroup, kBlocks>(m, y);
     const auto leave = [&](const __m512i& sum, int i, int j) {
       const __mmask16 below = _mm512_cmplt_epi32_mask(sum, low[i][j]), above = _mm512_cmpge_epi32_mask(sum, high[i][j]);

@@ -13,28 +13,20 @@ GXNOR_TARGET("avx2,avxvnni")
 namespace gxnor {
 namespace {
 
-inline void start(const int16_t* offsets, __m256i (&sum)[2]) {
-  const __m128i* half = reinterpret_cast<const __m128i*>(offsets);
-  sum[0] = _mm256_cvtepi16_epi32(_mm_load_si128(half)), sum[1] = _mm256_cvtepi16_epi32(_mm_load_si128(half + 1));
-}
 inline void start(const int32_t* offsets, __m256i (&sum)[2]) {
   const __m256i* half = reinterpret_cast<const __m256i*>(offsets);
   sum[0] = _mm256_load_si256(half), sum[1] = _mm256_load_si256(half + 1);
 }
 
-inline void finish(const __m256i (&sum)[2], int16_t* m) {
-  const __m256i lanes = _mm256_permute4x64_epi64(_mm256_packs_epi32(sum[0], sum[1]), 0xD8);
-  _mm256_store_si256(reinterpret_cast<__m256i*>(m), lanes);
-}
 inline void finish(const __m256i (&sum)[2], int32_t* m) {
   _mm256_store_si256(reinterpret_cast<__m256i*>(m), sum[0]);
   _mm256_store_si256(reinterpret_cast<__m256i*>(m) + 1, sum[1]);
 }
 
 // Written out for each p, by a fold, so that the compiler keeps the sums in registers.
-template <typename Sum, int... p>
+template <int... p>
 [[gnu::noinline]] void tiles_at_once(std::integer_sequence<int, p...>, const uint8_t* v, int quads, const int8_t* u,
-                                     const Sum* offsets, Sum* m) {
+                                     const int32_t* offsets, int32_t* m) {
   __m256i sum[sizeof...(p)][2];
   (start(offsets, sum[p]), ...);
   const __m256i* w = reinterpret_cast<const __m256i*>(u);
@@ -52,22 +44,22 @@ template <typename Sum, int... p>
   (finish(sum[p], m + p * kLanes), ...);
 }
 
-template <int M, int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>* offsets, const int32_t*, PointSum<M>* m, int) {
+template <int P>
+void tile(const uint8_t* v, int quads, const int8_t* u, const int32_t* offsets, const int32_t*, int32_t* m, int) {
   tiles_at_once(std::make_integer_sequence<int, P>(), v, quads, u, offsets, m);
 }
 
 template <int M>
-void products(const PointProducts<M>& of) {
-  static constexpr TileProduct<M> kKernels[] = {{6, tile<M, 6>}, {5, tile<M, 5>}, {4, tile<M, 4>},
-                                              {3, tile<M, 3>}, {2, tile<M, 2>}, {1, tile<M, 1>}};
+void products(const PointProducts& of) {
+  static constexpr TileProduct kKernels[] = {{6, tile<6>}, {5, tile<5>}, {4, tile<4>},
+                                             {3, tile<3>}, {2, tile<2>}, {1, tile<1>}};
   cut<M, kUsualGroup, 1>(kKernels, of);
 }
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_avxvnni = avx2_around<2>(products<2>);
-const WinogradKernels<4> winograd4_avxvnni = avx2_around<4>(products<4>);
+const WinogradKernels winograd2_avxvnni = avx2_around<2>(products<2>);
+const WinogradKernels winograd4_avxvnni = avx2_around<4>(products<4>);
 
 }  // namespace gxnor
 GXNOR_TARGET_END

@@ -12,11 +12,8 @@ GXNOR_TARGET("arch=armv8.2-a+dotprod")
 namespace gxnor {
 namespace {
 
-inline void finish(int32x4_t sum, int16_t* m) { vst1_s16(m, vmovn_s32(sum)); }
-inline void finish(int32x4_t sum, int32_t* m) { vst1q_s32(m, sum); }
-
-template <int M, int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>*, const int32_t*, PointSum<M>* m, int) {
+template <int P>
+void tile(const uint8_t* v, int quads, const int8_t* u, const int32_t*, const int32_t*, int32_t* m, int) {
   int32x4_t sum[P][4];
   for (int p = 0; p < P; ++p)
     for (int i = 0; i < 4; ++i) sum[p][i] = vdupq_n_s32(0);
@@ -30,19 +27,19 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>*, cons
     }
   }
   for (int p = 0; p < P; ++p)
-    for (int i = 0; i < 4; ++i) finish(sum[p][i], m + p * kLanes + 4 * i);
+    for (int i = 0; i < 4; ++i) vst1q_s32(m + p * kLanes + 4 * i, sum[p][i]);
 }
 
 template <int M>
-void products(const PointProducts<M>& of) {
-  static constexpr TileProduct<M> kKernels[] = {{4, tile<M, 4>}, {1, tile<M, 1>}};
+void products(const PointProducts& of) {
+  static constexpr TileProduct kKernels[] = {{4, tile<4>}, {1, tile<1>}};
   cut<M, kUsualGroup, 1>(kKernels, of);
 }
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_dotprod = plain_around<2, Raise::none>(products<2>);
-const WinogradKernels<4> winograd4_dotprod = plain_around<4, Raise::none>(products<4>);
+const WinogradKernels winograd2_dotprod = plain_around<2, Raise::none>(products<2>);
+const WinogradKernels winograd4_dotprod = plain_around<4, Raise::none>(products<4>);
 
 }  // namespace gxnor
 GXNOR_TARGET_END

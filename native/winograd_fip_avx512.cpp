@@ -1,4 +1,4 @@
-// F(4x4, 3x3) with fewer multiplications (S. Winograd, A new algorithm for inner product, IEEE Transactions on Computers
+// Products of points with fewer multiplications (S. Winograd, A new algorithm for inner product, IEEE Transactions on Computers
 // C-17, 1968). For two quads of channels of a tile, v1 and v2, and their weights u1 and u2
 //
 //   v1 . u1 + v2 . u2 = (v1 + u2) . (v2 + u1) - v1 . v2 - u1 . u2
@@ -7,7 +7,8 @@
 // bytes take the place of a multiplication, which pays where they run beside it: AMD's cores add in four units and multiply
 // in two of them. Three pairs of quads so and two quads as they are, of each eight, leave none of the four idle.
 //
-// At no point are v and u together beyond 109, so v1 + u2, raised by 128, and v2 + u1 fit in bytes.
+// At no point are v and u together beyond 109 (kLargestPoint in winograd.h), so v1 + u2, raised by 128, and v2 + u1 fit in
+// bytes.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -23,14 +24,7 @@ GXNOR_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 namespace gxnor {
 namespace {
 
-constexpr int kBlocks = 2, kPoints = Point<4>::kCount;
-
-constexpr bool fits() {
-  for (int p = 0; p < kPoints; ++p)
-    if (Point<4>::size(p) + Point<4>::weight(p) > 127) return false;
-  return true;
-}
-static_assert(fits());
+constexpr int kBlocks = 2;
 
 inline __m512i four_channels(const uint8_t* address) {
   int32_t quad;
@@ -40,13 +34,13 @@ inline __m512i four_channels(const uint8_t* address) {
 
 // 16 or 32 output channels x up to 12 tiles. Written out for each p, by a fold, so that the compiler keeps the sums in
 // registers: 24, and eight for two quads of weights, of a tile and of their sums.
-template <int B, int... p>
+template <int M, int B, int... p>
 [[gnu::noinline]] void tiles_at_once(std::integer_sequence<int, p...>, const uint8_t* v, int quads, const int8_t* u,
                                      const int32_t* offsets, const int32_t* own, int32_t* m) {
   __m512i sum[sizeof...(p)][B];
   const auto begin = [&](__m512i(&to)[B], int32_t of_tile) {
     for (int b = 0; b < B; ++b)
-      to[b] = _mm512_sub_epi32(_mm512_load_si512(offsets + b * kPoints * kLanes), _mm512_set1_epi32(of_tile));
+      to[b] = _mm512_sub_epi32(_mm512_load_si512(offsets + b * Point<M>::kCount * kLanes), _mm512_set1_epi32(of_tile));
   };
   (begin(sum[p], own[p]), ...);
   const int64_t tile = int64_t{4} * quads, block = int64_t{64} * quads;
@@ -83,20 +77,23 @@ template <int B, int... p>
   (end(sum[p], m + p * kBlocks * kLanes), ...);
 }
 
-template <int B, int P>
+template <int M, int B, int P>
 void tile(const uint8_t* v, int quads, const int8_t* u, const int32_t* offsets, const int32_t* own, int32_t* m, int) {
-  tiles_at_once<B>(std::make_integer_sequence<int, P>(), v, quads, u, offsets, own, m);
+  tiles_at_once<M, B>(std::make_integer_sequence<int, P>(), v, quads, u, offsets, own, m);
 }
 
-template <int B>
-void products_of(const PointProducts<4>& of) {
-  static constexpr TileProduct<4> kKernels[] = {
-      {12, tile<B, 12>}, {11, tile<B, 11>}, {10, tile<B, 10>}, {9, tile<B, 9>}, {8, tile<B, 8>},
-      {6, tile<B, 6>},   {4, tile<B, 4>},   {2, tile<B, 2>},   {1, tile<B, 1>}};
-  cut<4, kUsualGroup, kBlocks>(kKernels, of);
+template <int M, int B>
+void products_of(const PointProducts& of) {
+  static constexpr TileProduct kKernels[] = {
+      {12, tile<M, B, 12>}, {11, tile<M, B, 11>}, {10, tile<M, B, 10>}, {9, tile<M, B, 9>}, {8, tile<M, B, 8>},
+      {6, tile<M, B, 6>},   {4, tile<M, B, 4>},   {2, tile<M, B, 2>},   {1, tile<M, B, 1>}};
+  cut<M, kUsualGroup, kBlocks>(kKernels, of);
 }
 
-void products(const PointProducts<4>& of) { (of.blocks == 2 ? products_of<2> : products_of<1>)(of); }
+template <int M>
+void products(const PointProducts& of) {
+  (of.blocks == 2 ? products_of<M, 2> : products_of<M, 1>)(of);
+}
 
 // v1 . v2, v1 raised, of the pairs of a tile: in eight of 16 lanes, the other ones 0.
 inline __m512i own_of_tile(const uint8_t* v, int64_t width) {
@@ -109,9 +106,10 @@ inline __m512i own_of_tile(const uint8_t* v, int64_t width) {
   return sum;
 }
 
+template <int M>
 void own(const uint8_t* v, int64_t v_point, int tiles, int quads, int32_t* own, int64_t own_point) {
   const int64_t width = int64_t{4} * quads;
-  for (int p = 0; p < kPoints; ++p, v += v_point, own += own_point)
+  for (int p = 0; p < Point<M>::kCount; ++p, v += v_point, own += own_point)
     for (int tile = 0; tile < tiles; tile += 4) {
       const int some = tiles - tile < 4 ? tiles - tile : 4;
       __m512i sum[4];
@@ -126,11 +124,14 @@ void own(const uint8_t* v, int64_t v_point, int tiles, int quads, int32_t* own, 
 
 // Eight quads at a time, for the offsets while they are in the first cache: -u1 . u2, u2 raised, of the pairs, and what the
 // others' tiles are raised by.
-void expand(const uint8_t* packed, const int16_t*, int quads, int8_t* u, int64_t point, int32_t* offsets) {
+template <int M>
+void expand(const PackedWeights& weights, int, int8_t* u, int64_t point, int32_t* offsets) {
   const __m512i raise = _mm512_set1_epi8(-128);
-  for (int q = 0; q < quads; q += 8, packed += 18 * kPacked, u += 8 * 64) {
-    avx512<winograd_expand<4, 64>>(packed, 8, u, point);
-    for (int p = 0; p < kPoints; ++p) {
+  PackedWeights some = weights;
+  some.quads = 8;
+  for (int q = 0; q < weights.quads; q += some.quads, some.levels += 9 * kPacked * some.bits, u += 64 * some.quads) {
+    avx512<winograd_expand<M, 64>, const PackedWeights&>(some, u, point);
+    for (int p = 0; p < Point<M>::kCount; ++p) {
       const auto quad = [&](int i) { return _mm512_load_si512(u + p * point + 64 * i); };
       __m512i sum = q ? _mm512_load_si512(offsets + p * kLanes) : _mm512_setzero_si512();
       for (int i = 0; i < 6; i += 2) sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(quad(i + 1), raise), quad(i));
@@ -138,7 +139,7 @@ void expand(const uint8_t* packed, const int16_t*, int quads, int8_t* u, int64_t
       _mm512_store_si512(offsets + p * kLanes, sum);
     }
   }
-  for (int p = 0; p < kPoints; ++p) {
+  for (int p = 0; p < Point<M>::kCount; ++p) {
     int32_t* to = offsets + p * kLanes;
     _mm512_store_si512(to, _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_load_si512(to)));
   }
@@ -146,11 +147,16 @@ void expand(const uint8_t* packed, const int16_t*, int quads, int8_t* u, int64_t
 
 }  // namespace
 
-const WinogradKernels<4> winograd4_fip_avx512 = {
-    spread_avx512, expand,
-    avx512<winograd_enter<4, 64, Raise::fip>>, products,
+const WinogradKernels winograd2_fip_avx512 = {
+    spread_avx512, expand<2>,
+    avx512<winograd_enter<2, 64, Raise::fip>>, products<2>,
+    avx512<winograd_leave<2, 64, kUsualGroup, kBlocks>>, nullptr,
+    kBlocks, kUsualGroup, kFarStrip, own<2>};
+const WinogradKernels winograd4_fip_avx512 = {
+    spread_avx512, expand<4>,
+    avx512<winograd_enter<4, 64, Raise::fip>>, products<4>,
     avx512<winograd_leave<4, 64, kUsualGroup, kBlocks>>, winograd_pack<kUsualGroup, kBlocks>,
-    kBlocks, kUsualGroup, kFarStrip, own};
+    kBlocks, kUsualGroup, kFarStrip, own<4>};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

@@ -1,6 +1,5 @@
 // 16 output channels x up to 2 tiles, of signed bytes: the windows are not raised. A 16-bit sum for each of a quad's four
-// channels, widened after as many quads as fit: F(2x2, 3x3) all of them (Winograd::suits), F(4x4, 3x3) a piece, added to the
-// sums in memory.
+// channels, widened after as many quads as fit and added to the sums in memory.
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
@@ -10,11 +9,8 @@
 namespace gxnor {
 namespace {
 
-inline void widen(int32x4_t sum, bool, int16_t* m) { vst1_s16(m, vmovn_s32(sum)); }
-inline void widen(int32x4_t sum, bool first, int32_t* m) { vst1q_s32(m, first ? sum : vaddq_s32(sum, vld1q_s32(m))); }
-
-template <int M, int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>*, const int32_t*, PointSum<M>* m, int piece) {
+template <int P>
+void tile(const uint8_t* v, int quads, const int8_t* u, const int32_t*, const int32_t*, int32_t* m, int piece) {
   piece *= 4;  // it is for pairs, of windows that are raised
   for (int begin = 0; begin < quads; begin += piece) {
     const int end = quads - begin < piece ? quads : begin + piece;
@@ -32,21 +28,22 @@ void tile(const uint8_t* v, int quads, const int8_t* u, const PointSum<M>*, cons
     for (int p = 0; p < P; ++p)
       for (int i = 0; i < 4; ++i) {
         const int32x4_t four = vpaddq_s32(vpaddlq_s16(sum[p][2 * i]), vpaddlq_s16(sum[p][2 * i + 1]));
-        widen(four, begin == 0, m + p * kLanes + 4 * i);
+        int32_t* to = m + p * kLanes + 4 * i;
+        vst1q_s32(to, begin ? vaddq_s32(four, vld1q_s32(to)) : four);
       }
   }
 }
 
 template <int M>
-void products(const PointProducts<M>& of) {
-  static constexpr TileProduct<M> kKernels[] = {{2, tile<M, 2>}, {1, tile<M, 1>}};
+void products(const PointProducts& of) {
+  static constexpr TileProduct kKernels[] = {{2, tile<2>}, {1, tile<1>}};
   cut<M, kUsualGroup, 1>(kKernels, of);
 }
 
 }  // namespace
 
-const WinogradKernels<2> winograd2_neon = plain_around<2, Raise::none>(products<2>);
-const WinogradKernels<4> winograd4_neon = plain_around<4, Raise::none>(products<4>);
+const WinogradKernels winograd2_neon = plain_around<2, Raise::none>(products<2>);
+const WinogradKernels winograd4_neon = plain_around<4, Raise::none>(products<4>);
 
 }  // namespace gxnor
 #endif

@@ -103,7 +103,7 @@ struct Point {
   using In1d = Transform<M>;
   static constexpr int kCount = In1d::kPoints * In1d::kPoints;
 
-  // V of levels is in -size..size, and raised by that to be unsigned; U is in -weight..weight.
+  // V of levels -1..1 is in -size..size, and raised by that to be unsigned; U is in -weight..weight.
   static constexpr int size(int p) { return row_size(In1d::kB[p / In1d::kPoints]) * row_size(In1d::kB[p % In1d::kPoints]); }
   static constexpr int weight(int p) { return row_size(In1d::kG[p / In1d::kPoints]) * row_size(In1d::kG[p % In1d::kPoints]); }
 };
@@ -112,15 +112,15 @@ struct Point {
 template <int M>
 struct Tables {
   int32_t size[Point<M>::kCount];   // of points
+  int32_t ones[Point<M>::kCount];   // V of ones
   int32_t piece[Point<M>::kCount];  // quads whose products, in pairs, fit in 16 bits
-  uint8_t raise[Point<M>::kCount];  // V of levels + 1 to V of levels, raised by their size
 
-  constexpr Tables() : size(), piece(), raise() {
+  constexpr Tables() : size(), ones(), piece() {
     using F = Transform<M>;
     for (int p = 0; p < Point<M>::kCount; ++p) {
       size[p] = Point<M>::size(p);
+      ones[p] = row_sum(F::kB[p / F::kPoints]) * row_sum(F::kB[p % F::kPoints]);
       piece[p] = INT16_MAX / (4 * size[p] * Point<M>::weight(p));
-      raise[p] = static_cast<uint8_t>(size[p] - row_sum(F::kB[p / F::kPoints]) * row_sum(F::kB[p % F::kPoints]));
     }
   }
 };

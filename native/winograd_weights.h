@@ -1,4 +1,4 @@
-// Weights to points, for all instruction sets (winograd.h): U = G w G^T in bytes, from levels packed in two bits.
+// Weights to points, for all instruction sets (winograd.h): U = G w G^T in bytes, from packed levels.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,11 @@ namespace gxnor {
 // What U times what V is raised by adds, the other way round, of 16 output channels. sums: [9 taps][16 lanes] of the weights;
 // offsets: [points][16 lanes].
 template <int M, int kSome>
-GXNOR_BODY void winograd_offsets(const int16_t* sums, PointSum<M>* offsets) {
+GXNOR_BODY void winograd_offsets(const int16_t* sums, int top, int32_t* offsets) {
   using F = Transform<M>;
   constexpr int kPoints = F::kPoints;
   constexpr Tables<M> kTables;
   using Sums = Some<int32_t, kSome>;
-  using Narrow = Some<PointSum<M>, kSome / sizeof(int32_t) * sizeof(PointSum<M>)>;
   constexpr int kCount = kSome / sizeof(int32_t);
   for (int lane = 0; lane < kLanes; lane += kCount) {
     Sums half[3][kPoints];
@@ -36,35 +35,34 @@ GXNOR_BODY void winograd_offsets(const int16_t* sums, PointSum<M>* offsets) {
       F::weights(column, points);
       for (int k = 0; k < kPoints; ++k) {
         const int p = k * kPoints + j;
-        put(offsets + p * kLanes + lane, __builtin_convertvector(-kTables.size[p] * points[k], Narrow));
+        put(offsets + p * kLanes + lane, -kTables.size[p] * top * points[k]);
       }
     }
   }
 }
 
-// U = G w G^T of 16 output channels. packed: [quads / 4][9 taps][64] bytes; 64 bytes hold 256 levels + 1 in U's order, the
-// first 64 in the low two bits. u: [points][quads][16 lanes][4], `point` bytes from one to the next. `quads` is a
-// multiple of 8.
-template <int M, int kSome>
-GXNOR_BODY void winograd_expand(const uint8_t* packed, int quads, int8_t* u, int64_t point) {
+// U = G w G^T of 16 output channels. u: [points][quads][16 lanes][4], `point` bytes from one to the next.
+template <int M, int kSome, int kBits>
+GXNOR_BODY void expand_packed(const PackedWeights& weights, int8_t* u, int64_t point) {
   using F = Transform<M>;
-  constexpr int kPoints = F::kPoints;
+  constexpr int kPoints = F::kPoints, kFields = 8 / kBits;
   using Bytes = Some<uint8_t, kSome>;
-  const int64_t tap = int64_t{quads} * kLanes;
+  const int64_t tap = int64_t{weights.quads} * 4 * kLanes / kFields;
+  const uint8_t top = kBits == 2 ? 1 : static_cast<uint8_t>(weights.top);
   for (int64_t i = 0; i < tap; i += kSome) {
-    const uint8_t* from = packed + i / kPacked * 9 * kPacked + i % kPacked;
-    int8_t* to = u + i / kPacked * 4 * kPacked + i % kPacked;
+    const uint8_t* from = weights.levels + i / kPacked * 9 * kPacked + i % kPacked;
+    int8_t* to = u + i / kPacked * kFields * kPacked + i % kPacked;
     for (int t = 0; t < 9; ++t) __builtin_prefetch(from + (t + 9) * kPacked);  // these come from beyond the second cache
 #pragma GCC unroll 4
-    for (int field = 0; field < 4; ++field) {
+    for (int field = 0; field < kFields; ++field) {
       Bytes half[3][kPoints];
       for (int row = 0; row < 3; ++row) {
         Bytes w[3];
         for (int j = 0; j < 3; ++j) {
           Some<uint64_t, kSome> words;  // bytes have no shift of their own
           take(words, from + (3 * row + j) * kPacked);
-          words >>= 2 * field;
-          w[j] = ((Bytes)words & 3) - 1;  // the same bits
+          words >>= kBits * field;
+          w[j] = ((Bytes)words & ((1 << kBits) - 1)) - top;  // the same bits
         }
         F::weights(w, half[row]);
       }
@@ -79,12 +77,20 @@ GXNOR_BODY void winograd_expand(const uint8_t* packed, int quads, int8_t* u, int
   }
 }
 
+template <int M, int kSome>
+GXNOR_BODY void winograd_expand(const PackedWeights& weights, int8_t* u, int64_t point) {
+  switch (weights.bits) {
+    case 2: return expand_packed<M, kSome, 2>(weights, u, point);
+    case 4: return expand_packed<M, kSome, 4>(weights, u, point);
+    default: return expand_packed<M, kSome, 8>(weights, u, point);
+  }
+}
+
 // Both.
 template <int M, int kSome>
-GXNOR_BODY void winograd_expand_raised(const uint8_t* packed, const int16_t* sums, int quads, int8_t* u, int64_t point,
-                                       PointSum<M>* offsets) {
-  winograd_offsets<M, kSome>(sums, offsets);
-  winograd_expand<M, kSome>(packed, quads, u, point);
+GXNOR_BODY void winograd_expand_raised(const PackedWeights& weights, int top, int8_t* u, int64_t point, int32_t* offsets) {
+  winograd_offsets<M, kSome>(weights.sums, top, offsets);
+  winograd_expand<M, kSome>(weights, u, point);
 }
 
 }  // namespace gxnor

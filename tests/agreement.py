@@ -13,13 +13,14 @@ ISAS = instruction_sets() if native.library() is not None else ()
 WINOGRAD = {
     "winograd2": "product, Winograd 2x2",
     "winograd4": "product, Winograd 4x4",
+    "winograd2-fip": "product, Winograd 2x2, fast inner products",
     "winograd4-fip": "product, Winograd 4x4, fast inner products",
 }
 
 
 def winograd(isa: str) -> dict[str, str]:
     """The kernels that an instruction set has, and the names of their steps."""
-    return {kernel: step for kernel, step in WINOGRAD.items() if kernel != "winograd4-fip" or isa == "avx512"}
+    return {kernel: step for kernel, step in WINOGRAD.items() if "fip" not in kernel or isa == "avx512"}
 
 
 def assert_agrees(program: Program, x: np.ndarray) -> None:

@@ -41,10 +41,11 @@ def every_kind() -> list[tuple[Program, np.ndarray]]:
         convolution(channels, out, height, width, weights, inputs, padding)
         for channels, out in ((1, 1), (7, 17), (64, 16), (70, 33), (130, 8), (896, 3))
         for height, width, padding in ((5, 4, 1), (8, 11, 0), (3, 3, 2))
-        for weights, inputs in ((0, 0), (0, 1), (1, 0), (1, 1), (6, 2), (1, 6))
+        for weights, inputs in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 3), (6, 2), (1, 6))
     ]
     batches = [(program, programs.batch(program, 1 + i % 3, i)) for i, program in enumerate(every)]
-    return [*batches, *programs.largest_points(200)]
+    points = [programs.largest_points(200, N1, N2) for N1, N2 in ((1, 1), (2, 1), (1, 5), (4, 4))]
+    return [*batches, *(each for every in points for each in every)]
 
 
 def convolution(channels: int, out: int, height: int, width: int, weights: int, inputs: int, padding: int) -> Program:

@@ -228,17 +228,20 @@ _WINOGRAD_SIGNS = (
 )  # fmt: skip
 
 
-def largest_points(channels: int) -> Iterator[tuple[Program, np.ndarray]]:
-    """3x3 convolutions and inputs for which a point of Winograd's F(2x2, 3x3) or F(4x4, 3x3) is largest, point by point:
-    windows and weights with the signs of a row of each transform, or against them, in all channels."""
+def largest_points(channels: int, N1: int = 1, N2: int = 1) -> Iterator[tuple[Program, np.ndarray]]:
+    """3x3 convolutions, weights in Z_N1 and inputs in Z_N2, N >= 1, for which a point of Winograd's F(2x2, 3x3) or
+    F(4x4, 3x3) is largest, point by point: windows and weights with the signs of a row of each transform, or against
+    them, in all channels."""
+    weights, levels = DiscreteSpace(N1), DiscreteSpace(N2)
     for B, G in _WINOGRAD_SIGNS:
         for i, j in product(range(len(B)), repeat=2):
             x, w = (np.outer(rows[i], rows[j]).astype(np.int8) for rows in (B, G))
-            weight = np.broadcast_to(np.stack([w, -w])[:, None] + 1, (2, channels, 3, 3)).astype(np.uint8)
-            net = Builder((channels, *x.shape), 1)
-            net.add(Conv((0,), StateTensor.from_indices(DiscreteSpace(1), weight), (1, 1), (0, 0), (1, 1), 1), 1.0)
+            ends = (np.stack([w, -w])[:, None] + 1) * (weights.size // 2)
+            weight = np.broadcast_to(ends, (2, channels, 3, 3)).astype(np.uint8)
+            net = Builder((channels, *x.shape), N2)
+            net.add(Conv((0,), StateTensor.from_indices(weights, weight), (1, 1), (0, 0), (1, 1), 1), 1.0)
             net.flatten()
-            yield net.program(), np.broadcast_to(x + 1, (1, channels, *x.shape)).astype(np.uint8)
+            yield net.program(), np.broadcast_to((x + 1) * (levels.size // 2), (1, channels, *x.shape)).astype(np.uint8)
 
 
 def batch(program: Program, size: int, seed: int = 0) -> np.ndarray:

@@ -45,7 +45,7 @@ def test_steps_name_what_is_done_and_take_time():
         assert [step for step, _ in profile] == list(runner.steps)
         assert runner.steps[0] == "input" and name in runner.steps and runner.steps[-1] == "scale"
         assert all(seconds > 0 for _, seconds in profile)
-    with pytest.raises(GxnorError, match="direct, winograd2, winograd4, winograd4-fip, got 'fast'"):
+    with pytest.raises(GxnorError, match="direct, winograd2, winograd4, winograd2-fip, winograd4-fip, got 'fast'"):
         Engine(program, kernel="fast")
 
 

@@ -8,42 +8,85 @@ import pytest
 from gxnor import native
 from gxnor.engine import Engine
 from gxnor.layers import Conv, StateTensor
+from gxnor.program import Program
 from gxnor.space import DiscreteSpace
 from tests import programs
-from tests.agreement import ISAS, WINOGRAD, assert_agrees, finished, winograd
+from tests.agreement import ISAS, assert_agrees, finished, winograd
 from tests.programs import Builder
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
+
+
+# Weights and inputs, N of each, and which kernels have room for their points in bytes.
+SPACES = [
+    (0, 1, "winograd2 winograd4 winograd2-fip winograd4-fip"),
+    (1, 1, "winograd2 winograd4 winograd2-fip winograd4-fip"),
+    (1, 0, "winograd2 winograd4 winograd2-fip winograd4-fip"),
+    (2, 1, "winograd2 winograd4 winograd2-fip"),
+    (3, 1, "winograd2 winograd2-fip"),
+    (0, 2, "winograd2 winograd2-fip"),
+    (1, 2, "winograd2 winograd2-fip"),
+    (2, 3, "winograd2 winograd2-fip"),
+    (4, 4, "winograd2 winograd2-fip"),
+    (3, 5, "winograd2 winograd2-fip"),
+    (4, 5, "winograd2"),
+    (5, 1, ""),
+    (1, 6, ""),
+]
+
+
+def takes(program: Program, isa: str) -> list[str]:
+    """The kernels by which an instruction set computes the first convolution."""
+    return [kernel for kernel, step in winograd(isa).items() if step in Engine(program, isa=isa, kernel=kernel).steps]
+
+
+@pytest.mark.parametrize("N1, N2, kernels", SPACES)
+def test_spaces_that_winograd_takes(N1, N2, kernels):
+    net = Builder((33, 7, 6), N2, seed=N1)
+    net.conv(17, 3, N1, padding=1)
+    net.threshold(N2)
+    program = finished(net)
+    for isa in ISAS:
+        assert takes(program, isa) == [kernel for kernel in winograd(isa) if kernel in kernels.split()]
+    assert_agrees(program, programs.batch(program, 3))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 2), (3, 5), (4, 7), (16, 16), (19, 33)])
 @pytest.mark.parametrize("padding", [0, 1, 2, (3, 0)])
 def test_windows_that_winograd_takes(size, padding):
     """Outputs of odd and even extents, strips of several rows and images, all signs of thresholds, sums and levels."""
-    for N, channels, out in ((0, 40, 17), (1, 32, 16), (1, 70, 33), (1, 1, 1)):
-        net = Builder((channels, size[0] + 2, size[1] + 2), N, seed=channels)
-        net.conv(out, 3, 1 - N, padding=padding)
-        net.threshold(2 * N)
+    for N1, N2, channels, out in (
+        (1, 0, 40, 17),
+        (0, 1, 32, 16),
+        (0, 1, 70, 33),
+        (0, 1, 1, 1),
+        (1, 3, 70, 33),
+        (2, 2, 1, 1),
+    ):
+        net = Builder((channels, size[0] + 2, size[1] + 2), N2, seed=channels)
+        net.conv(out, 3, N1, padding=padding)
+        net.threshold(2 * N2)
         program = finished(net)
-        for isa in ISAS:
-            assert all(step in Engine(program, isa=isa, kernel=kernel).steps for kernel, step in winograd(isa).items())
+        assert all(takes(program, isa) for isa in ISAS)
         assert_agrees(program, programs.batch(program, 3))
 
 
-def test_winograd_at_its_largest_sums():
-    """All weights and levels at one end, as many channels as fit into the 16 bits of 2x2 tiles, and one more."""
-    for channels, suits in ((896, True), (897, False)):
-        for weights, levels in ((2, 2), (2, 0), (0, 0)):
-            net = Builder((channels, 4, 4), 1)
-            weight = StateTensor.from_indices(DiscreteSpace(1), np.full((3, channels, 3, 3), weights, dtype=np.uint8))
-            net.add(Conv((0,), weight, (1, 1), (1, 1), (1, 1), 1), 1.0)
-            program = finished(net)
-            assert (WINOGRAD["winograd2"] in Engine(program, kernel="winograd2").steps) == suits
-            assert WINOGRAD["winograd4"] in Engine(program, kernel="winograd4").steps
-            assert_agrees(program, np.full((1, channels, 4, 4), levels, dtype=np.uint8))
+@pytest.mark.parametrize("N1, N2", [(1, 1), (2, 1), (1, 2), (4, 4), (4, 5)])
+def test_winograd_at_its_largest_sums(N1, N2):
+    """All weights and levels at one end."""
+    weights, levels = DiscreteSpace(N1), DiscreteSpace(N2)
+    for weight_end, level_end in ((-1, -1), (-1, 0), (0, 0)):
+        net = Builder((897, 4, 4), N2)
+        indices = np.full((3, 897, 3, 3), range(weights.size)[weight_end], dtype=np.uint8)
+        net.add(Conv((0,), StateTensor.from_indices(weights, indices), (1, 1), (1, 1), (1, 1), 1), 1.0)
+        program = finished(net)
+        assert all(takes(program, isa) for isa in ISAS)
+        assert_agrees(program, np.full((1, 897, 4, 4), range(levels.size)[level_end], dtype=np.uint8))
 
 
-@pytest.mark.parametrize("channels", [30, 200])
-def test_winograd_where_a_point_is_largest(channels):
-    for program, x in programs.largest_points(channels):
+@pytest.mark.parametrize(
+    "channels, N1, N2", [(30, 1, 1), (200, 1, 1), (200, 2, 1), (30, 1, 5), (200, 4, 4), (200, 4, 5)]
+)
+def test_winograd_where_a_point_is_largest(channels, N1, N2):
+    for program, x in programs.largest_points(channels, N1, N2):
         assert_agrees(program, x)
