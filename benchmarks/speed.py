@@ -33,20 +33,25 @@ WITHOUT = {
     "amx": ("AMX", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}),
     "avx512": ("AVX-512", {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2_VNNI"}),
 }
-NETWORKS = {"MNIST": (programs.mnist, [1, 64], 1), "CIFAR": (programs.cifar, [1, 4, 16, 64], 2)}
+NETWORKS = {
+    "MNIST": (programs.mnist, [1, 64], 1),
+    "CIFAR": (programs.cifar, [1, 4, 16, 64], 2),
+    "CIFAR, weights of 5 and activations of 9 states": (lambda: programs.cifar(2, 3), [1, 64], 2),
+}
 
 
 def measure() -> dict:
     reports = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, (network, batches, threads) in NETWORKS.items():
-            path = Path(folder) / f"{name.lower()}.gxnor"
+            path = Path(folder) / f"{name}.gxnor"
             file.save(network(), path)
             reports[name] = bench.bench(path, batches, threads, AGAINST, explain=True) | {"file": path.name}
         result = {"command": "python benchmarks/speed.py", "date": time.strftime("%Y-%m-%d", time.gmtime())}
         for isa, following in itertools.pairwise(instruction_sets()):
             if isa in WITHOUT:
                 name, limits = WITHOUT[isa]
+                path = Path(folder) / "CIFAR.gxnor"
                 reports[f"CIFAR, no {name}"] = limited(path, following, limits) | {"file": path.name}
     return result | {"networks": reports}
 

@@ -7,8 +7,7 @@
 // bytes take the place of a multiplication, which pays where they run beside it: AMD's cores add in four units and multiply
 // in two of them. Three pairs of quads so and two quads as they are, of each eight, leave none of the four idle.
 //
-// At no point are v and u together beyond 109 (kLargestPoint in winograd.h), so v1 + u2, raised by 128, and v2 + u1 fit in
-// bytes.
+// At no point are v and u together beyond 127 (`fits` in winograd.cpp), so v1 + u2, raised by 128, and v2 + u1 are bytes.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
