@@ -79,16 +79,16 @@ constexpr int point_stride(int group, int blocks) { return (group * blocks + 1) 
 // AMX and ARM take v as signed bytes that `enter` has not raised, and no offsets. `own` is 0, and not there, but for fast
 // inner products.
 struct PointProducts {
-  const uint8_t* v;  // [points][tiles][quads][4]
-  int64_t v_point;   // bytes from one point to the next
+  const uint8_t* v;     // [points][tiles][quads][4]
+  int64_t v_point;      // bytes from one point to the next
   const int32_t* own;
-  int64_t own_point;  // from one point to the next
-  const int8_t* u;   // [points][blocks][quads][16 lanes][4]
-  int64_t u_point;
+  int64_t own_point;    // from one point to the next
+  const int8_t* u;      // [points][blocks][quads][16 lanes][4]
+  int64_t u_point;      // bytes
   const int32_t* offsets;
   int tiles, quads, blocks;
-  int top;  // the largest product of a level and a weight
-  int32_t* m;  // [points][group][blocks][16 lanes], as many as the kernels take, point_stride from one to the next
+  int top;              // the largest product of a level and a weight
+  int32_t* m;           // [points][group][blocks][16 lanes], as many as the kernels take, point_stride from one to the next
 };
 
 // The weights of a block of 16 output channels, level + top in 2, 4 or 8 bits: [quads * bits / 8][9 taps][kPacked] bytes, of
