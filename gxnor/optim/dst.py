@@ -74,6 +74,8 @@ class DST(torch.optim.Optimizer):
             self._check_claims(model)
         if generator is None:
             generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        if not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
+            raise ValueError(f"generator must be a torch.Generator on the CPU, got {generator!r}")
         self.generator = generator
 
     def add_param_group(self, group: dict) -> None:
@@ -243,8 +245,8 @@ def _check_settings(group: dict) -> None:
         raise ValueError(f"lr must be finite and not negative, got {group['lr']!r}")
     if group["increment"] not in increments.RULES:
         raise ValueError(f"increment must be one of {', '.join(increments.RULES)}, got {group['increment']!r}")
-    if not all(0 <= beta < 1 for beta in group["betas"]):
-        raise ValueError(f"betas must lie in [0, 1), got {group['betas']!r}")
+    if len(group["betas"]) != 2 or not all(0 <= beta < 1 for beta in group["betas"]):
+        raise ValueError(f"betas must be two numbers in [0, 1), got {group['betas']!r}")
     if not (isinstance(group["counter"], int) and 0 <= group["counter"] <= 7):
         raise ValueError(f"counter must be 0 to 7 bits, got {group['counter']!r}")
     if not group["eps"] > 0:

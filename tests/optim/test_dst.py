@@ -205,8 +205,9 @@ def test_a_parameter_that_nobody_claims_is_named():
         ({"lr": math.nan}, "lr must be"),
         ({"lr": math.inf}, "lr must be"),
         ({"increment": "adagrad"}, "increment must be one of factored, adam, sgd, got 'adagrad'"),
-        ({"betas": (1.0, 0.999)}, "betas must lie"),
-        ({"betas": (0.9, -0.1)}, "betas must lie"),
+        ({"betas": (1.0, 0.999)}, "betas must be two numbers"),
+        ({"betas": (0.9, -0.1)}, "betas must be two numbers"),
+        ({"betas": (0.9,)}, "betas must be two numbers"),
         ({"eps": 0.0}, "eps must be"),
         ({"m": 0.0}, "m must be"),
         ({"probability": "sigmoid"}, "probability must be one of tanh, linear"),
@@ -222,6 +223,11 @@ def test_impossible_settings_are_named(settings, message):
 
 
 # --- seeds, saving and going on ---
+
+
+def test_another_generator_is_refused():
+    with pytest.raises(ValueError, match="on the CPU, got 7"):
+        DST([real(1.0)], generator=7)
 
 
 def test_the_generator_decides_the_moves():
