@@ -1,5 +1,4 @@
-// 16 or 32 output channels x up to 12 tiles: 12 or 24 registers of 32-bit sums. With two registers of weights a quad of the
-// windows is read, and its address found, once for two products.
+// Products of points, a quad of channels at a time.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -14,8 +13,6 @@ GXNOR_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 
 namespace gxnor {
 namespace {
-
-constexpr int kBlocks = 2;
 
 // Written out for each p, by a fold, so that the compiler keeps the sums in registers.
 template <int M, int B, int... p>
@@ -41,39 +38,28 @@ template <int M, int B, int... p>
   const auto end = [&](const __m512i(&from)[B], int32_t* to) {
     for (int b = 0; b < B; ++b) _mm512_storeu_si512(to + b * kLanes, from[b]);
   };
-  (end(sum[p], m + p * kBlocks * kLanes), ...);
+  (end(sum[p], m + p * kBlocksAvx512 * kLanes), ...);
 }
 
-template <int M, int B, int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const int32_t* offsets, const int32_t*, int32_t* m, int) {
-  tiles_at_once<M, B>(std::make_integer_sequence<int, P>(), v, quads, u, offsets, m);
-}
-
-template <int M, int B>
-void products_of(const PointProducts& of) {
-  static constexpr TileProduct kKernels[] = {
-      {12, tile<M, B, 12>}, {11, tile<M, B, 11>}, {10, tile<M, B, 10>}, {9, tile<M, B, 9>}, {8, tile<M, B, 8>},
-      {6, tile<M, B, 6>},   {4, tile<M, B, 4>},   {2, tile<M, B, 2>},   {1, tile<M, B, 1>}};
-  cut<M, kUsualGroup, kBlocks>(kKernels, of);
-}
-
-template <int M>
-void products(const PointProducts& of) {
-  (of.blocks == 2 ? products_of<M, 2> : products_of<M, 1>)(of);
-}
+struct Plain {
+  template <int M, int B, int P>
+  static void tile(const uint8_t* v, int quads, const int8_t* u, const int32_t* offsets, const int32_t*, int32_t* m, int) {
+    tiles_at_once<M, B>(std::make_integer_sequence<int, P>(), v, quads, u, offsets, m);
+  }
+};
 
 }  // namespace
 
 const WinogradKernels winograd2_avx512 = {
     spread_avx512, avx512<winograd_expand_raised<2, 64>>,
-    avx512<winograd_enter<2, 64>>, products<2>,
-    avx512<winograd_leave<2, 64, kUsualGroup, kBlocks>>, nullptr,
-    kBlocks, kUsualGroup, kFarStrip};
+    avx512<winograd_enter<2, 64>>, winograd_products<Plain, 2>,
+    avx512<winograd_leave<2, 64, kUsualGroup, kBlocksAvx512>>, nullptr,
+    kBlocksAvx512, kUsualGroup, kFarStrip};
 const WinogradKernels winograd4_avx512 = {
     spread_avx512, avx512<winograd_expand_raised<4, 64>>,
-    avx512<winograd_enter<4, 64>>, products<4>,
-    avx512<winograd_leave<4, 64, kUsualGroup, kBlocks>>, winograd_pack<kUsualGroup, kBlocks>,
-    kBlocks, kUsualGroup, kFarStrip};
+    avx512<winograd_enter<4, 64>>, winograd_products<Plain, 4>,
+    avx512<winograd_leave<4, 64, kUsualGroup, kBlocksAvx512>>, winograd_pack<kUsualGroup, kBlocksAvx512>,
+    kBlocksAvx512, kUsualGroup, kFarStrip};
 
 }  // namespace gxnor
 GXNOR_TARGET_END

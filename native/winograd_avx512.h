@@ -74,6 +74,24 @@ void pack_tiles(const int32_t* m, int tiles, const Packing& packing, uint8_t* co
   }
 }
 
+// The products of all points, by Product::tile<M, B, P> of B blocks of output channels and P tiles: 24 registers of sums. With two
+// of weights a quad of the windows is read, and its address found, once for two products.
+constexpr int kBlocksAvx512 = 2;
+
+template <typename Product, int M, int B>
+void products_of_blocks(const PointProducts& of) {
+  static constexpr TileProduct kKernels[] = {
+      {12, Product::template tile<M, B, 12>}, {11, Product::template tile<M, B, 11>}, {10, Product::template tile<M, B, 10>},
+      {9, Product::template tile<M, B, 9>},   {8, Product::template tile<M, B, 8>},   {6, Product::template tile<M, B, 6>},
+      {4, Product::template tile<M, B, 4>},   {2, Product::template tile<M, B, 2>},   {1, Product::template tile<M, B, 1>}};
+  cut<M, kUsualGroup, kBlocksAvx512>(kKernels, of);
+}
+
+template <typename Product, int M>
+void winograd_products(const PointProducts& of) {
+  (of.blocks == 2 ? products_of_blocks<Product, M, 2> : products_of_blocks<Product, M, 1>)(of);
+}
+
 template <int kGroup, int kBlocks>
 void winograd_pack(const int32_t* m, int tiles, const Packing& packing, bool pooled, uint8_t* const* outputs) {
   const auto kernel = pooled ? pack_tiles<true, kGroup, kBlocks> : pack_tiles<false, kGroup, kBlocks>;

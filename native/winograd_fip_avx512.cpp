@@ -23,8 +23,6 @@ GXNOR_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 namespace gxnor {
 namespace {
 
-constexpr int kBlocks = 2;
-
 inline __m512i four_channels(const uint8_t* address) {
   int32_t quad;
   __builtin_memcpy(&quad, address, 4);
@@ -73,26 +71,15 @@ template <int M, int B, int... p>
   const auto end = [&](const __m512i(&from)[B], int32_t* to) {
     for (int b = 0; b < B; ++b) _mm512_storeu_si512(to + b * kLanes, from[b]);
   };
-  (end(sum[p], m + p * kBlocks * kLanes), ...);
+  (end(sum[p], m + p * kBlocksAvx512 * kLanes), ...);
 }
 
-template <int M, int B, int P>
-void tile(const uint8_t* v, int quads, const int8_t* u, const int32_t* offsets, const int32_t* own, int32_t* m, int) {
-  tiles_at_once<M, B>(std::make_integer_sequence<int, P>(), v, quads, u, offsets, own, m);
-}
-
-template <int M, int B>
-void products_of(const PointProducts& of) {
-  static constexpr TileProduct kKernels[] = {
-      {12, tile<M, B, 12>}, {11, tile<M, B, 11>}, {10, tile<M, B, 10>}, {9, tile<M, B, 9>}, {8, tile<M, B, 8>},
-      {6, tile<M, B, 6>},   {4, tile<M, B, 4>},   {2, tile<M, B, 2>},   {1, tile<M, B, 1>}};
-  cut<M, kUsualGroup, kBlocks>(kKernels, of);
-}
-
-template <int M>
-void products(const PointProducts& of) {
-  (of.blocks == 2 ? products_of<M, 2> : products_of<M, 1>)(of);
-}
+struct Fast {
+  template <int M, int B, int P>
+  static void tile(const uint8_t* v, int quads, const int8_t* u, const int32_t* offsets, const int32_t* own, int32_t* m, int) {
+    tiles_at_once<M, B>(std::make_integer_sequence<int, P>(), v, quads, u, offsets, own, m);
+  }
+};
 
 // v1 . v2, v1 raised, of the pairs of a tile: in eight of 16 lanes, the other ones 0.
 inline __m512i own_of_tile(const uint8_t* v, int64_t width) {
@@ -148,14 +135,14 @@ void expand(const PackedWeights& weights, int, int8_t* u, int64_t point, int32_t
 
 const WinogradKernels winograd2_fip_avx512 = {
     spread_avx512, expand<2>,
-    avx512<winograd_enter<2, 64, Raise::fip>>, products<2>,
-    avx512<winograd_leave<2, 64, kUsualGroup, kBlocks>>, nullptr,
-    kBlocks, kUsualGroup, kFarStrip, own<2>};
+    avx512<winograd_enter<2, 64, Raise::fip>>, winograd_products<Fast, 2>,
+    avx512<winograd_leave<2, 64, kUsualGroup, kBlocksAvx512>>, nullptr,
+    kBlocksAvx512, kUsualGroup, kFarStrip, own<2>};
 const WinogradKernels winograd4_fip_avx512 = {
     spread_avx512, expand<4>,
-    avx512<winograd_enter<4, 64, Raise::fip>>, products<4>,
-    avx512<winograd_leave<4, 64, kUsualGroup, kBlocks>>, winograd_pack<kUsualGroup, kBlocks>,
-    kBlocks, kUsualGroup, kFarStrip, own<4>};
+    avx512<winograd_enter<4, 64, Raise::fip>>, winograd_products<Fast, 4>,
+    avx512<winograd_leave<4, 64, kUsualGroup, kBlocksAvx512>>, winograd_pack<kUsualGroup, kBlocksAvx512>,
+    kBlocksAvx512, kUsualGroup, kFarStrip, own<4>};
 
 }  // namespace gxnor
 GXNOR_TARGET_END
