@@ -96,7 +96,7 @@ double measure_expand(const WinogradKernels& kernels) {
 
 using Ways = Known[GXNOR_WINOGRAD4_FIP + 1];
 
-int outputs(gxnor_kernel kernel) { return kernel == GXNOR_WINOGRAD2 || kernel == GXNOR_WINOGRAD2_FIP ? 2 : 4; }
+int tile_side(gxnor_kernel kernel) { return kernel == GXNOR_WINOGRAD2 || kernel == GXNOR_WINOGRAD2_FIP ? 2 : 4; }
 
 }  // namespace
 
@@ -116,7 +116,7 @@ double expand_cost(const Kernels& kernels, gxnor_kernel kernel, int channels) {
   static Ways known = {};
   const WinogradKernels& winograd = *kernels.winograd(kernel);
   const double measured = once(known[kernel], kernels, [&] {
-    return outputs(kernel) == 2 ? measure_expand<2>(winograd) : measure_expand<4>(winograd);
+    return tile_side(kernel) == 2 ? measure_expand<2>(winograd) : measure_expand<4>(winograd);
   });
   return measured * kPositions * divide_up(channels, 32) / 4;  // the other costs are of so many positions; 4 times 32 channels
 }
@@ -124,7 +124,7 @@ double expand_cost(const Kernels& kernels, gxnor_kernel kernel, int channels) {
 double winograd_cost(const Kernels& kernels, gxnor_kernel kernel, int channels, int height, int width) {
   static Ways known = {};
   const WinogradKernels& winograd = *kernels.winograd(kernel);
-  const int M = outputs(kernel);
+  const int M = tile_side(kernel);
   const double measured = once(known[kernel], kernels, [&] {
     return M == 2 ? measure_tiles<2>(winograd) : measure_tiles<4>(winograd);
   });

@@ -204,9 +204,11 @@ class Compiler {
       direct = std::make_unique<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, finish);
     const WinogradKernels* const kernels = kernels_.winograd(choice.kernel);
     if (choice.kernel == GXNOR_WINOGRAD2 || choice.kernel == GXNOR_WINOGRAD2_FIP)
-      winograd = std::make_unique<Winograd<2>>(plan_->buffers, input, output, geometry, states, top, *kernels, threads_, finish);
+      winograd = std::make_unique<Winograd<2>>(plan_->buffers, input, output, geometry, states, top, *kernels, threads_,
+                                               finish);
     if (choice.kernel == GXNOR_WINOGRAD4 || choice.kernel == GXNOR_WINOGRAD4_FIP)
-      winograd = std::make_unique<Winograd<4>>(plan_->buffers, input, output, geometry, states, top, *kernels, threads_, finish);
+      winograd = std::make_unique<Winograd<4>>(plan_->buffers, input, output, geometry, states, top, *kernels, threads_,
+                                               finish);
     if (direct && winograd)
       add<ByBatch>(std::move(direct), std::move(winograd), choice.direct_below);
     else

@@ -68,9 +68,6 @@ using Level = void (*)(const int32_t* sums, int count, const int32_t* thresholds
 using Dot8Pack = void (*)(const uint8_t* const* positions, int count, const Window& window, const void* weights,
                           const Packing& packing, uint8_t* const* outputs);
 
-// Winograd's F(M x M, 3x3), M 2 or 4 (winograd.h): weights and windows to points (winograd_body.h), the product of each
-// point, and back to sums.
-
 // What `products` leave lies so many sums from one point to the next: one more line than they need, or the points would
 // meet in few sets of the cache.
 constexpr int point_stride(int group, int blocks) { return (group * blocks + 1) * kLanes; }
@@ -87,7 +84,7 @@ struct PointProducts {
   int64_t u_point;      // bytes
   const int32_t* offsets;
   int tiles, quads, blocks;
-  int top;              // the largest product of a level and a weight
+  int largest;          // product of a level and a weight
   int32_t* m;           // [points][group][blocks][16 lanes], as many as the kernels take, point_stride from one to the next
 };
 
@@ -101,6 +98,8 @@ struct PackedWeights {
   int bits, top;
 };
 
+// Winograd's F(M x M, 3x3), M 2 or 4 (winograd.h): weights and windows to points (winograd_body.h), the product of each
+// point, and back to sums. top: the largest level of the input.
 struct WinogradKernels {
   // Bits of neighbouring pixels, of so many bytes, to levels + 1, `width` a pixel, a multiple of 32; ones behind the channels.
   void (*spread)(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, int64_t pixels, uint8_t* levels, int64_t width);

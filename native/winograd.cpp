@@ -15,8 +15,8 @@ constexpr int64_t kApart = 64;           // bytes between points, or all would b
 constexpr int kMostGroups = 8;           // of a strip
 constexpr int kWidth = 32;               // channels are padded to a multiple of this
 
-// Whether V and U fit in signed bytes at all points, and `fip` what they are together; and their products, in two pairs and V
-// raised, in 16 bits.
+// Whether V and U fit in signed bytes at all points, and `fip` what they are together; and a pair of their products, V raised,
+// in 16 bits, so that a piece (Tables) is one quad at least.
 template <int M>
 bool fits(int64_t top, int64_t weight_top, bool fip) {
   for (int p = 0; p < Point<M>::kCount; ++p) {
@@ -79,10 +79,8 @@ bool Winograd<M>::suits(const Buffer& input, const Geometry& g, int top, int spa
   const bool states = input.form == Form::bits || input.form == Form::int8;
   if (!both(g.kernel, 3) || !both(g.stride, 1) || !both(g.dilation, 1) || g.groups != 1 || !states) return false;
   const int64_t weight_top = top_level(space);
-  // Of four channels, in the outputs that are most times too large. Sums on the way may wrap.
-  const int64_t largest = 4 * kTaps * top * weight_top * Transform<M>::kScale[0] * Transform<M>::kScale[0];
-  return fits<M>(top, weight_top, fip) && input.channels * weight_top <= INT16_MAX &&
-         largest * quads_of(input.channels) <= INT32_MAX;
+  // The sums of weights are held in 16 bits; so the outputs, however many times too large, fit in 32. Sums on the way may wrap.
+  return fits<M>(top, weight_top, fip) && input.channels * weight_top <= INT16_MAX;
 }
 
 template <int M>

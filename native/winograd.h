@@ -1,13 +1,12 @@
-// 3x3 convolutions of binary and ternary states by Winograd's F(M x M, 3x3), exact in integers: M * M outputs of a tile for
+// 3x3 convolutions of states by Winograd's F(M x M, 3x3), exact in integers: M * M outputs of a tile for
 // (M + 2)^2 products instead of 9 M * M. For M = 2 that is 16 instead of 36, for M = 4 36 instead of 144.
 //
 //   s y = A^T [ U . V ] A,   U = G w G^T,   V = B^T x B,   s = kScale[i] kScale[j] at (i, j)    (winograd_transform.h)
 //
 // x is a window of levels, w a kernel of them. Where both are in -1..1, V is in -4..4 and U in -9..9 where M is 2, in -100..100
 // and -49..49 where it is 4; larger levels are taken as long as V and U fit in bytes. Added up over the input channels, each
-// point is a product of matrices of bytes.
-// s y is exact, so y is. U would take seven or 16 times the memory of w: the weights stay packed and are expanded for
-// each strip of tiles, while in the cache.
+// point is a product of matrices of bytes. s y is exact, so y is. U would take seven or 16 times the memory of ternary w: the
+// weights stay packed and are expanded for each strip of tiles, while in the cache.
 #pragma once
 
 #include "convolution.h"

@@ -1,4 +1,5 @@
-// What AVX-512 and AMX share of Winograd (winograd_body.h): bits to levels, and sums to bits in registers.
+// What AVX-512 and AMX share of Winograd (winograd_body.h): bits to levels, and sums to bits in registers; and the tiles of
+// AVX-512's two products.
 #pragma once
 
 #include <immintrin.h>
@@ -74,8 +75,8 @@ void pack_tiles(const int32_t* m, int tiles, const Packing& packing, uint8_t* co
   }
 }
 
-// The products of all points, by Product::tile<M, B, P> of B blocks of output channels and P tiles: 24 registers of sums. With two
-// of weights a quad of the windows is read, and its address found, once for two products.
+// The products of all points, by Product::tile<M, B, P> of B blocks of output channels and P tiles: 24 registers of sums. With
+// two of weights a quad of the windows is read, and its address found, once for two products.
 constexpr int kBlocksAvx512 = 2;
 
 template <typename Product, int M, int B>

@@ -17,8 +17,8 @@ constexpr int kUsualGroup = 12;  // tiles, of all instruction sets but AMX
 // make the expansion cheap.
 constexpr int kNearStrip = 448 * 1024, kFarStrip = 1792 * 1024;
 
-// Of one point, and of a fixed number of tiles, with the arguments of PointProducts. 16 bits hold the products of `piece` quads,
-// in pairs.
+// Of one point, and of a fixed number of tiles, with the arguments of PointProducts. 16 bits hold the products of `piece`
+// quads, in pairs.
 struct TileProduct {
   int tiles;
   void (*run)(const uint8_t* v, int quads, const int8_t* u, const int32_t* offsets, const int32_t* own, int32_t* m, int piece);
@@ -35,7 +35,7 @@ void cut(const TileProduct (&kernels)[kSizes], const PointProducts& of) {
     const TileProduct* kernel = kernels;
     for (int tiles = of.tiles; tiles > 0; tiles -= kernel->tiles) {
       while (kernel->tiles > tiles) ++kernel;
-      kernel->run(v, of.quads, of.u + p * of.u_point, of.offsets + p * kLanes, own, m, kTables.piece[p] / of.top);
+      kernel->run(v, of.quads, of.u + p * of.u_point, of.offsets + p * kLanes, own, m, kTables.piece[p] / of.largest);
       v += int64_t{4} * of.quads * kernel->tiles;
       own += kernel->tiles;
       m += kBlocks * kLanes * kernel->tiles;

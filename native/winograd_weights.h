@@ -16,22 +16,22 @@ GXNOR_BODY void winograd_offsets(const int16_t* sums, int top, int32_t* offsets)
   using F = Transform<M>;
   constexpr int kPoints = F::kPoints;
   constexpr Tables<M> kTables;
-  using Sums = Some<int32_t, kSome>;
+  using Lanes = Some<int32_t, kSome>;
   constexpr int kCount = kSome / sizeof(int32_t);
   for (int lane = 0; lane < kLanes; lane += kCount) {
-    Sums half[3][kPoints];
+    Lanes half[3][kPoints];
     for (int row = 0; row < 3; ++row) {
-      Sums w[3];
+      Lanes w[3];
       for (int j = 0; j < 3; ++j) {
         Some<int16_t, kSome / 2> some;
         take(some, sums + (3 * row + j) * kLanes + lane);
-        w[j] = __builtin_convertvector(some, Sums);
+        w[j] = __builtin_convertvector(some, Lanes);
       }
       F::weights(w, half[row]);
     }
     for (int j = 0; j < kPoints; ++j) {
-      const Sums column[3] = {half[0][j], half[1][j], half[2][j]};
-      Sums points[kPoints];
+      const Lanes column[3] = {half[0][j], half[1][j], half[2][j]};
+      Lanes points[kPoints];
       F::weights(column, points);
       for (int k = 0; k < kPoints; ++k) {
         const int p = k * kPoints + j;

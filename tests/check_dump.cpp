@@ -35,7 +35,7 @@ int main(int, char** arguments) {
     read(x.data(), x_bytes);
     read(expected.data(), expected.size() * sizeof(float));
     for (int i = 0; const char* isa = gxnor_isa(i); ++i)
-      for (int kernel : {GXNOR_DIRECT, GXNOR_WINOGRAD2, GXNOR_WINOGRAD4, GXNOR_WINOGRAD2_FIP, GXNOR_WINOGRAD4_FIP, GXNOR_CHOOSE})
+      for (int kernel = GXNOR_CHOOSE; kernel <= GXNOR_WINOGRAD4_FIP; ++kernel)
         for (int threads : {1, 3}) {
           gxnor_plan* plan;
           int32_t layer;

@@ -44,7 +44,7 @@ def every_kind() -> list[tuple[Program, np.ndarray]]:
         for weights, inputs in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 3), (6, 2), (1, 6))
     ]
     batches = [(program, programs.batch(program, 1 + i % 3, i)) for i, program in enumerate(every)]
-    points = [programs.largest_points(200, N1, N2) for N1, N2 in ((1, 1), (2, 1), (1, 5), (4, 4))]
+    points = [programs.largest_points(200, N1, N2) for N1, N2 in ((1, 1), (2, 1), (1, 5), (4, 5))]
     return [*batches, *(each for every in points for each in every)]
 
 

@@ -105,10 +105,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   std::vector<gxnor_plan*> plans;
   int32_t expected = -1, expected_layer = -1;
-  for (int i = 0; const char* isa = gxnor_isa(i / 5); ++i) {
+  for (int i = 0; const char* isa = gxnor_isa(i / 6); ++i) {
     gxnor_plan* plan = nullptr;
     int32_t layer = -1;
-    const int32_t kernel = GXNOR_DIRECT + i % 5;
+    const int32_t kernel = GXNOR_CHOOSE + i % 6;
     const int32_t status = gxnor_plan_create(&p.input, p.layers.data(), count, isa, kernel, threads, &plan, &layer);
     expect((status == GXNOR_OK) == (plan != nullptr), "a plan without success, or success without a plan");
     expect(status != GXNOR_NO_KERNELS && status != GXNOR_NO_MEMORY, "an instruction set or memory that was missing");

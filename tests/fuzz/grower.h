@@ -37,7 +37,7 @@ struct Choices {
 class Grower {
  public:
   Grower(Choices& choices, Program& program) : choices_(choices), p_(program) {
-    p_.input.space = choices_.below(6) - 1;
+    p_.input.space = choices_.below(8) - 1;
     p_.input.shape[0] = choices_.among(kChannels);
     for (int axis = 1; axis < 3; ++axis) p_.input.shape[axis] = choices_.one_in(8) ? choices_.byte() + 1 : choices_.below(9) + 1;
     if (choices_.one_in(3)) p_.input.shape[1] = 1;
@@ -91,7 +91,7 @@ class Grower {
   }
 
   void weights(gxnor_layer& l, int64_t fan) {
-    l.space = choices_.among({0, 1, 1, 1, 2, 3, 4, 7});
+    l.space = choices_.among({0, 1, 1, 1, 2, 3, 4, 5, 7});
     const int64_t count = fan * l.out;
     if (states_bytes(count, l.space) > kTensor) return;  // refused, for its size
     std::vector<uint8_t> packed(states_bytes(count, l.space));
@@ -117,7 +117,7 @@ class Grower {
   void threshold() {
     const double bound = p_.bounds.back();
     gxnor_layer& l = add(GXNOR_THRESHOLD);
-    l.space = choices_.among({0, 1, 1, 1, 2, 3, 4, 7});
+    l.space = choices_.among({0, 1, 1, 1, 2, 3, 4, 5, 6, 7});
     const int64_t steps = int64_t{1} << l.space;
     if (shape().c * steps > kThresholds) return;  // refused, for its size
     const double spread = choices_.among({1, 4, 30, 1000, INT_MAX});
