@@ -136,11 +136,11 @@ def _levels(figure: Figure, rows: list[dict]) -> None:
     _grid(figure.subplots(), rows, "N1", "N2", ("N1, weights", "N2, activations"))
 
 
-def log_scale(axes) -> None:
-    """Marks a logarithmic y axis at 1, 2, 5, 10, ... in plain numbers."""
+def log_scale(axes, marks: tuple[float, ...] = (1, 2, 5)) -> None:
+    """Marks a logarithmic y axis at these, times powers of ten, in plain numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_locator(LogLocator(subs=marks))
     axes.yaxis.set_minor_locator(NullLocator())
 
 
@@ -151,11 +151,12 @@ def _curves(figure: Figure, rows: list[dict]) -> None:
         left.plot(epochs, row["curves"]["train_loss"], color=SERIES[i])
         errors = [100 * (1 - value) for value in row["curves"]["val_accuracy"]]
         right.plot(epochs, errors, color=SERIES[i], label=row["row"])
+    log_scale(left)
+    log_scale(right, marks=(1, 1.5, 2, 3, 5, 7))  # errors stay within a few times the smallest
     for axes, title in ((left, "training loss"), (right, "validation error, %")):
         axes.set(xlabel="epoch", title=title)
-        log_scale(axes)
         axes.grid(axis="y", color=GRID)
-    right.legend(frameon=False, loc="upper right")  # errors fall, so there is room
+    figure.legend(frameon=False, loc="outside lower center", ncols=3)
 
 
 def _memory(figure: Figure, rows: list[dict]) -> None:
