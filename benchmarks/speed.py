@@ -3,8 +3,9 @@
 python benchmarks/speed.py              measures (some ten minutes) and draws; pip install onnx onnxruntime openvino
 python benchmarks/speed.py picture      draws again
 
-The networks of the paper with random ternary states: time does not depend on them. Where the machine has AMX or AVX-512,
-the CIFAR network once more without, for us, PyTorch and OpenVINO; ONNX Runtime cannot be told to do without.
+The networks of the paper with random states, for time does not depend on them: ternary ones, and the CIFAR network once
+with more of them. Where the machine has AMX or AVX-512, the CIFAR network once more without, for us, PyTorch and OpenVINO;
+ONNX Runtime cannot be told to do without.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ def measure() -> dict:
             path = Path(folder) / f"{name}.gxnor"
             file.save(network(), path)
             reports[name] = bench.bench(path, batches, threads, AGAINST, explain=True) | {"file": path.name}
+        cifar = Path(folder) / "CIFAR.gxnor"
         result = {"command": "python benchmarks/speed.py", "date": time.strftime("%Y-%m-%d", time.gmtime())}
         for isa, following in itertools.pairwise(instruction_sets()):
             if isa in WITHOUT:
                 name, limits = WITHOUT[isa]
-                path = Path(folder) / "CIFAR.gxnor"
-                reports[f"CIFAR, no {name}"] = limited(path, following, limits) | {"file": path.name}
+                reports[f"CIFAR, no {name}"] = limited(cifar, following, limits) | {"file": cifar.name}
     return result | {"networks": reports}
 
 

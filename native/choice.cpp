@@ -96,8 +96,6 @@ double measure_expand(const WinogradKernels& kernels) {
 
 using Ways = Known[GXNOR_WINOGRAD4_FIP + 1];
 
-int tile_side(gxnor_kernel kernel) { return kernel == GXNOR_WINOGRAD2 || kernel == GXNOR_WINOGRAD2_FIP ? 2 : 4; }
-
 }  // namespace
 
 double direct_cost(const Kernels& kernels, Form form, Xnor xnor, int channels, int height, int width) {
@@ -116,7 +114,7 @@ double expand_cost(const Kernels& kernels, gxnor_kernel kernel, int channels) {
   static Ways known = {};
   const WinogradKernels& winograd = *kernels.winograd(kernel);
   const double measured = once(known[kernel], kernels, [&] {
-    return tile_side(kernel) == 2 ? measure_expand<2>(winograd) : measure_expand<4>(winograd);
+    return winograd_side(kernel) == 2 ? measure_expand<2>(winograd) : measure_expand<4>(winograd);
   });
   return measured * kPositions * divide_up(channels, 32) / 4;  // the other costs are of so many positions; 4 times 32 channels
 }
@@ -124,7 +122,7 @@ double expand_cost(const Kernels& kernels, gxnor_kernel kernel, int channels) {
 double winograd_cost(const Kernels& kernels, gxnor_kernel kernel, int channels, int height, int width) {
   static Ways known = {};
   const WinogradKernels& winograd = *kernels.winograd(kernel);
-  const int M = tile_side(kernel);
+  const int M = winograd_side(kernel);
   const double measured = once(known[kernel], kernels, [&] {
     return M == 2 ? measure_tiles<2>(winograd) : measure_tiles<4>(winograd);
   });

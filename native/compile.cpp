@@ -203,10 +203,10 @@ class Compiler {
     if (choice.kernel == GXNOR_DIRECT || choice.direct_below > 1)
       direct = std::make_unique<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, finish);
     const WinogradKernels* const kernels = kernels_.winograd(choice.kernel);
-    if (choice.kernel == GXNOR_WINOGRAD2 || choice.kernel == GXNOR_WINOGRAD2_FIP)
+    if (winograd_side(choice.kernel) == 2)
       winograd = std::make_unique<Winograd<2>>(plan_->buffers, input, output, geometry, states, top, *kernels, threads_,
                                                finish);
-    if (choice.kernel == GXNOR_WINOGRAD4 || choice.kernel == GXNOR_WINOGRAD4_FIP)
+    if (winograd_side(choice.kernel) == 4)
       winograd = std::make_unique<Winograd<4>>(plan_->buffers, input, output, geometry, states, top, *kernels, threads_,
                                                finish);
     if (direct && winograd)

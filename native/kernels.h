@@ -118,6 +118,17 @@ struct WinogradKernels {
   void (*own)(const uint8_t* v, int64_t v_point, int tiles, int quads, int32_t* own, int64_t own_point) = nullptr;
 };
 
+// M of one of Winograd's kernels; 0 of the direct product.
+constexpr int winograd_side(gxnor_kernel kernel) {
+  switch (kernel) {
+    case GXNOR_WINOGRAD2:
+    case GXNOR_WINOGRAD2_FIP: return 2;
+    case GXNOR_WINOGRAD4:
+    case GXNOR_WINOGRAD4_FIP: return 4;
+    default: return 0;
+  }
+}
+
 // What is never zero in a layer of bit planes.
 enum Xnor {
   kTernary,

@@ -57,15 +57,18 @@ GXNOR_BODY void winograd_spread(const uint8_t* nonzero, const uint8_t* minus, in
   }
 }
 
-// What is added to V: the size of the point, as many times as the largest level is, which makes it unsigned; nothing; or 128,
-// but to three quads of eight (winograd_fip_avx512.cpp).
+// What is added to V: the size of the point, as many times as the largest level is, which makes it unsigned; nothing; or, for
+// fast inner products, 128, but to the second quad of each pair.
 enum class Raise { size, none, fip };
+
+// Fast inner products (winograd_fip_avx512.cpp) take the first six quads of each eight in pairs.
+constexpr int kFipQuads = 8, kFipPaired = 6;
 
 template <int kSome>
 struct FipRaise {
   uint8_t of[kSome];
   constexpr FipRaise() : of() {
-    for (int i = 0; i < kSome; ++i) of[i] = i / 4 % 2 && i / 4 % 8 < 6 ? 0 : 128;
+    for (int i = 0; i < kSome; ++i) of[i] = i / 4 % 2 && i / 4 % kFipQuads < kFipPaired ? 0 : 128;
   }
 };
 

@@ -5,7 +5,7 @@
 //
 // where v1 . v2 is the tile's own, for all output channels, and u1 . u2 the output channel's, for all tiles. Two additions of
 // bytes take the place of a multiplication, which pays where they run beside it: AMD's cores add in four units and multiply
-// in two of them. Three pairs of quads so and two quads as they are, of each eight, leave none of the four idle.
+// in two of them. Three pairs of quads and two quads as they are, of each eight, leave none of the four idle.
 //
 // At no point are v and u together beyond 127 (`fits` in winograd.cpp), so v1 + u2, raised by 128, and v2 + u1 are bytes.
 #if defined(__x86_64__)
@@ -61,12 +61,13 @@ template <int M, int B, int... p>
     };
     (add(sum[p], from + p * tile), ...);
   };
-  for (int q = 0; q < quads; q += 8, v += 32, u += 8 * 64) {
+  static_assert(kFipQuads == 8 && kFipPaired == 6);
+  for (int q = 0; q < quads; q += kFipQuads, v += 4 * kFipQuads, u += 64 * kFipQuads) {
     pair(v, u);
-    single(v + 24, u + 6 * 64);
-    pair(v + 8, u + 2 * 64);
-    pair(v + 16, u + 4 * 64);
-    single(v + 28, u + 7 * 64);
+    single(v + 4 * 6, u + 64 * 6);
+    pair(v + 4 * 2, u + 64 * 2);
+    pair(v + 4 * 4, u + 64 * 4);
+    single(v + 4 * 7, u + 64 * 7);
   }
   const auto end = [&](const __m512i(&from)[B], int32_t* to) {
     for (int b = 0; b < B; ++b) _mm512_storeu_si512(to + b * kLanes, from[b]);
@@ -83,7 +84,7 @@ struct Fast {
 
 // v1 . v2, v1 raised, of the pairs of a tile: in eight of 16 lanes, the other ones 0.
 inline __m512i own_of_tile(const uint8_t* v, int64_t width) {
-  constexpr __mmask8 kPairs = 0b01110111;
+  constexpr __mmask8 kPairs = 0x11 * ((1 << kFipPaired / 2) - 1);  // of the pairs of quads in 64 bytes
   __m512i sum = _mm512_setzero_si512();
   for (int64_t c = 0; c < width; c += 64) {
     const __m512i x = _mm512_maskz_loadu_epi32(c + 64 <= width ? 0xFFFF : 0x00FF, v + c);
@@ -114,14 +115,14 @@ template <int M>
 void expand(const PackedWeights& weights, int, int8_t* u, int64_t point, int32_t* offsets) {
   const __m512i raise = _mm512_set1_epi8(-128);
   PackedWeights some = weights;
-  some.quads = 8;
+  some.quads = kFipQuads;
   for (int q = 0; q < weights.quads; q += some.quads, some.levels += 9 * kPacked * some.bits, u += 64 * some.quads) {
     avx512<winograd_expand<M, 64>, const PackedWeights&>(some, u, point);
     for (int p = 0; p < Point<M>::kCount; ++p) {
       const auto quad = [&](int i) { return _mm512_load_si512(u + p * point + 64 * i); };
       __m512i sum = q ? _mm512_load_si512(offsets + p * kLanes) : _mm512_setzero_si512();
-      for (int i = 0; i < 6; i += 2) sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(quad(i + 1), raise), quad(i));
-      for (int i = 6; i < 8; ++i) sum = _mm512_dpbusd_epi32(sum, raise, quad(i));
+      for (int i = 0; i < kFipPaired; i += 2) sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(quad(i + 1), raise), quad(i));
+      for (int i = kFipPaired; i < kFipQuads; ++i) sum = _mm512_dpbusd_epi32(sum, raise, quad(i));
       _mm512_store_si512(offsets + p * kLanes, sum);
     }
   }

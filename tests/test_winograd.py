@@ -86,7 +86,7 @@ def test_winograd_at_its_largest_sums(N1, N2, channels):
     weights, levels = DiscreteSpace(N1), DiscreteSpace(N2)
     for weight_end, level_end in ((-1, -1), (-1, 0), (0, 0)):
         net = Builder((channels, 4, 4), N2)
-        indices = np.full((1, channels, 3, 3), range(weights.size)[weight_end], dtype=np.uint8)
+        indices = np.full((3, channels, 3, 3), range(weights.size)[weight_end], dtype=np.uint8)
         net.add(Conv((0,), StateTensor.from_indices(weights, indices), (1, 1), (1, 1), (1, 1), 1), 1.0)
         program = finished(net)
         assert_takes(program, SPACES[N1, N2] if channels < 4096 else ())
