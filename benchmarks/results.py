@@ -23,6 +23,7 @@ else:
 
 from gxnor.training.study import page
 from gxnor.training.study.pictures import log_scale
+from gxnor.training.study.scatter import COLUMN, half_widths
 from gxnor.training.study.table import markdown
 
 ROOT = Path(__file__).parent.parent
@@ -79,16 +80,19 @@ def accuracy_groups(data: str) -> dict[str, list[dict]]:
 def accuracy_table(data: str, again: bool) -> str:
     """Markdown: a row for every kind of network that was run on a data set; `again` adds the command of each row."""
     groups = accuracy_groups(data)
+    widths = half_widths([[r["test_accuracy"] for r in results] for results in groups.values()])
+    known = None not in widths
     columns = (
-        "network", "test accuracy, mean (each seed)", "validation", "training state, bytes a weight",
+        "network", "test accuracy, mean (each seed)", *[COLUMN] * known, "validation", "training state, bytes a weight",
         "shipped, bits a weight", "epochs, time", *["again by"] * again,
     )  # fmt: skip
     rows = []
-    for name, results in groups.items():
+    for (name, results), width in zip(groups.items(), widths, strict=True):
         test, validation = ([100 * r[key] for r in results] for key in ("test_accuracy", "val_accuracy"))
         first = results[0]
         rows.append((
             name, f"**{statistics.mean(test):.2f} %** ({', '.join(f'{a:.2f}' for a in test)})",
+            *[f"± {100 * width:.2f}" for _ in range(known)],
             f"{statistics.mean(validation):.2f} %", f"{first['train_state_bytes_per_weight']:.2f}",
             f"{first['bits_per_weight']:.2f}",
             f"{first['epochs']}, {statistics.median(r['seconds'] for r in results) / 60:.0f} min",

@@ -21,8 +21,10 @@ Written by `python benchmarks/results.py write` from the JSON in `benchmarks/res
 accuracy is of the epoch that was best on validation images, with the test set read once, at the end of the run.
 
 `gxnor study NAME` (`--quick` for the quick form) makes all of a study's runs again, and the command of a row one of
-them. On another machine or with another PyTorch, sums round otherwise and the same seed gives another run: expect it
-within the spread of the seeds, not to the last digit.
+them. On another machine or with another PyTorch, sums round otherwise and the same seed gives another run: expect its
+test accuracy within what "another run" says of the row's mean, 19 times of 20, not to the last digit. That is Student's
+prediction interval, from the scatter of all rows of a table (`gxnor.training.study.scatter`): where some scatter more
+than the rest, it is too wide for the others and too narrow for those.
 
 ## MNIST
 

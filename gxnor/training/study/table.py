@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gxnor.training.study.scatter import COLUMN, half_widths
+
 
 def markdown(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     columns = list(columns)
@@ -15,18 +17,21 @@ def table(summary: dict) -> str:
     """A row for every row of the study, its chosen point where there are several candidates."""
     rows = [row for row in summary["rows"] if row["chosen"]]
     some = [row for row in rows if row.get("operations")]
-    columns = ["", "test accuracy, mean", "lowest to highest (seeds)", "validation, mean"]
+    widths = half_widths([[seed["test_accuracy"] for seed in row["seeds"]] for row in rows])
+    columns = ["", "test accuracy, mean", "lowest to highest (seeds)"]
+    columns += [COLUMN] if None not in widths else []
+    columns += ["validation, mean"]
     columns += ["chosen from"] if any(row["candidates"] > 1 for row in rows) else []
     columns += ["training state, bytes a weight", "shipped, bits a weight"] if summary["study"] in MEMORY else []
     columns += ["zero activations"] if summary["study"] == "sparsity" else []
     columns += ["operations an image"] if some else []
-    return markdown(columns, (_cells(row, columns) for row in rows))
+    return markdown(columns, (_cells(row, width, columns) for row, width in zip(rows, widths, strict=True)))
 
 
 MEMORY = ("table", "memory")
 
 
-def _cells(row: dict, columns: list[str]) -> Iterable[str]:
+def _cells(row: dict, width: float | None, columns: list[str]) -> Iterable[str]:
     n, counted = len(row["seeds"]), row.get("operations")
     known = {
         "": row["row"],
@@ -34,6 +39,7 @@ def _cells(row: dict, columns: list[str]) -> Iterable[str]:
         "lowest to highest (seeds)": f"{100 * row['test_min']:.2f} to {100 * row['test_max']:.2f} ({n})"
         if n > 1
         else "one seed",
+        COLUMN: "" if width is None else f"± {100 * width:.2f}",
         "validation, mean": f"{100 * row['val_mean']:.2f} %",
         "chosen from": f"{row['candidates']} rates: {row['settings'].get('optimizer.lr', 0):g}",
         "training state, bytes a weight": f"{row['train_state_bytes_per_weight']:.2f}",

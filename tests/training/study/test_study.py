@@ -57,6 +57,7 @@ def test_a_study_leaves_one_json_one_table_and_one_picture(tmp_path, monkeypatch
     assert full["bits_per_weight"] == 32
     assert full["operations"]["fired"] == full["operations"]["products"] > dst["operations"]["fired"]
     assert dst["row"] in printed.out and f"{100 * dst['test_mean']:.2f}" in (out / "table.md").read_text()
+    assert "19 times of 20" not in (out / "table.md").read_text()  # one seed does not tell
     assert Image.open(out / "picture.png").info["Source"] == pictures.fingerprint(summary)
 
     words = dst["command"].split()
@@ -66,6 +67,7 @@ def test_a_study_leaves_one_json_one_table_and_one_picture(tmp_path, monkeypatch
     assert again["test_accuracy"] == pytest.approx(dst["test_mean"], abs=0.1)  # another number of threads may be used
 
     assert run(out, resume=True, seeds=2)["rows"][0]["seeds"][0] == dst["seeds"][0]  # more seeds: the old runs are kept
+    assert "19 times of 20 |" in (out / "table.md").read_text()
     with pytest.raises(GxnorError, match="there already"):
         run(out)
     with pytest.raises(GxnorError, match="holds the quick form of table"):
