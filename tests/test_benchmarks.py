@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from gxnor.training import recipe as recipes
+from gxnor.training.study.definitions import STUDIES
 from tests.scripts import ROOT, load
 
 
@@ -20,11 +21,18 @@ def test_the_tables_show_the_stored_results(results, name):
     assert results.write_tables(text) == text, "run: python benchmarks/results.py write"
 
 
-def test_the_results_page_shows_the_stored_results(results):
-    page = (ROOT / "docs" / "results.md").read_text()
-    assert results.write_tables(results.page.text(results.RESULTS)) == page, "run: python benchmarks/results.py write"
-    for summary in results.page.stored(results.RESULTS):
+@pytest.mark.parametrize("form", ["full", "quick"])
+def test_the_results_pages_show_the_stored_results(results, form):
+    name, text = {"full": ("results.md", results.page.text), "quick": ("quick.md", results.page.quick_text)}[form]
+    page = (ROOT / "docs" / name).read_text()
+    assert results.write_tables(text(results.RESULTS)) == page, "run: python benchmarks/results.py write"
+    for summary in results.page.stored(results.RESULTS, form):
         assert results.page.up_to_date(summary, ROOT / "docs"), "run: python benchmarks/results.py write"
+
+
+def test_every_study_has_both_forms_stored(results):
+    for form in ("full", "quick"):
+        assert {summary["study"] for summary in results.page.stored(results.RESULTS, form)} == set(STUDIES)
 
 
 def test_the_command_beside_a_result_has_the_settings_it_was_made_with(results):

@@ -15,7 +15,7 @@ from gxnor.training.study.definitions import find
 from gxnor.training.study.estimate import seconds_a_run
 from gxnor.training.study.runs import plan
 from gxnor.training.study.summary import summarise
-from gxnor.training.study.table import provenance, table
+from gxnor.training.study.table import duration, provenance, table
 from gxnor.writing import write_text
 
 
@@ -63,16 +63,6 @@ def study(
     pictures.draw(summary, out / "picture.png")
     print(f"{summary['title']}\n\n{table(summary)}\n\n{out}/study.json, table.md, picture.png")
     return summary
-
-
-def duration(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
 
 
 def _check(out: Path, resume: bool, what: dict) -> None:

@@ -1,4 +1,5 @@
-"""The results page: every stored study as text, picture, table and commands, and the published figures beside ours.
+"""The results pages: every stored study as text, picture, table and commands, those of the full forms with the published
+figures beside ours.
 
 Markers `<!-- table NAME -->` are left in it for tables that others fill in (benchmarks/results.py).
 """
@@ -36,6 +37,13 @@ than the rest, it is too wide for the others and too narrow for those.
 <!-- table cifar10 -->
 <!-- end -->"""
 
+QUICK = """# The quick forms
+
+Written by `python benchmarks/results.py write` from the JSON in `benchmarks/results/studies/`. `gxnor study NAME --quick`
+runs every study on scikit-learn's digits, 1,797 images of 8 x 8 pixels, with a small network: minutes on two cores, and
+no data to fetch. They show that everything works, and what to look for in the full forms ([results](results.md)). With
+so few images seeds lie far apart, and a trend that shows here need not hold on MNIST."""
+
 
 def add(folder: Path, results: Path) -> Path:
     """Stores a study's JSON under `results`/studies; returns where. Raises GxnorError for a study that is not finished."""
@@ -48,14 +56,11 @@ def add(folder: Path, results: Path) -> Path:
     return path
 
 
-def stored(results: Path) -> list[dict]:
-    """Every study's full forms, or its quick one where there is none, in the order of the definitions."""
-    summaries = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((results / "studies").glob("*.json"))]
-    chosen = []
-    for name in STUDIES:
-        mine = [summary for summary in summaries if summary["study"] == name]
-        chosen += [summary for summary in mine if summary["form"] == "full"] or mine
-    return chosen
+def stored(results: Path, form: str) -> list[dict]:
+    """The studies in their "full" or "quick" form, in the order of the definitions."""
+    summaries = [json.loads(path.read_text(encoding="utf-8")) for path in (results / "studies").glob(f"*-{form}.json")]
+    order = list(STUDIES)
+    return sorted(summaries, key=lambda summary: (order.index(summary["study"]), summary["data"]))
 
 
 def picture(summary: dict) -> str:
@@ -64,17 +69,22 @@ def picture(summary: dict) -> str:
 
 
 def text(results: Path) -> str:
-    """The page, with the tables between markers still empty."""
-    summaries = stored(results)
+    """The page of the full forms, with the tables between markers still empty."""
+    summaries = stored(results, "full")
+    parts = [INTRODUCTION, published(results, summaries), *_sections(summaries)]
     here = {summary["study"] for summary in summaries}
     missing = [f"`gxnor study {name}` ({find(name).title})" for name in STUDIES if name not in here]
-    parts = [
-        INTRODUCTION,
-        published(results, summaries),
-        *(section(summary, picture(summary)) for summary in summaries),
-    ]
     parts += [f"Not run yet: {', '.join(missing)}."] if missing else []
     return "\n\n".join(parts) + "\n"
+
+
+def quick_text(results: Path) -> str:
+    """The page of the quick forms."""
+    return "\n\n".join([QUICK, *_sections(stored(results, "quick"))]) + "\n"
+
+
+def _sections(summaries: list[dict]) -> list[str]:
+    return [section(summary, picture(summary)) for summary in summaries]
 
 
 def published(results: Path, summaries: list[dict]) -> str:
@@ -99,10 +109,11 @@ def published(results: Path, summaries: list[dict]) -> str:
 
 
 def write(results: Path, docs: Path) -> Path:
-    """Writes the page, and the pictures that do not show the stored numbers yet; returns the page's path."""
+    """Writes both pages, and the pictures that do not show the stored numbers yet; returns the path of results.md."""
+    (docs / "quick.md").write_text(quick_text(results), encoding="utf-8")
     path = docs / "results.md"
     path.write_text(text(results), encoding="utf-8")
-    for summary in stored(results):
+    for summary in stored(results, "full") + stored(results, "quick"):
         if not up_to_date(summary, docs):
             pictures.draw(summary, docs / picture(summary))
     return path

@@ -22,12 +22,13 @@ def summarise(study: Study, form: Form, quick: bool, runs: list[Run], command: s
         row["candidates"] = len(rivals)
         row["chosen"] = row is max(rivals, key=lambda rival: rival["val_mean"])
     results = [result for run in runs if (result := run.result)]
-    first = results[0] if results else {"machine": machine(), "versions": versions()}
+    places = [{key: result[key] for key in ("machine", "versions")} for result in results]
+    places = places or [{"machine": machine(), "versions": versions()}]
     return {
         "study": study.name, "form": "quick" if quick else "full", "data": form.recipe, "title": study.title,
         "text": study.text, "settings": form.settings, "runs": len(results), "runs_planned": len(runs),
         "complete": len(results) == len(runs), "seconds": round(sum(result["seconds"] for result in results), 1),
-        "machine": first["machine"], "versions": first["versions"],
+        "made_on": [place for i, place in enumerate(places) if place not in places[:i]],
         "date": max((result["date"] for result in results), default=_now()), "command": command, "rows": rows,
     }  # fmt: skip
 

@@ -62,18 +62,29 @@ def _operations(counted: dict | None) -> str:
 
 
 def provenance(summary: dict) -> str:
-    """Where the numbers come from, in two sentences."""
-    machine, seconds = summary["machine"], summary["seconds"]
+    """Where the numbers come from, in two sentences; a study that was resumed elsewhere names every place."""
     form = f"the {summary['form']} form, on {summary['data']}"
     if not summary["complete"]:
         form += f", {summary['runs']} of {summary['runs_planned']} runs so far"
-    time = f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-    where = f"{machine.get('gpu') or machine['cpu']}, threads a run: {machine['threads']}"
+    places = " and ".join(dict.fromkeys(map(_place, summary["made_on"])))
     return (
-        f"This is {form}: {summary['runs']} runs, {time} of training in all, {summary['rows'][0]['epochs']} epochs "
-        "each, the best epoch chosen on the validation images, test set read once. "
-        f"{where}; gxnor {summary['versions']['gxnor']}, PyTorch {summary['versions']['torch']}; "
-        f"{summary['date'][:10]}; `{summary['command']}`."
+        f"This is {form}: {summary['runs']} runs, {duration(summary['seconds'])} of training in all, "
+        f"{summary['rows'][0]['epochs']} epochs each, the best epoch chosen on the validation images, test set read once. "
+        f"{places}; {summary['date'][:10]}; `{summary['command']}`."
+    )
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _place(made_on: dict) -> str:
+    machine, versions = made_on["machine"], made_on["versions"]
+    return (
+        f"{machine.get('gpu') or machine['cpu']}, threads a run: {machine['threads']}; gxnor {versions['gxnor']}, "
+        f"PyTorch {versions['torch']}"
     )
 
 

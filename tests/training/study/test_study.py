@@ -51,7 +51,7 @@ def test_a_study_leaves_one_json_one_table_and_one_picture(tmp_path, monkeypatch
     assert {path.name for path in out.iterdir()} == {"runs", "study.json", "table.md", "picture.png"}
     assert json.loads((out / "study.json").read_text()) == summary
     assert summary["complete"] and [row["row"] for row in summary["rows"]] == ["DST", "full"]
-    assert {"machine", "versions", "date", "seconds", "command"} <= summary.keys()
+    assert {"made_on", "date", "seconds", "command"} <= summary.keys()
     dst, full = summary["rows"]
     assert 8.25 < dst["train_state_bytes_per_weight"] < 9.5  # Adam's moments, and the small network's batch norm
     assert full["bits_per_weight"] == 32
@@ -73,7 +73,9 @@ def test_a_study_leaves_one_json_one_table_and_one_picture(tmp_path, monkeypatch
     with pytest.raises(GxnorError, match="holds the quick form of table"):
         run(out, resume=True, name="window")
     stored = page.add(out, tmp_path / "results")
-    assert stored.name == "table-digits-quick.json" and page.stored(tmp_path / "results")[0]["study"] == "table"
+    assert (
+        stored.name == "table-digits-quick.json" and page.stored(tmp_path / "results", "quick")[0]["study"] == "table"
+    )
 
 
 def test_wrong_calls_leave_nothing_behind(tmp_path, capsys, monkeypatch):
