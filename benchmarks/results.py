@@ -83,8 +83,8 @@ def accuracy_table(data: str, again: bool) -> str:
     widths = half_widths([[r["test_accuracy"] for r in results] for results in groups.values()])
     known = None not in widths
     columns = (
-        "network", "test accuracy, mean (each seed)", *[COLUMN] * known, "validation", "training state, bytes a weight",
-        "shipped, bits a weight", "epochs, time", *["again by"] * again,
+        "network", "test accuracy, mean (each seed)", *([COLUMN] if known else []), "validation",
+        "training state, bytes a weight", "shipped, bits a weight", "epochs, time", *["again by"] * again,
     )  # fmt: skip
     rows = []
     for (name, results), width in zip(groups.items(), widths, strict=True):
@@ -92,7 +92,7 @@ def accuracy_table(data: str, again: bool) -> str:
         first = results[0]
         rows.append((
             name, f"**{statistics.mean(test):.2f} %** ({', '.join(f'{a:.2f}' for a in test)})",
-            *[f"± {100 * width:.2f}" for _ in range(known)],
+            *([f"± {100 * width:.2f}"] if known else []),
             f"{statistics.mean(validation):.2f} %", f"{first['train_state_bytes_per_weight']:.2f}",
             f"{first['bits_per_weight']:.2f}",
             f"{first['epochs']}, {statistics.median(r['seconds'] for r in results) / 60:.0f} min",

@@ -19,6 +19,7 @@ from gxnor.training.study import definitions, page, pictures, summary
 from gxnor.training.study.command import study
 from gxnor.training.study.definitions import STUDIES, Form, Point
 from gxnor.training.study.runs import plan
+from gxnor.training.study.table import provenance
 
 TINY = {
     "network.layers": "4C3-MP2-16FC-10",
@@ -156,17 +157,33 @@ def test_points_that_take_fewer_seeds(tmp_path):
     assert len(plan(form, 2, tmp_path)) == 4  # --seeds 2 is said of all points
 
 
+def finish(run, val, test, cpu="a cpu"):
+    """As if the run had been made, on a processor of that name."""
+    run.path.mkdir(parents=True)
+    result = {"val_accuracy": val, "test_accuracy": test, "seconds": 1.0, "epochs": 1, "best_epoch": 1,
+              "date": "2026-01-01T00:00:00Z", "machine": {"cpu": cpu, "threads": 1},
+              "versions": {"gxnor": "0.1", "torch": "2.13"}, "weights": 10, "bits_per_weight": 1.6,
+              "train_state_bytes_per_weight": 8.25, "zero_fraction": 0.3}  # fmt: skip
+    (run.path / "result.json").write_text(json.dumps(result))
+
+
 def test_a_row_is_chosen_by_validation_not_by_test(tmp_path):
     points = (Point("a", {"optimizer.lr": 0.1}), Point("a", {"optimizer.lr": 0.2}), Point("b", {}))
     found = tiny("memory", points)
     runs = plan(found.quick, 2, tmp_path)
     for run, (val, test) in zip(runs, [(0.9, 0.8), (0.8, 0.95), (0.5, 0.5)] * 2, strict=True):
-        run.path.mkdir(parents=True)
-        result = {"val_accuracy": val, "test_accuracy": test + 0.01 * run.seed, "seconds": 1.0, "epochs": 1,
-                  "best_epoch": 1, "date": "2026-01-01T00:00:00Z", "machine": {}, "versions": {}, "weights": 10,
-                  "bits_per_weight": 1.6, "train_state_bytes_per_weight": 8.25, "zero_fraction": 0.3}  # fmt: skip
-        (run.path / "result.json").write_text(json.dumps(result))
+        finish(run, val, test + 0.01 * run.seed)
     rows = summary.summarise(found, found.quick, True, runs, "gxnor study memory")["rows"]
     assert [row["chosen"] for row in rows] == [True, False, True]
     assert [row["candidates"] for row in rows] == [2, 2, 1]
     assert (rows[0]["test_min"], rows[0]["test_max"]) == pytest.approx((0.81, 0.82))
+
+
+def test_a_study_that_was_resumed_elsewhere_names_every_machine_once(tmp_path):
+    found = tiny()
+    runs = plan(found.quick, 3, tmp_path)
+    for run in runs:
+        finish(run, 0.9, 0.9, cpu="one" if run.seed < 3 else "another")
+    words = provenance(summary.summarise(found, found.quick, True, runs, "gxnor study table"))
+    place = "threads a run: 1; gxnor 0.1, PyTorch 2.13"
+    assert f" one, {place} and another, {place}; 2026-01-01; `gxnor study table`." in words
