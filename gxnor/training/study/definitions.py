@@ -29,13 +29,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Form:
-    """`minutes`: what it takes on two cores of a 2024 server, about."""
-
     recipe: str
     settings: Settings
     points: tuple[Point, ...]
     seeds: int
-    minutes: int
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Study:
         if quick or data in (None, self.data[0]):
             return self.quick if quick else self.full
         gpu = {"train.bfloat16": True, "train.compile": True}
-        return Form(data, {**self.full.settings, **gpu}, self.full.points, self.full.seeds, 0)
+        return Form(data, {**self.full.settings, **gpu}, self.full.points, self.full.seeds)
 
 
 def _adam(lr: float, lr_end: float, beta1_end: float) -> Settings:
@@ -203,13 +200,13 @@ def _ingredients(rates: _Rates, shift: int) -> tuple[Point, ...]:
     return (Point("the recipe", recipe), *(Point(name, {**recipe, **change}) for name, change in without.items()))
 
 
-def _study(name: str, title: str, text: str, points, quick_seeds: int, seeds: int, minutes: tuple[int, int], *,
+def _study(name: str, title: str, text: str, points, quick_seeds: int, seeds: int, *,
            quick: tuple = (), full: tuple = (), settings: Settings = PART, rates: _Rates = FULL,
            **options) -> Study:  # fmt: skip
     return Study(
         name, title, text,
-        Form("digits", {**GXNOR, **SMALL}, points(QUICK, *quick), quick_seeds, minutes[0]),
-        Form("mnist", {**GXNOR, **settings}, points(rates, *full), seeds, minutes[1]),
+        Form("digits", {**GXNOR, **SMALL}, points(QUICK, *quick), quick_seeds),
+        Form("mnist", {**GXNOR, **settings}, points(rates, *full), seeds),
         **options,
     )  # fmt: skip
 
@@ -219,33 +216,33 @@ STUDIES = {
     for study in (
         _study("table", "The special cases, side by side",
                "One network at every precision, on one budget and one rule of selection.",
-               _table, 3, 3, (3, 200), settings={}, rates=WHOLE, operations=True, data=("mnist", "cifar10", "svhn")),
+               _table, 3, 3, settings={}, rates=WHOLE, operations=True, data=("mnist", "cifar10", "svhn")),
         _study("nonlinearity", "m and the learning rate",
                "A small increment moves a weight with probability tanh(m |dW| / dz), about m |dW| / dz: so m and the "
                "learning rate should matter through their product alone.",
-               _nonlinearity, 2, 2, (6, 55), quick=((0.3, 1, 3, 10), (0.03, 0.1, 0.3, 1)),
+               _nonlinearity, 2, 2, quick=((0.3, 1, 3, 10), (0.03, 0.1, 0.3, 1)),
                full=((0.3, 1, 3, 10, 30), (0.01, 0.03, 0.1, 0.3, 1))),
         _study("window", "The window that stands in for the derivative",
                "Its half-width a, and its form, at the same area.",
-               _window, 2, 2, (4, 35), quick=((0.1, 0.25, 0.5, 1, 2),), full=((0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2),)),
+               _window, 2, 2, quick=((0.1, 0.25, 0.5, 1, 2),), full=((0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2),)),
         _study("sparsity", "The zero window r",
                "A wider zero state means more zero activations and fewer operations that fire.",
-               _sparsity, 3, 3, (4, 30), quick=((0.0, 0.25, 0.5, 0.75, 1.0),),
+               _sparsity, 3, 3, quick=((0.0, 0.25, 0.5, 0.75, 1.0),),
                full=((0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 1.0),), operations=True),
         _study("levels", "Levels of weights and activations",
                "The paper's multi-level figure: weights in Z_N1, activations in Z_N2, 2^N + 1 states each.",
-               _levels, 1, 3, (8, 70)),
+               _levels, 1, 3),
         _study("curves", "Training curves of DST and its twins",
                "The full-precision network, float latent weights, and DST with the growing and with a fixed window of "
                "momentum.",
-               _curves, 3, 3, (2, 60), settings={"train.epochs": 12, "train.batch": 250}, rates=WHOLE),
+               _curves, 3, 3, settings={"train.epochs": 12, "train.batch": 250}, rates=WHOLE),
         _study("memory", "Accuracy against memory",
                "What is kept between two steps for every weight: its states and the optimizer's. The learning rate of "
                "each row was chosen on the validation images.",
-               _memory, 2, 3, (4, 60)),
+               _memory, 2, 3),
         _study("ingredients", "What each ingredient is worth",
                "The low-memory recipe, and the same without one of the things it is made of, all else unchanged.",
-               _ingredients, 3, 3, (3, 25), quick=(1,), full=(2,)),
+               _ingredients, 3, 3, quick=(1,), full=(2,)),
     )
 }  # fmt: skip
 

@@ -35,7 +35,7 @@ POINTS = (Point("DST", {"precision.weights": 1}), Point("full", {**REAL, "optimi
 
 
 def tiny(name="table", points=POINTS, **settings):
-    return dataclasses.replace(STUDIES[name], quick=Form("digits", {**TINY, **settings}, points, 1, 1))
+    return dataclasses.replace(STUDIES[name], quick=Form("digits", {**TINY, **settings}, points, 1))
 
 
 def run(out, resume=False, seeds=None, name="table"):
@@ -151,7 +151,7 @@ def test_every_point_of_every_study_is_a_recipe_of_its_own(name, tmp_path):
 
 
 def test_points_that_take_fewer_seeds(tmp_path):
-    form = Form("digits", TINY, (Point("a", {}), Point("b", {"optimizer.lr": 0.2}, seeds=1)), 3, 1)
+    form = Form("digits", TINY, (Point("a", {}), Point("b", {"optimizer.lr": 0.2}, seeds=1)), 3)
     taken = [(run.point.row, run.seed) for run in plan(form, None, tmp_path)]
     assert taken == [("a", 1), ("b", 1), ("a", 2), ("a", 3)]
     assert len(plan(form, 2, tmp_path)) == 4  # --seeds 2 is said of all points
