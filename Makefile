@@ -14,7 +14,7 @@ test: .venv/ready
 lint: .venv/ready
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
 
-.venv/ready: pyproject.toml setup.py $(wildcard native/*)
+.venv/ready: pyproject.toml setup.py $(wildcard native/*/*)
 	@echo "== setting up .venv (once, and again when pyproject.toml or native/ change)"
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed; try make PYTHON=python3.12')"
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv

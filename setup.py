@@ -11,8 +11,9 @@ setup(
     ext_modules=[
         Extension(
             "gxnor._native",
-            sources=sorted(glob("native/*.cpp")),
-            depends=sorted(glob("native/*.h")),
+            sources=sorted(glob("native/**/*.cpp", recursive=True)),
+            depends=sorted(glob("native/**/*.h", recursive=True)),
+            include_dirs=["native"],
             language="c++",
             # No contraction: a fused multiply-add would round differently from the reference.
             extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-pthread"],

@@ -1,6 +1,6 @@
 """Time an image against Larq Compute Engine: to benchmarks/results/larq.json.
 
-GXNOR_LARQ_PYTHON=larq/bin/python python benchmarks/larq.py         (gxnor/opponents/larq.py says what that Python needs)
+GXNOR_LARQ_PYTHON=larq/bin/python python benchmarks/larq.py    (benchmarks/competitors/larq.py says what that Python needs)
 
 Larq's networks are binary; ours of the same shapes are run both with ternary and with binary states, random ones: time
 does not depend on them. Every comparison is made RUNS times, networks in turn, and all are stored.
@@ -17,8 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import programs  # noqa: E402
 from gxnor import bench, file  # noqa: E402
-from tests import programs  # noqa: E402
 
 RUNS = 2
 NETWORKS = {"MNIST": (programs.mnist, [1], 1), "CIFAR": (programs.cifar, [1, 64], 2)}

@@ -3,7 +3,7 @@
 python benchmarks/limits.py             measures AVX2 and, where it is there, AVX-512 (seconds), and draws
 python benchmarks/limits.py picture     draws again
 
-The limit is measured: the instructions of the product's inner loop on registers alone (native/limit_avx2.cpp and
+The limit is measured: the instructions of the product's inner loop on registers alone (native/bench/limit_avx2.cpp and
 limit_avx512.cpp). A layer is measured with all that belongs to it: gathering, thresholds, packing. One thread; the smallest
 of many times, in turns, for the clock of a shared machine changes. The networks of the paper with random states, and with a
 binary side.
@@ -24,12 +24,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from gxnor import bench, native  # noqa: E402
-from gxnor.engine import Engine, instruction_sets  # noqa: E402
-from gxnor.layers import Conv, Dense  # noqa: E402
+from benchmarks import programs  # noqa: E402
+from experiments.pictures import SERIES  # noqa: E402
+from gxnor import native  # noqa: E402
+from gxnor.cli import bench  # noqa: E402
 from gxnor.program import Program  # noqa: E402
-from gxnor.training.study.pictures import SERIES  # noqa: E402
-from tests import programs  # noqa: E402
+from gxnor.program.ops import Conv, Dense  # noqa: E402
+from gxnor.runtime.engine import Engine, instruction_sets  # noqa: E402
 
 RESULT, PICTURE = ROOT / "benchmarks" / "results" / "limits.json", ROOT / "docs" / "images" / "layers.png"
 NETWORKS = {
@@ -38,8 +39,8 @@ NETWORKS = {
     "CIFAR, ternary": programs.cifar,
     "CIFAR, binary weights": lambda: programs.cifar(0),
 }
-FORMS = ("ternary", "binary weights", "binary activations")  # in the order of native/kernels.h
-# Vector instructions for as many products as a register has bits, by form, loads aside (native/xnor_avx2.h, xnor_avx512.h):
+FORMS = ("ternary", "binary weights", "binary activations")  # in the order of native/kernels/kernels.h
+# Vector instructions for as many products as a register has bits, by form, loads aside (native/kernels/xnor_*.h):
 # with AVX2 three to gate and compare (two where activations are binary), six to count a word of bits by its nibbles, for
 # ternary ones two words, one or two to add up; with AVX-512 one to gate, one to compare, and two for each word of bits.
 INSTRUCTIONS = {"avx2": dict(zip(FORMS, (17, 10, 9), strict=True)), "avx512": dict(zip(FORMS, (6, 4, 3), strict=True))}

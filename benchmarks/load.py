@@ -22,9 +22,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 import gxnor  # noqa: E402
+from benchmarks.programs import cifar  # noqa: E402
 from gxnor import bench, file, network  # noqa: E402
-from gxnor.engine import Engine  # noqa: E402
-from tests.programs import cifar  # noqa: E402
+from gxnor.runtime.engine import Engine  # noqa: E402
 
 TURNS, HELD = 20, 10
 REALTIME = os.sched_getscheduler(0) == os.SCHED_FIFO

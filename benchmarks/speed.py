@@ -22,10 +22,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import programs  # noqa: E402
+from experiments.pictures import SERIES  # noqa: E402
 from gxnor import bench, file  # noqa: E402
-from gxnor.engine import instruction_sets  # noqa: E402
-from gxnor.training.study.pictures import SERIES  # noqa: E402
-from tests import programs  # noqa: E402
+from gxnor.runtime.engine import instruction_sets  # noqa: E402
 
 RESULT, PICTURE = ROOT / "benchmarks" / "results" / "speed.json", ROOT / "docs" / "images" / "speed.png"
 AGAINST = ["torch", "onnxruntime", "openvino"]

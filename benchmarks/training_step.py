@@ -36,7 +36,7 @@ from torch import nn
 
 import gxnor
 from gxnor import native
-from gxnor.nn import small_activations
+from gxnor.nn import pack_saved_activations
 from gxnor.nn.networks import CIFAR10, MNIST, PRECISIONS, network
 from gxnor.optim import DST
 
@@ -123,7 +123,7 @@ def contenders(workload: dict, batch: int, memory_format: torch.memory_format) -
         return step
 
     steps = {"gxnor": step_of(nets["gxnor"], DST(nets["gxnor"], lr=0.01))}
-    for name, context in (("low", contextlib.nullcontext), ("small", small_activations)):
+    for name, context in (("low", contextlib.nullcontext), ("small", pack_saved_activations)):
         optimizer = DST(nets[name], lr=0.01, increment="factored", counter=4, m=1.0, probability="linear")
         optimizer.update_in_backward()
         steps[name] = step_of(nets[name], optimizer, context)

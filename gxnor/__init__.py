@@ -6,12 +6,16 @@
 from gxnor.space import DiscreteSpace
 
 __version__ = "0.1.0"
-__all__ = ["DiscreteSpace", "load"]
+__all__ = ["DiscreteSpace", "export", "load"]
 
 
 def __getattr__(name: str):
     if name == "load":
-        from gxnor.network import load
+        from gxnor.runtime.network import load
 
         return load
+    if name == "export":
+        from gxnor.exporter import to_program
+
+        return to_program
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

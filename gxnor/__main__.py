@@ -2,6 +2,6 @@
 
 import sys
 
-from gxnor.cli import main
+from gxnor.cli.main import main
 
 sys.exit(main())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from gxnor import native, reference
-from gxnor.engine import Engine, instruction_sets
-from gxnor.program import Program
-from tests.programs import Builder
+from benchmarks.programs import Builder
+from gxnor import native
+from gxnor.program import Program, reference
+from gxnor.runtime.engine import Engine, instruction_sets
 
 ISAS = instruction_sets() if native.library() is not None else ()
 WINOGRAD = {

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <vector>
 
-#include "engine.h"
+#include "engine/engine.h"
 
 int main(int, char** arguments) {
   std::ifstream file(arguments[1], std::ios::binary);

@@ -4,6 +4,8 @@ import pytest
 
 from gxnor import native
 
+TINY = ["network.layers=8C3-MP2-32FC-10", "train.epochs=3", "train.batch=100", "data.validation=200"]
+
 
 @pytest.fixture(params=["portable", "avx2", "avx512"])
 def instruction_set(request):
@@ -17,3 +19,14 @@ def instruction_set(request):
         pytest.skip(f"this machine has no {request.param}")
     yield request.param
     library.gxnor_limit_isa(2)
+
+
+@pytest.fixture
+def tiny():
+    """Makes a recipe that trains in a second, with further settings."""
+    recipes = pytest.importorskip("gxnor.training.recipe")
+
+    def make(*settings):
+        return recipes.load("digits", [*TINY, *settings])
+
+    return make

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gxnor import engine, reference
-from gxnor.program import Program
-from tests import programs
-from tests.programs import Builder
+from benchmarks import programs
+from benchmarks.programs import Builder
+from gxnor.program import Program, reference
+from gxnor.runtime import engine
 
 ROOT = Path(__file__).parent.parent
 CHECKER = ROOT / "tests" / "check_dump.cpp"

@@ -1,33 +1,34 @@
 """The tables and pages of the repository are those that the stored results give."""
 
+import argparse
 import json
 from itertools import pairwise
 
 import pytest
 
+from experiments.definitions import STUDIES
 from gxnor.training import recipe as recipes
-from gxnor.training.study.definitions import STUDIES
 from tests.scripts import ROOT, load
 
 
 @pytest.fixture(scope="module")
 def results():
-    return load("results")
+    return load("results", "experiments")
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/engine.md"])
 def test_the_tables_show_the_stored_results(results, name):
     text = (ROOT / name).read_text()
-    assert results.write_tables(text) == text, "run: python benchmarks/results.py write"
+    assert results.write_tables(text) == text, "run: python -m experiments results write"
 
 
 @pytest.mark.parametrize("form", ["full", "quick"])
 def test_the_results_pages_show_the_stored_results(results, form):
     name, text = {"full": ("results.md", results.page.text), "quick": ("quick.md", results.page.quick_text)}[form]
     page = (ROOT / "docs" / name).read_text()
-    assert results.write_tables(text(results.RESULTS)) == page, "run: python benchmarks/results.py write"
+    assert results.write_tables(text(results.RESULTS)) == page, "run: python -m experiments results write"
     for summary in results.page.stored(results.RESULTS, form):
-        assert results.page.up_to_date(summary, ROOT / "docs"), "run: python benchmarks/results.py write"
+        assert results.page.up_to_date(summary, ROOT / "docs"), "run: python -m experiments results write"
 
 
 def test_every_study_has_both_forms_stored(results):
@@ -53,7 +54,7 @@ def test_the_commands_on_cifar10_have_the_settings_they_were_made_with(results):
 def check_same(stored, recipe, name):
     today = recipe.model_dump()
     for section in ("data", "network", "precision", "optimizer", "augment", "train"):
-        for key in stored[section].keys() - {"seed", "small_activations"}:
+        for key in stored[section].keys() - {"seed", "pack_saved_activations"}:
             now = today[section].get(key, 0)  # a setting that is gone was off
             assert now == stored[section][key], f"{name}: {section}.{key}"
 
@@ -69,16 +70,20 @@ def test_a_run_on_cifar10_stands_in_the_table_with_its_command_and_note(results,
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(results, "ROOT", tmp_path)
     assert results.cifar10_table() == "Not run yet."
-    results.main(["add", str(run), *note])
+    call(results, "results", "add", str(run), *note)
     table = results.cifar10_table()
     assert "**87.65 %** (87.65)" in table
     assert "\ngxnor train cifar10 --seed N --set train.epochs=3\n" in table
     assert ("Images of another kind. The best epoch" in table) == bool(note)
 
 
-@pytest.mark.parametrize(
-    "words", [["add"], ["add", "--note", "x"], ["add", "run", "--note"], ["add", "--note", "x", "run"]]
-)
-def test_a_wrong_call_shows_how_it_is_called(results, words):
-    with pytest.raises(SystemExit, match="--note WORDS"):
-        results.main(words)
+def test_adding_nothing_is_refused(results):
+    with pytest.raises(SystemExit):
+        call(results, "results", "add", "--note", "x")
+
+
+def call(results, *words):
+    parser = argparse.ArgumentParser()
+    results.add_parser(parser.add_subparsers())
+    arguments = parser.parse_args(words)
+    arguments.main(arguments)

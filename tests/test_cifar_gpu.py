@@ -7,7 +7,7 @@ import pytest
 from tests.scripts import load
 
 SMALL = ["data.name=digits", "data.validation=200", "network.layers=8C3-MP2-16FC-10", "augment.shift=1",
-         "train.epochs=12", "train.batch=50", "train.growth=2", "train.norm_batches=2",
+         "train.epochs=12", "train.batch=50", "train.batch_growth=2", "train.recalibration_batches=2",
          "train.compile=false"]  # fmt: skip
 
 

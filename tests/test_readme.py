@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gxnor import file, native
-from tests import programs
+from benchmarks import programs
+from gxnor import native
+from gxnor.program import file
 
 
 @pytest.mark.skipif(native.library() is None, reason="the native library is not built")

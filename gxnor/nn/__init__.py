@@ -6,7 +6,7 @@ from gxnor.nn.discretize import Report, discretize
 from gxnor.nn.layers import Conv1d, Conv2d, DiscreteLayer, Linear
 from gxnor.nn.networks import PRECISIONS, Pixels, Precision, network
 from gxnor.nn.parameter import DiscreteParameter
-from gxnor.nn.saving import small_activations
+from gxnor.nn.saved_activations import pack_saved_activations
 
 threads.share()
 
@@ -23,6 +23,6 @@ __all__ = [
     "Report",
     "discretize",
     "network",
+    "pack_saved_activations",
     "phi",
-    "small_activations",
 ]

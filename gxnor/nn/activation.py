@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from gxnor import native
-from gxnor.nn import small
+from gxnor.nn import saved_formats
 from gxnor.nn.parameter import pack_indices
 from gxnor.space import DiscreteSpace
 
@@ -72,7 +72,7 @@ def _factor(N: int, a: float, window: str) -> float:
 
 @functools.cache
 def _native():
-    """The fused kernels of native/activation.cpp, or None where they were not built."""
+    """The fused kernels of native/training/activation.cpp, or None where they were not built."""
     lib = native.library()
     if lib is None:
         return None
@@ -138,7 +138,7 @@ class _SmallPhi(torch.autograd.Function):
         (packed,) = ctx.saved_tensors
         shape, strides = ctx.like
         slope = torch.empty_strided(shape, strides, dtype=dy.dtype, device=dy.device)
-        slope = small.unpack(packed, ctx.bits, ctx.slopes, slope)
+        slope = saved_formats.unpack(packed, ctx.bits, ctx.slopes, slope)
         return dy * slope if torch.is_grad_enabled() else slope.mul_(dy), *[None] * 6
 
 
@@ -150,7 +150,7 @@ def windows_reference(x: torch.Tensor, N: int, r: float, H: float, a: float) -> 
 def _pack_windows(x: torch.Tensor, N: int, r: float, H: float, a: float) -> tuple[torch.Tensor, int]:
     """`windows_reference` in the order of memory, packed in as few bits as it takes, and their number."""
     x = x.detach()
-    counts = None if _fused(x) else small.in_memory_order(windows_reference(x, N, r, H, a))
+    counts = None if _fused(x) else saved_formats.in_memory_order(windows_reference(x, N, r, H, a))
     for bits in (1, 2, 4, 8):
         if counts is None:
             packed, t = torch.empty((x.numel() * bits + 7) // 8, dtype=torch.uint8), _steps_array(N, r, H)
@@ -165,7 +165,13 @@ def _pack_windows(x: torch.Tensor, N: int, r: float, H: float, a: float) -> tupl
 
 
 def _apply(x: torch.Tensor, N: int, r: float, H: float, a: float, window: str) -> torch.Tensor:
-    if window == "rectangular" and x.requires_grad and small.is_on() and x.numel() and small.is_dense(x):
+    if (
+        window == "rectangular"
+        and x.requires_grad
+        and saved_formats.is_on()
+        and x.numel()
+        and saved_formats.is_dense(x)
+    ):
         return _SmallPhi.apply(x, N, r, H, a, *_pack_windows(x, N, r, H, a))
     return _Phi.apply(x, N, r, H, a, window)
 

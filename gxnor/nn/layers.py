@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gxnor.nn import small
+from gxnor.nn import saved_formats
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.projection import nearest, project
 from gxnor.space import DiscreteSpace
@@ -57,7 +57,7 @@ class _Convolution(torch.autograd.Function):
         form, need = ctx.form, [*ctx.needs_input_grad[:2], False]
         convolution_backward = torch.ops.aten.convolution_backward
         if torch.is_grad_enabled():  # this pass is itself to be differentiated
-            small.refuse_double_backward(form)
+            saved_formats.refuse_double_backward(form)
             dx, dw, _ = convolution_backward(dy, data, weight, None, *ctx.geometry, need)
             return dx, dw, *[None] * 6
         values, dx, dw = weight.values(dy.dtype), None, None
@@ -75,12 +75,12 @@ class _Convolution(torch.autograd.Function):
         return dx, dw if dw is None else dw.to(weight.dtype), *[None] * 6
 
 
-def _slices(x: torch.Tensor | small.Form, weight, stride, padding, dilation, *_):
+def _slices(x: torch.Tensor | saved_formats.Form, weight, stride, padding, dilation, *_):
     """The slices of a batch x, by the larger of input and output."""
     axes = zip(x.shape[2:], padding, dilation, weight.shape[2:], stride, strict=True)
     size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in axes]
     largest = max(x.shape[1:].numel(), weight.shape[0] * math.prod(size))
-    return small.slices(x.shape[0], largest * x.dtype.itemsize, weight.device)
+    return saved_formats.slices(x.shape[0], largest * x.dtype.itemsize, weight.device)
 
 
 class _Linear(torch.autograd.Function):
@@ -95,7 +95,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy):
-        small.refuse_double_backward(ctx.form)
+        saved_formats.refuse_double_backward(ctx.form)
         data, weight = ctx.saved_tensors
         rows, dx, dw = dy.reshape(-1, dy.shape[-1]), None, None
         if ctx.needs_input_grad[0]:
@@ -167,7 +167,9 @@ class DiscreteLayer:
         """The bias comes behind the sums: those of discrete inputs stay exact, in whatever order they are taken."""
         padding = self._plain_padding()
         if self._is_sliced(x) and padding is not None:
-            y = _Convolution.apply(x, self.weight, *small.small(x), self.stride, padding, self.dilation, self.groups)
+            y = _Convolution.apply(
+                x, self.weight, *saved_formats.small(x), self.stride, padding, self.dilation, self.groups
+            )
         else:
             y = self._conv_forward(x, self.effective_weight(), None)
         return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, *(1,) * len(self.kernel_size))
@@ -213,7 +215,7 @@ class Linear(DiscreteLayer, nn.Linear):
         else:
             if torch.is_autocast_enabled(x.device.type):
                 x = x.to(torch.get_autocast_dtype(x.device.type))
-            y = _Linear.apply(x, self.weight, *small.small(x))
+            y = _Linear.apply(x, self.weight, *saved_formats.small(x))
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
 

@@ -50,7 +50,7 @@ def values_reference(packed: torch.Tensor, space: DiscreteSpace, shape: torch.Si
 
 @functools.cache
 def _native():
-    """The kernel of native/unpack.cpp, or None where it was not built."""
+    """The kernel of native/training/unpack.cpp, or None where it was not built."""
     lib = native.library()
     if lib is None:
         return None

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from gxnor import native
-from gxnor.nn import small
+from gxnor.nn import saved_formats
 
 
 class _MaxPool2d(torch.autograd.Function):
@@ -21,17 +21,17 @@ class _MaxPool2d(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, *geometry):
         ctx.like, ctx.geometry = (x.shape, x.stride()), geometry
-        kernels = _native() if small.is_plain(x) else None
+        kernels = _native() if saved_formats.is_plain(x) else None
         y, place = _forward(kernels, x, *geometry) if kernels else forward_reference(x, *geometry)
         ctx.save_for_backward(place)
         return y
 
     @staticmethod
     def backward(ctx, dy):
-        small.refuse_double_backward()
+        saved_formats.refuse_double_backward()
         (place,), (shape, strides) = ctx.saved_tensors, ctx.like
         dx = torch.empty_strided(shape, strides, dtype=dy.dtype, device=dy.device)
-        kernels = _native() if small.is_plain(dx) else None
+        kernels = _native() if saved_formats.is_plain(dx) else None
         if kernels is None:
             index = indices(place, shape[-1], *ctx.geometry)
             dx = torch.ops.aten.max_pool2d_with_indices_backward(dy, dx, *ctx.geometry, index)
@@ -49,7 +49,7 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
         (size, size) if isinstance(size, int) else tuple(size)
         for size in (kernel_size, kernel_size if stride is None else stride, padding, dilation)
     ]
-    if return_indices or x.dim() != 4 or not x.requires_grad or not small.is_dense(x) or x.numel() == 0:
+    if return_indices or x.dim() != 4 or not x.requires_grad or not saved_formats.is_dense(x) or x.numel() == 0:
         return None
     kernel = geometry[0]
     if kernel[0] * kernel[-1] > 256 or {*map(len, geometry)} != {2}:
@@ -87,7 +87,8 @@ def _forward(kernels, x: torch.Tensor, *geometry) -> tuple[torch.Tensor, torch.T
     """`forward_reference` by the native kernel. The shape, and what is wrong with the geometry, PyTorch says."""
     shape = F.max_pool2d(torch.empty(x.shape, device="meta"), *geometry).shape
     y, place = (
-        torch.empty(shape, dtype=dtype, memory_format=small.memory_format(x)) for dtype in (x.dtype, torch.uint8)
+        torch.empty(shape, dtype=dtype, memory_format=saved_formats.memory_format(x))
+        for dtype in (x.dtype, torch.uint8)
     )
     pointers = (t.data_ptr() for t in (x, y, place))
     kernels[0](_describe(x, place, *geometry), *pointers, torch.get_num_threads())
@@ -95,16 +96,16 @@ def _forward(kernels, x: torch.Tensor, *geometry) -> tuple[torch.Tensor, torch.T
 
 
 def _describe(x: torch.Tensor, pooled: torch.Tensor, kernel, stride, padding, dilation, ceil_mode):
-    """`Geometry` of native/pooling.cpp."""
+    """`Geometry` of native/training/pooling.cpp."""
     n, channels, *size = x.shape
-    planes = (n * channels, 1) if small.memory_format(x) == torch.contiguous_format else (n, channels)
+    planes = (n * channels, 1) if saved_formats.memory_format(x) == torch.contiguous_format else (n, channels)
     numbers = (*planes, *size, *pooled.shape[2:], *kernel, *stride, *padding, *dilation)
     return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
 @functools.cache
 def _native():
-    """(forward, backward) of native/pooling.cpp, or None where they were not built."""
+    """(forward, backward) of native/training/pooling.cpp, or None where they were not built."""
     lib = native.library()
     if lib is None:
         return None

@@ -55,7 +55,7 @@ def _is_dense(t: torch.Tensor) -> bool:
 
 @functools.cache
 def _native():
-    """The fused kernel of native/adam.cpp, or None where it was not built."""
+    """The fused kernel of native/training/adam.cpp, or None where it was not built."""
     lib = native.library()
     if lib is None:
         return None

@@ -110,7 +110,7 @@ def move_packed(packed, counters, bits: int, increment, space: DiscreteSpace, ke
 
 @functools.cache
 def _native():
-    """The fused kernel of native/transition.cpp, or None where it was not built."""
+    """The fused kernel of native/training/transition.cpp, or None where it was not built."""
     lib = native.library()
     if lib is None:
         return None

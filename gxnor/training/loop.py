@@ -9,16 +9,18 @@ import time
 from pathlib import Path
 
 from gxnor.errors import GxnorError, WorkError
+from gxnor.exporter import to_program
 from gxnor.program import Program
-from gxnor.training import checkpoint, distributed, report
+from gxnor.training import checkpoint, distributed
 from gxnor.training import recipe as recipes
+from gxnor.training.build import load_network, pick_device
 from gxnor.training.console import Console
 from gxnor.training.evaluate import Evaluation, weight_summary
-from gxnor.training.export import to_program
 from gxnor.training.recipe import Recipe
+from gxnor.training.report import page as report
 from gxnor.training.result import make_result, save_worst
 from gxnor.training.runfolder import RunFolder
-from gxnor.training.trainer import Trainer, load_network, pick_device
+from gxnor.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = float(os.environ.get("GXNOR_CHECKPOINT_SECONDS", "60"))
 
@@ -58,15 +60,13 @@ def _train(recipe: Recipe, out: Path, data_dir: Path | None, resume: bool, comma
         save()
 
     with Console(recipe, trainer, folder) as console:
-
-        def pause() -> None:
-            if distributed.any_of(console.stopping):
-                distributed.on_first(stop)
-            if distributed.rank() == 0 and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                save()
-
         while now.epoch < recipe.train.epochs:
-            trainer.train_epoch(pause, console.stepped)
+            for _ in trainer.steps():
+                console.stepped()
+                if distributed.any_of(console.stopping):
+                    distributed.on_first(stop)
+                if distributed.rank() == 0 and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    save()
             line = trainer.finish_epoch(folder.best)
             distributed.on_first(functools.partial(keep, line))
             console.epoch(line)

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gxnor.data import NAMES
 from gxnor.errors import GxnorError
 from gxnor.nn.networks import Precision, parse
 from gxnor.space import MAX_N
-from gxnor.training.data import NAMES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -107,11 +107,15 @@ class Augment(Section):
 class Train(Section):
     epochs: AtLeastOne
     batch: AtLeastOne
-    growth: AtLeastOne = 1  # times as many images in a batch of the last epoch, in as many times more parts
-    parts: AtLeastOne = 1  # of a batch, each with its own batch norm; gradients are averaged (docs/runs.md)
+    batch_growth: AtLeastOne = (
+        1  # times as many images in a batch of the last epoch, in as many times more micro-batches
+    )
+    micro_batches: AtLeastOne = 1  # of a batch, each with its own batch norm; gradients are averaged (docs/runs.md)
     seed: Count = 1
     loss: Literal["squared-hinge", "cross-entropy"] = "squared-hinge"
-    norm_batches: Count = 0  # batches from which batch norm's statistics are re-estimated before each evaluation
+    recalibration_batches: Count = (
+        0  # batches from which batch norm's statistics are re-estimated before each evaluation
+    )
     restart_patience: Count = (
         0  # epochs without a better one after which a search starts from the best weights; 0 never
     )
@@ -120,8 +124,24 @@ class Train(Section):
     bfloat16: bool = False
     channels_last: bool = True
     compile: bool = False
-    small_activations: bool = False  # save what backward needs in its true size: the same gradients, slower steps
+    pack_saved_activations: bool = False  # save what backward needs in its true size: the same gradients, slower steps
     tensorboard: bool = False
+
+
+RENAMED = {
+    "train.batch_growth": "train.batch_growth",
+    "train.micro_batches": "train.micro_batches",
+    "train.recalibration_batches": "train.recalibration_batches",
+    "train.pack_saved_activations": "train.pack_saved_activations",
+}
+
+
+RENAMED = {
+    "train.growth": "train.batch_growth",
+    "train.parts": "train.micro_batches",
+    "train.norm_batches": "train.recalibration_batches",
+    "train.small_activations": "train.pack_saved_activations",
+}
 
 
 class Recipe(Section):
@@ -192,6 +212,10 @@ def _validate(tree: dict[str, Any]) -> Recipe:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part not in ("int", "constrained-int"))
         if first["type"] == "extra_forbidden":
+            if where in RENAMED:
+                raise GxnorError(f"the recipe has the key {where!r}, which is called {RENAMED[where]!r} now") from None
+            if where in RENAMED:
+                raise GxnorError(f"the recipe has the key {where!r}, which is called {RENAMED[where]!r} now") from None
             reason = f"the recipe has an unknown key {where!r}"
             model = Recipe.model_fields.get(str(first["loc"][0])) if len(first["loc"]) > 1 else None
             known = (model.annotation if model else Recipe).model_fields

@@ -13,7 +13,7 @@ import torch
 from safetensors.numpy import save_file
 
 import gxnor
-from gxnor.training.data import Dataset
+from gxnor.data import Dataset
 from gxnor.training.evaluate import Evaluation
 
 WORST = 32

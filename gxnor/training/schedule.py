@@ -44,7 +44,7 @@ def growth(settings: Train, epoch: int) -> int:
     A counter of few bits cannot average many small increments: each is rounded to a whole count. So where the rate would
     fall below a count, the batch grows instead, and the average is taken before the count (docs/method.md).
     """
-    return round(settings.growth ** (epoch / max(settings.epochs - 1, 1)))
+    return round(settings.batch_growth ** (epoch / max(settings.epochs - 1, 1)))
 
 
 def apply(optimizer: torch.optim.Optimizer, settings: Optimizer, fraction: float, epoch: int) -> None:

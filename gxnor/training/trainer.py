@@ -17,26 +17,37 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from gxnor.errors import GxnorError, WorkError
-from gxnor.nn.networks import network, parse
+from gxnor.errors import GxnorError
 from gxnor.nn.parameter import DiscreteParameter
-from gxnor.nn.saving import small_activations
-from gxnor.optim import DST
 from gxnor.optim.stream import subkey
-from gxnor.training import checkpoint, data, distributed, schedule
+from gxnor.training import checkpoint, distributed, schedule
 from gxnor.training.augment import augment, send
+from gxnor.training.build import (
+    INIT,
+    build,
+    count_parts,
+    load_data,
+    load_network,
+    make_optimizer,
+    pick_device,
+    read_network,
+    save_network,
+    saving,
+    split,
+)
 from gxnor.training.evaluate import Evaluation, counting_zeros, evaluate, layer_statistics, reestimate_norms
 from gxnor.training.losses import LOSSES
 from gxnor.training.recipe import Recipe
 from gxnor.training.restart import move_towards_random
 
-# Purposes of the streams derived from a recipe's seed.
-INIT, ORDER, AUGMENT, NORMS, RESTART, MOVES = range(6)
+# Purposes of the streams derived from a recipe's seed, beside INIT.
+ORDER, AUGMENT, NORMS, RESTART, MOVES = range(INIT + 1, INIT + 6)
 
 
 @dataclass
@@ -67,8 +78,8 @@ class Trainer:
         self.device = pick_device(settings.device)
         self.dataset = load_data(recipe, data_dir)
         (self.images, self.labels), (self.val_images, self.val_labels) = split(self.dataset, recipe, self.device)
-        if settings.batch * settings.growth > len(self.images):
-            grown = f", and train.growth {settings.growth}" if settings.growth > 1 else ""
+        if settings.batch * settings.batch_growth > len(self.images):
+            grown = f", and train.batch_growth {settings.batch_growth}" if settings.batch_growth > 1 else ""
             raise GxnorError(
                 f"train.batch is {settings.batch}{grown}, but only {len(self.images)} images are there to train on"
             )
@@ -106,8 +117,8 @@ class Trainer:
         format = torch.channels_last if self.recipe.train.channels_last else torch.contiguous_format
         return images.to(self.device, memory_format=format)
 
-    def train_epoch(self, pause, after_step) -> None:
-        """The steps of the epoch that are left. `pause()` before each may raise to leave; `after_step()` follows each."""
+    def steps(self) -> Iterator[None]:
+        """Runs the steps of the epoch that are left, one at a time; yields after each, where a run may be left."""
         settings, now = self.recipe.train, self.progress
         batch, steps = self.batch, self.steps_per_epoch
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.key(ORDER, now.epoch)))
@@ -116,7 +127,6 @@ class Trainer:
         self._totals = torch.tensor([now.loss_sum, now.correct], dtype=torch.float64, device=self.device)
         self.model.train()
         while now.step < steps:
-            pause()
             start = time.perf_counter()
             fraction = (now.epoch + now.step / steps) / settings.epochs
             schedule.apply(self.optimizer, self.recipe.optimizer, fraction, now.epoch)
@@ -126,7 +136,7 @@ class Trainer:
             self._totals += self._step(images, self.labels[chosen])
             now.step += 1
             now.seconds += time.perf_counter() - start
-            after_step()
+            yield
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """One step on a batch, of which this worker computes its share of parts. Returns float64 [2], on the device: the
@@ -181,8 +191,8 @@ class Trainer:
         start = time.perf_counter()
         settings, now = self.recipe.train, self.progress
         self._read_totals()
-        if settings.norm_batches:
-            reestimate_norms(self.model, self._norm_batches())
+        if settings.recalibration_batches:
+            reestimate_norms(self.model, self._recalibration_batches())
         with counting_zeros(self.model) as zeros:
             val = evaluate(self.model, self.val_images, self.val_labels, self.loss, self.prepare)
         layers = layer_statistics(self.model, zeros, flip_rates)
@@ -204,24 +214,24 @@ class Trainer:
         return {**line, "seconds": now.seconds}
 
     def test(self, best: Path) -> Evaluation:
-        """Loads the network of the file `best` and reads the test set. Raises GxnorError where its classes are others."""
-        tree = _read_network(best)
-        if tuple(tree["classes"]) != self.dataset.classes:
-            known, given = (", ".join(classes) for classes in (tree["classes"], self.dataset.classes))
+        """Reads the test set with the network of the file `best`. Raises GxnorError where its classes are others."""
+        model, _, classes = load_network(best, self.recipe)
+        if classes != self.dataset.classes:
+            known, given = (", ".join(names) for names in (classes, self.dataset.classes))
             raise GxnorError(f"{best} knows other classes than the data: expected {known:.100}, got {given:.100}")
-        checkpoint.load_model_state(self.model, tree["model"])
+        model.to(self.device)
         images, labels = torch.from_numpy(self.dataset.test_images), torch.from_numpy(self.dataset.test_labels)
-        return evaluate(self.model, images, labels, self.loss, self.prepare)
+        return evaluate(model, images, labels, self.loss, self.prepare)
 
-    def _norm_batches(self):
+    def _recalibration_batches(self):
         draws = torch.Generator().manual_seed(self.key(NORMS, self.progress.epoch))
         size = self.recipe.train.batch
-        for _ in range(self.recipe.train.norm_batches):
+        for _ in range(self.recipe.train.recalibration_batches):
             chosen = send(torch.randint(len(self.images), (size,), generator=draws), self.device)
             yield self.prepare(augment(self.images[chosen], self.recipe.augment, draws))
 
     def _restart(self, best: Path) -> None:
-        checkpoint.load_model_state(self.model, _read_network(best)["model"])
+        checkpoint.load_model_state(self.model, read_network(best)["model"])
         move_towards_random(self.model, self.recipe.train.restart_share, self.key(RESTART, self.progress.epoch))
         self.progress.waited = 0
 
@@ -238,105 +248,3 @@ class Trainer:
         checkpoint.load_model_state(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress, self._totals = Progress(**state["progress"]), None
-
-
-def pick_device(name: str) -> torch.device:
-    """ "auto" is CUDA where there is one. Raises GxnorError where CUDA is asked for and is not there."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise GxnorError("train.device is cuda, but PyTorch finds no CUDA device; use auto or cpu")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
-
-
-def count_parts(recipe: Recipe, workers: int) -> int:
-    """The number of parts of a batch. Raises GxnorError where they cannot be equal and the workers have the same share."""
-    parts, batch = recipe.train.parts, recipe.train.batch
-    if parts > 1 and parts % workers:
-        raise GxnorError(
-            f"train.parts is {parts}, expected 1 or a multiple of the number of workers, which is {workers}"
-        )
-    parts = max(parts, workers)
-    if batch % parts or batch == parts:  # batch norm needs two images
-        raise GxnorError(
-            f"train.batch is {batch}, expected a multiple of {parts} (train.parts, workers), and more than it"
-        )
-    return parts
-
-
-def load_data(recipe: Recipe, data_dir: Path | None) -> data.Dataset:
-    options = {"svhn": {"extra": recipe.data.extra}, "folder": {"path": recipe.data.path}}.get(recipe.data.name, {})
-    if recipe.data.name == "folder" and recipe.data.size:
-        options["size"] = tuple(recipe.data.size)
-    return data.load(recipe.data.name, data_dir, **options)
-
-
-def split(dataset: data.Dataset, recipe: Recipe, device: torch.device):
-    """(images, labels) to train on and (images, labels) to select on. The split is the same for every seed, so that runs
-    of different seeds are compared on the same images."""
-    count, held = len(dataset.train_images), recipe.data.validation
-    if held >= count:
-        raise GxnorError(f"data.validation is {held}, but the training set has only {count} images")
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(0)).numpy()
-    if recipe.data.train > count - held:
-        raise GxnorError(f"data.train is {recipe.data.train}, but only {count - held} images are left to train on")
-    parts = order[held:][: recipe.data.train or None], order[:held]
-    return [
-        (
-            torch.from_numpy(dataset.train_images[part]).to(device),
-            torch.from_numpy(dataset.train_labels[part]).to(device),
-        )
-        for part in parts
-    ]
-
-
-def build(recipe: Recipe, input_shape: tuple[int, ...], classes: tuple[str, ...]) -> torch.nn.Sequential:
-    """The recipe's network for images [channels, height, width], its random states drawn from the recipe's seed."""
-    settings = recipe.network
-    outputs = parse(settings.layers)[-1][1]
-    if outputs != len(classes):
-        raise GxnorError(f"network.layers ends in {outputs} outputs, but {recipe.data.name} has {len(classes)} classes")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(subkey(recipe.train.seed, INIT) >> 1)
-        try:
-            return network(settings.layers, input_shape, recipe.precision.build(), settings.padding, settings.width)
-        except ValueError as error:
-            raise GxnorError(f"recipe: network: {error}") from None
-
-
-def make_optimizer(recipe: Recipe, model: torch.nn.Module, generator: torch.Generator | None = None) -> DST:
-    """The recipe's optimizer; discrete weights move inside the backward pass."""
-    opt = recipe.optimizer
-    optimizer = DST(
-        model, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps, counter=opt.counter,
-        m=opt.m, probability=opt.probability, generator=generator,
-    )  # fmt: skip
-    optimizer.update_in_backward(distributed.add)
-    return optimizer
-
-
-def saving(recipe: Recipe) -> contextlib.AbstractContextManager:
-    """The context of a forward pass in training: what it saves for backward is small where the recipe says so."""
-    on = recipe.train.small_activations and not recipe.train.compile
-    return small_activations() if on else contextlib.nullcontext()
-
-
-def save_network(path: Path, model: torch.nn.Module, dataset: data.Dataset) -> None:
-    """The network alone, with what it takes to use it without its data."""
-    shape = list(dataset.train_images.shape[1:])
-    state = checkpoint.model_state(model)
-    checkpoint.save(path, {"model": state, "input_shape": shape, "classes": list(dataset.classes)})
-
-
-def _read_network(path: Path) -> dict:
-    tree = checkpoint.load(path)
-    if missing := {"model", "input_shape", "classes"} - tree.keys():
-        raise WorkError(f"{path} holds no network: it lacks {', '.join(sorted(missing))}")
-    return tree
-
-
-def load_network(path: Path, recipe: Recipe) -> tuple[torch.nn.Sequential, tuple[int, ...], tuple[str, ...]]:
-    """(network, input shape, classes) from a file of `save_network`."""
-    tree = _read_network(path)
-    shape, classes = tuple(tree["input_shape"]), tuple(tree["classes"])
-    model = build(recipe, shape, classes)
-    checkpoint.load_model_state(model, tree["model"])
-    return model.eval(), shape, classes

@@ -21,7 +21,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine.h"
+#include "engine/engine.h"
 #include "grower.h"
 #include "interpreter.h"
 

@@ -23,10 +23,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 with atheris.instrument_imports(include=["gxnor"]):
-    from gxnor import file, reference
     from gxnor.errors import GxnorError
+    from gxnor.program import file, reference
 
-from tests.programs import one_d, random_program
+from benchmarks.programs import one_d, random_program
 
 
 def one_input(data: bytes) -> None:

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "engine.h"
+#include "engine/engine.h"
 
 constexpr int64_t kCost = 1 << 15;  // products of one input, all images together
 

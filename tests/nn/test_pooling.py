@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from gxnor import native
-from gxnor.nn import pooling, small_activations
+from gxnor.nn import pack_saved_activations, pooling
 
 GEOMETRIES = [
     ((2, 2), (2, 2), (0, 0), (1, 1), False),
@@ -51,7 +51,7 @@ def test_values_and_gradients_are_pytorch_s(geometry, format, implementation):
             y = F.max_pool2d(x, *geometry)
             dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(memory_format=format)
             (expected,) = torch.autograd.grad(y, x, dy)
-            with small_activations():
+            with pack_saved_activations():
                 again = F.max_pool2d(x, *geometry)
             assert "_MaxPool2d" in again.grad_fn.name()
             (dx,) = torch.autograd.grad(again, x, dy)
@@ -62,7 +62,7 @@ def test_values_and_gradients_are_pytorch_s(geometry, format, implementation):
 def test_a_gradient_in_another_memory_format(implementation):
     x = torch.randn(2, 3, 8, 6).to(memory_format=torch.channels_last).requires_grad_()
     dy = torch.randn(2, 3, 4, 3)
-    with small_activations():
+    with pack_saved_activations():
         (dx,) = torch.autograd.grad(F.max_pool2d(x, 2), x, dy)
     assert torch.equal(dx, torch.autograd.grad(F.max_pool2d(x, 2), x, dy)[0])
 
@@ -85,14 +85,14 @@ def test_places_are_those_of_the_reference(threads):
 
 @pytest.mark.parametrize("pool", [nn.MaxPool2d(17, 1, 8), nn.MaxPool2d(2, return_indices=True)])
 def test_what_has_no_byte_for_its_places_is_left_to_pytorch(pool):
-    with small_activations():
+    with pack_saved_activations():
         y = pool(torch.randn(1, 1, 20, 20, requires_grad=True))
     y = y[0] if pool.return_indices else y
     assert "_MaxPool2d" not in y.grad_fn.name()
 
 
 def test_a_window_that_does_not_fit_is_an_error():
-    with small_activations(), pytest.raises(RuntimeError, match="pad should be"):
+    with pack_saved_activations(), pytest.raises(RuntimeError, match="pad should be"):
         F.max_pool2d(torch.randn(1, 1, 4, 4, requires_grad=True), 2, 2, 2)
-    with small_activations(), pytest.raises(RuntimeError, match="too small"):
+    with pack_saved_activations(), pytest.raises(RuntimeError, match="too small"):
         F.max_pool2d(torch.randn(1, 1, 2, 2, requires_grad=True), 3)

@@ -10,11 +10,11 @@ import torch
 from gxnor.errors import GxnorError
 from gxnor.training import checkpoint, distributed
 from gxnor.training import recipe as recipes
+from gxnor.training.build import count_parts
 from gxnor.training.loop import train
-from gxnor.training.trainer import count_parts
 from tests.runs import final_tensors
 
-SETTINGS = ["network.layers=16C3-MP2-64FC-10", "train.epochs=2", "train.batch=48", "train.growth=1",
+SETTINGS = ["network.layers=16C3-MP2-64FC-10", "train.epochs=2", "train.batch=48", "train.batch_growth=1",
             "data.validation=200"]  # fmt: skip
 
 # `gxnor`, with the weights and the optimizer compared after every step, and with a worker that does something to itself
@@ -22,7 +22,7 @@ SETTINGS = ["network.layers=16C3-MP2-64FC-10", "train.epochs=2", "train.batch=48
 # while the interpreter closes can end the process by SIGABRT.
 WATCHED = """
 import os, pathlib, sys
-from gxnor import cli
+from gxnor.cli import main as cli
 from gxnor.training import distributed
 from gxnor.training.trainer import Trainer
 
@@ -120,13 +120,13 @@ def messages(run: subprocess.CompletedProcess) -> list[str]:
 
 
 def test_a_killed_worker_ends_the_run_and_one_process_goes_on_in_the_same_weights(one_thread, tmp_path):
-    run = train_by(2, tmp_path / "run", "train.parts=2", EVENT="1:40:9", GXNOR_CHECKPOINT_SECONDS="0")
+    run = train_by(2, tmp_path / "run", "train.micro_batches=2", EVENT="1:40:9", GXNOR_CHECKPOINT_SECONDS="0")
     assert run.returncode == 1
     assert len(messages(run)) == 1 and "worker 0 lost touch with the others" in messages(run)[0], run.stderr
     stopped = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")["progress"]
     assert (stopped["epoch"], stopped["step"]) >= (1, 0)
-    result = train(recipe("train.parts=2"), tmp_path / "run", resume=True)
-    assert train(recipe("train.parts=2"), tmp_path / "whole")["test_accuracy"] == result["test_accuracy"]
+    result = train(recipe("train.micro_batches=2"), tmp_path / "run", resume=True)
+    assert train(recipe("train.micro_batches=2"), tmp_path / "whole")["test_accuracy"] == result["test_accuracy"]
     assert final_tensors(tmp_path / "run") == final_tensors(tmp_path / "whole")
 
 
@@ -134,7 +134,7 @@ def test_four_workers_equal_one_process_that_cuts_the_batch_in_four(one_thread, 
     run = train_by(4, tmp_path / "run", "augment.rotate=5")
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("test accuracy") == 1
-    train(recipe("train.parts=4", "augment.rotate=5"), tmp_path / "whole")
+    train(recipe("train.micro_batches=4", "augment.rotate=5"), tmp_path / "whole")
     assert final_tensors(tmp_path / "run") == final_tensors(tmp_path / "whole")
 
 
@@ -167,20 +167,20 @@ def test_one_process_is_a_worker_alone():
 
 @pytest.mark.parametrize("parts, workers, count", [(1, 1, 1), (1, 4, 4), (2, 1, 2), (4, 2, 4), (6, 3, 6)])
 def test_parts_of_a_batch(parts, workers, count):
-    assert count_parts(recipe(f"train.parts={parts}"), workers) == count
+    assert count_parts(recipe(f"train.micro_batches={parts}"), workers) == count
 
 
 @pytest.mark.parametrize(
     "batch, parts, workers, words",
     [
-        (48, 3, 2, "train.parts is 3, expected 1 or a multiple of the number of workers, which is 2"),
+        (48, 3, 2, "train.micro_batches is 3, expected 1 or a multiple of the number of workers, which is 2"),
         (48, 5, 1, "train.batch is 48, expected a multiple of 5"),
         (50, 1, 4, "train.batch is 50, expected a multiple of 4"),
         (4, 4, 1, "and more than it"),
     ],
 )
 def test_parts_that_cannot_be_equal_are_refused_before_anything_is_written(batch, parts, workers, words, tmp_path):
-    settings = recipe(f"train.batch={batch}", f"train.parts={parts}")
+    settings = recipe(f"train.batch={batch}", f"train.micro_batches={parts}")
     with pytest.raises(GxnorError, match=words):
         count_parts(settings, workers)
     if workers == 1:
@@ -195,7 +195,7 @@ def test_parts_of_the_whole_batch_are_the_plain_step_but_for_batch_norm(tiny, tm
 
     nets = []
     for parts in (1, 2):
-        trainer = Trainer(tiny("train.batch=100", f"train.parts={parts}"))
+        trainer = Trainer(tiny("train.batch=100", f"train.micro_batches={parts}"))
         half = trainer.prepare(trainer.images[:50]), trainer.labels[:50]
         trainer.model.train()
         for _ in range(3):

@@ -1,5 +1,6 @@
 """Whole runs: what they leave behind, that they can be stopped anywhere, and that wrong calls cost nothing."""
 
+import itertools
 import json
 import os
 import signal
@@ -12,9 +13,10 @@ import torch
 
 from gxnor.errors import GxnorError, WorkError
 from gxnor.training import checkpoint
+from gxnor.training.build import load_network
 from gxnor.training.loop import test_run as evaluate_run
 from gxnor.training.loop import train
-from gxnor.training.trainer import Trainer, load_network
+from gxnor.training.trainer import Trainer
 from tests.runs import final_tensors
 
 SETTINGS = ["network.layers=16C3-MP2-64FC-10", "train.epochs=6", "train.batch=25", "data.validation=200"]
@@ -27,6 +29,12 @@ def without_time(line):
 
 def history(path):
     return [without_time(json.loads(line)) for line in (path / "history.jsonl").read_text().splitlines()]
+
+
+def finish(trainer):
+    """The steps of the epoch that are left."""
+    for _ in trainer.steps():
+        pass
 
 
 def test_a_run_leaves_everything_the_contract_names(tiny, tmp_path):
@@ -91,24 +99,16 @@ def test_resume_in_the_middle_of_an_epoch_is_exact(tiny, tmp_path):
 
     def run(trainer, epochs):
         while trainer.progress.epoch < epochs:
-            trainer.train_epoch(lambda: None, lambda: None)
+            finish(trainer)
             trainer.finish_epoch(tmp_path / "best.safetensors")
 
     whole = Trainer(recipe)
     run(whole, 2)
 
-    class Stop(Exception):
-        pass
-
     for stop_at in (0, 1, 7, 11):
         first = Trainer(recipe)
-
-        def pause(first=first, stop_at=stop_at):
-            if first.progress.step == stop_at:
-                raise Stop
-
-        with pytest.raises(Stop):
-            first.train_epoch(pause, lambda: None)
+        for _ in itertools.islice(first.steps(), stop_at):
+            pass
         checkpoint.save(tmp_path / "c.safetensors", first.state())
         second = Trainer(recipe)
         second.load_state(checkpoint.load(tmp_path / "c.safetensors"))
@@ -154,7 +154,7 @@ def test_resume_with_another_recipe_is_refused(tiny, tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(tiny, tmp_path, monkeypatch, capsys):
-    from gxnor import cli
+    from gxnor.cli import main as cli
 
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device", str(tmp_path / "run" / "checkpoint.safetensors.tmp"))
@@ -171,11 +171,14 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tiny, tmp_path, monkeypatch, 
 def test_a_grown_batch_is_that_many_batches_in_one_step(tiny):
     """In the last epoch, a batch grown from 50 to 150 images and one of 150 in three parts are the same step."""
     runs = []
-    for settings in (["train.batch=50", "train.growth=3"], ["train.batch=150", "train.parts=3", "train.growth=1"]):
+    for settings in (
+        ["train.batch=50", "train.batch_growth=3"],
+        ["train.batch=150", "train.micro_batches=3", "train.batch_growth=1"],
+    ):
         trainer = Trainer(tiny(*settings, "train.epochs=2"))
         trainer.progress.epoch = 1
         assert (trainer.batch, trainer.parts) == (150, 3)
-        trainer.train_epoch(lambda: None, lambda: None)
+        finish(trainer)
         runs.append([t.tolist() for t in trainer.tensors()])
     assert runs[0] == runs[1]
 
@@ -183,8 +186,8 @@ def test_a_grown_batch_is_that_many_batches_in_one_step(tiny):
 def test_impossible_sizes(tiny):
     for settings, words in (
         (["train.batch=5000"], "train.batch"),
-        (["train.batch=1", "train.growth=1"], "train.batch is 1, expected a multiple of 1 .*, and more than it"),
-        (["train.batch=500", "train.growth=10"], "train.batch is 500, and train.growth 10, but only"),
+        (["train.batch=1", "train.batch_growth=1"], "train.batch is 1, expected a multiple of 1 .*, and more than it"),
+        (["train.batch=500", "train.batch_growth=10"], "train.batch is 500, and train.batch_growth 10, but only"),
         (["data.validation=5000"], "data.validation"),
         (["network.layers=8C3-9"], "9 outputs"),
         (["network.layers=8C9-10", "network.padding=valid"], "too small"),
@@ -201,7 +204,7 @@ def test_impossible_sizes(tiny):
 def test_every_special_case_trains_by_settings_alone(tiny, weights, activations, latent, tmp_path):
     rate = "optimizer.lr=0.01" if weights == "real" or latent == "true" else "optimizer.lr=0.1"
     recipe = tiny(f"precision.weights={weights}", f"precision.activations={activations}", f"precision.latent={latent}",
-                  "train.epochs=20", "train.batch=50", "train.norm_batches=5", rate)  # fmt: skip
+                  "train.epochs=20", "train.batch=50", "train.recalibration_batches=5", rate)  # fmt: skip
     result = train(recipe, tmp_path / "run")
     assert result["test_accuracy"] > 0.6  # chance is 0.1
     _, shape, classes = load_network(tmp_path / "run" / "best.safetensors", recipe)
@@ -215,11 +218,11 @@ def test_restart_search_runs_and_goes_back_to_the_best(tiny, tmp_path):
                   "train.restart_share=0.25")  # fmt: skip
     trainer = Trainer(recipe)
     best = tmp_path / "best.safetensors"
-    trainer.train_epoch(lambda: None, lambda: None)
+    finish(trainer)
     trainer.finish_epoch(best)
     before = trainer.model.conv1.weight.indices()
     trainer.progress.best_accuracy = 2.0  # nothing can improve now
-    trainer.train_epoch(lambda: None, lambda: None)
+    finish(trainer)
     trainer.finish_epoch(best)
     moved = (trainer.model.fc3.weight.indices() != load_network(best, recipe)[0].fc3.weight.indices()).float().mean()
     # A ternary weight meets a random state 0, 1 or 2 steps away with probability 1/3, 4/9 and 2/9.

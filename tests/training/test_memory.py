@@ -5,13 +5,18 @@ import sys
 
 import pytest
 
-from gxnor.cli import main
+from gxnor.cli.main import main
+from gxnor.cli.memory import parse_size
 from gxnor.training import recipe as recipes
-from gxnor.training.measure import measure
-from gxnor.training.memory import predict, twin, widest, with_width
-from gxnor.training.memory_report import parse_size
+from gxnor.training.memory.measure import measure
+from gxnor.training.memory.predict import predict, twin, widest, with_width
 
-SMALL = ["network.layers=8C3-MP2-32FC-10", "train.batch=40", "train.growth=1", "train.small_activations=true"]
+SMALL = [
+    "network.layers=8C3-MP2-32FC-10",
+    "train.batch=40",
+    "train.batch_growth=1",
+    "train.pack_saved_activations=true",
+]
 WEIGHTS = 8 * 9 + 8 * 9 * 32 + 32 * 10  # of SMALL on the digits' 8 x 8 pixels, valid padding
 
 
@@ -33,7 +38,7 @@ def test_what_is_held_by_count():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process is read from /proc")
 def test_the_predicted_peak_is_the_measured_one():
     for growth in (1, 32):  # between the parts of a grown batch, all gradients wait
-        recipe = recipes.load("mnist", [f"train.growth={growth}", "train.small_activations=true"])
+        recipe = recipes.load("mnist", [f"train.batch_growth={growth}", "train.pack_saved_activations=true"])
         measured = measure(recipe, (1, 28, 28))
         assert predict(recipe, (1, 28, 28)).peak(recipe.train.batch) == pytest.approx(measured["peak"], rel=0.1)
 
@@ -46,7 +51,7 @@ def test_the_largest_batch_is_the_largest():
     assert prediction.largest_batch(100) == 0
 
 
-@pytest.mark.parametrize("settings", [SMALL, [*SMALL, "train.small_activations=true", "network.width=2.0"]])
+@pytest.mark.parametrize("settings", [SMALL, [*SMALL, "train.pack_saved_activations=true", "network.width=2.0"]])
 def test_the_widest_network_takes_the_budget(settings):
     recipe, shape = recipes.load("digits", settings), (1, 8, 8)
     for budget in (5e6, 2e7):

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from gxnor.errors import GxnorError
-from gxnor.training.report import write
+from gxnor.training.report.page import write
 
 HOSTILE = '<script>alert("x")</script>&$^_{'
 TERNARY = [("conv1", 1), ("conv2", 1), ("dense1", 1), ("dense2", 1)]

@@ -54,8 +54,8 @@ def test_losses_by_name():
 
 
 def test_the_batch_grows_exponentially_from_the_first_epoch_to_the_last():
-    settings = Train(epochs=5, batch=100, growth=16)
+    settings = Train(epochs=5, batch=100, batch_growth=16)
     assert [schedule.growth(settings, epoch) for epoch in range(5)] == [1, 2, 4, 8, 16]
-    assert [schedule.growth(Train(epochs=4, batch=100, growth=10), epoch) for epoch in range(4)] == [1, 2, 5, 10]
-    assert schedule.growth(Train(epochs=1, batch=100, growth=16), 0) == 1
+    assert [schedule.growth(Train(epochs=4, batch=100, batch_growth=10), epoch) for epoch in range(4)] == [1, 2, 5, 10]
+    assert schedule.growth(Train(epochs=1, batch=100, batch_growth=16), 0) == 1
     assert schedule.growth(Train(epochs=5, batch=100), 4) == 1

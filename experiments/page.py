@@ -1,0 +1,126 @@
+"""The results pages: every stored study as text, picture, table and commands, those of the full forms with the published
+figures beside ours.
+
+Markers `<!-- table NAME -->` are left in it for tables that others fill in (experiments/results.py).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from experiments import pictures
+from experiments.definitions import STUDIES, find
+from experiments.table import markdown, section
+from gxnor.errors import GxnorError
+
+INTRODUCTION = """# Results
+
+Written by `python -m experiments results write` from the JSON in `benchmarks/results/`; no number is typed by hand. Every
+accuracy is of the epoch that was best on validation images, with the test set read once, at the end of the run.
+
+`python -m experiments NAME` (`--quick` for the quick form) makes all of a study's runs again, and the command of a row
+one of them. On another machine or with another PyTorch, sums round otherwise and the same seed gives another run: expect its
+test accuracy within what "another run" says of the row's mean, 19 times of 20, not to the last digit. That is Student's
+prediction interval, from the scatter of all rows of a table (`experiments.scatter`): where some scatter more
+than the rest, it is too wide for the others and too narrow for those.
+
+## MNIST
+
+<!-- table mnist -->
+<!-- end -->
+
+## CIFAR-10
+
+<!-- table cifar10 -->
+<!-- end -->"""
+
+QUICK = """# The quick forms
+
+Written by `python -m experiments results write` from the JSON in `benchmarks/results/studies/`.
+`python -m experiments NAME --quick` runs every study on scikit-learn's digits, 1,797 images of 8 x 8 pixels, with a
+small network: minutes on two cores, and no data to fetch. They show that everything works, and what to look for in
+the full forms ([results](results.md)). With so few images seeds lie far apart, and a trend that shows here need not
+hold on MNIST."""
+
+
+def add(folder: Path, results: Path) -> Path:
+    """Stores a study's JSON under `results`/studies; returns where. Raises GxnorError for a study that is not finished."""
+    summary = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    if not summary["complete"]:
+        raise GxnorError(f"{folder} has {summary['runs']} of {summary['runs_planned']} runs; go on with --resume")
+    path = results / "studies" / f"{find(summary['study']).name}-{summary['data']}-{summary['form']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def stored(results: Path, form: str) -> list[dict]:
+    """The studies in their "full" or "quick" form, in the order of the definitions."""
+    summaries = [json.loads(path.read_text(encoding="utf-8")) for path in (results / "studies").glob(f"*-{form}.json")]
+    order = list(STUDIES)
+    return sorted(summaries, key=lambda summary: (order.index(summary["study"]), summary["data"]))
+
+
+def picture(summary: dict) -> str:
+    """Where the picture lies, below docs/."""
+    return f"images/{summary['study']}-{summary['data']}.png"
+
+
+def text(results: Path) -> str:
+    """The page of the full forms, with the tables between markers still empty."""
+    summaries = stored(results, "full")
+    parts = [INTRODUCTION, published(results, summaries), *_sections(summaries)]
+    here = {summary["study"] for summary in summaries}
+    missing = [f"`python -m experiments {name}` ({find(name).title})" for name in STUDIES if name not in here]
+    parts += [f"Not run yet: {', '.join(missing)}."] if missing else []
+    return "\n\n".join(parts) + "\n"
+
+
+def quick_text(results: Path) -> str:
+    """The page of the quick forms."""
+    return "\n\n".join([QUICK, *_sections(stored(results, "quick"))]) + "\n"
+
+
+def _sections(summaries: list[dict]) -> list[str]:
+    return [section(summary, picture(summary)) for summary in summaries]
+
+
+def published(results: Path, summaries: list[dict]) -> str:
+    """The published figures, and ours on the same data where the table of special cases was run on it."""
+    figures = json.loads((results / "published.json").read_text(encoding="utf-8"))
+    ours = {summary["data"]: summary["rows"] for summary in summaries if summary["study"] == "table"}
+
+    def cells(row: dict):
+        yield row["network"]
+        for data in ("mnist", "cifar10", "svhn"):
+            yield f"{row[data]:.2f} %" if data in row else ""
+            mine = [x for x in ours.get(data, []) if x["row"].startswith(row["network"]) and "latent" not in x["row"]]
+            yield f"{100 * max(mine, key=lambda x: x['val_mean'])['test_mean']:.2f} %" if mine else "not run yet"
+
+    columns = [name for data in ("MNIST", "CIFAR-10", "SVHN") for name in (f"{data}, published", "ours")]
+    lines = ["## Published figures beside ours", markdown(["network", *columns], map(cells, figures["rows"]))]
+    lines.append(
+        f"Published: {figures['source']}; networks other than GXNOR {figures['others']}. Ours, from "
+        "`python -m experiments table`, "
+        "are chosen on validation images, which is harder than the best test accuracy of a run."
+    )
+    return "\n\n".join(lines)
+
+
+def write(results: Path, docs: Path) -> Path:
+    """Writes both pages, and the pictures that do not show the stored numbers yet; returns the path of results.md."""
+    (docs / "quick.md").write_text(quick_text(results), encoding="utf-8")
+    path = docs / "results.md"
+    path.write_text(text(results), encoding="utf-8")
+    for summary in stored(results, "full") + stored(results, "quick"):
+        if not up_to_date(summary, docs):
+            pictures.draw(summary, docs / picture(summary))
+    return path
+
+
+def up_to_date(summary: dict, docs: Path) -> bool:
+    path = docs / picture(summary)
+    return path.exists() and Image.open(path).info.get("Source") == pictures.fingerprint(summary)

@@ -1,0 +1,68 @@
+"""The command line, command by command. Exit codes: 0 done, 1 the work failed, 2 the call was wrong."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shlex
+import sys
+
+import gxnor
+from gxnor.cli import bench, eval, export, inspect, memory, run, train
+from gxnor.errors import GxnorError
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="gxnor", description="Networks with discrete weights and activations.")
+    top.add_argument("--version", action="version", version=f"gxnor {gxnor.__version__}")
+    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    for module in (train, eval, export, memory, run, inspect, bench):
+        module.add_parser(commands)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    return execute(parser(), argv)
+
+
+def execute(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
+    """Parses the arguments, calls the command's `main` and returns the exit code; what goes wrong goes to stderr."""
+    argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to stop
+    arguments = parser.parse_args(argv)
+    arguments.line = shlex.join([parser.prog, *argv])
+    try:
+        arguments.main(arguments)
+        return 0
+    except Exception as error:
+        if arguments.debug:
+            raise
+        message, code = _explain(error)
+        print(f"gxnor: {message}", file=sys.stderr)
+        return code
+    except KeyboardInterrupt:
+        print("gxnor: stopped", file=sys.stderr)
+        return 1
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """What to tell the user, and the exit code."""
+    if isinstance(error, GxnorError):
+        return str(error), error.exit_code
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _TRAINING_PACKAGES:
+        return f'this command needs {error.name}, which is not installed: pip install "gxnor[train]"', 1
+    if isinstance(error, FloatingPointError):
+        return str(error), 1
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}", 1
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1
+    return f"internal error: {type(error).__name__}: {error} (--debug before the command shows where)", 1
+
+
+_TRAINING_PACKAGES = {"torch", "pydantic", "tomli_w", "tomli", "pooch", "sklearn", "scipy", "matplotlib", "jinja2"}

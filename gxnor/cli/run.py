@@ -1,0 +1,39 @@
+"""`gxnor run`: classifies images with an exported network."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from gxnor.cli import tables
+from gxnor.cli.testset import ready
+from gxnor.program import file
+
+
+def add_parser(commands) -> None:
+    parser = commands.add_parser("run", help="classify images with an exported network")
+    parser.add_argument("file", type=Path, metavar="FILE.gxnor")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="an image, a folder of images or a .npy array")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(main=main)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Class and score of every input; the score is the logit of that class."""
+    network, rows = ready(file.read(arguments.file)), []
+    for path in arguments.inputs:
+        names, logits = network.read(path)
+        for name, row in zip(names, logits, strict=True):
+            best = int(row.argmax())
+            rows.append(
+                {"input": name, "class": network.classes[best], "index": best, "score": float(row[best]),
+                 "logits": [float(logit) for logit in row]}
+            )  # fmt: skip
+    if arguments.json:
+        print(json.dumps(rows))
+        return
+    table = tables.table(None, "input", "class", "score")
+    for row in rows:
+        table.add_row(row["input"], row["class"], f"{row['score']:.3f}")
+    tables.show(table)

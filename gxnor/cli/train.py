@@ -1,0 +1,52 @@
+"""`gxnor train`: trains a network by a recipe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+def add_parser(commands) -> None:
+    parser = commands.add_parser("train", help="train a network by a recipe")
+    parser.add_argument("recipe", metavar="RECIPE", help="digits, mnist, cifar10, svhn, ... or a TOML file")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE-seedN)")
+    parser.add_argument("--seed", type=int, metavar="N")
+    parser.add_argument("--epochs", type=int, metavar="N")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="where the data is (default: $GXNOR_DATA, then cache)"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key, as optimizer.lr=0.05")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    parser.set_defaults(main=main)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Runs the recipe and prints what it reached."""
+    from gxnor.training import distributed, loop
+    from gxnor.training import recipe as recipes
+
+    settings = list(arguments.set)
+    settings += [f"train.seed={arguments.seed}"] if arguments.seed is not None else []
+    settings += [f"train.epochs={arguments.epochs}"] if arguments.epochs is not None else []
+    resolved = recipes.load(arguments.recipe, settings)
+    out = arguments.out or Path("runs") / f"{resolved.name}-seed{resolved.train.seed}"
+    result = loop.train(resolved, out, arguments.data_dir, arguments.resume, arguments.line)
+    if distributed.rank() > 0:
+        return
+    table = Table(title=f"{result['recipe']}, seed {result['seed']}", show_header=False, title_justify="left")
+    rows = {
+        "test accuracy": f"{100 * result['test_accuracy']:.2f} %, read once, with the network of epoch "
+        f"{result['best_epoch']} of {result['epochs']}",
+        "validation accuracy": f"{100 * result['val_accuracy']:.2f} %",
+        "weights": f"{result['weights']:,} at {result['bits_per_weight']:.2f} bits as shipped, "
+        f"{100 * result['zero_fraction']:.1f} % of them zero",
+        "training state": f"{result['train_state_bytes_per_weight']:.2f} bytes a weight",
+        "time": f"{result['seconds']:.0f} s",
+        "report": str(out / "report.html"),
+    }
+    for row in rows.items():
+        table.add_row(*row)
+    Console().print(table)

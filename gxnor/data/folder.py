@@ -1,0 +1,125 @@
+"""A folder of images: DIR/train/<class>/<image> and DIR/test/<class>/<image>."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gxnor.data.dataset import Dataset
+from gxnor.errors import GxnorError, WorkError
+
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
+GRAY, COLOUR = {"1", "L", "LA"}, {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"}  # Pillow's modes of 8 bits a channel
+
+
+def load(
+    data_dir: str | os.PathLike | None = None,
+    *,
+    path: str | os.PathLike | None = None,
+    size: tuple[int, int] | None = None,
+) -> Dataset:
+    """The images below a folder, DIR, by class and then by file name.
+
+    The classes are the folders in DIR/train, sorted by name. If every image is grayscale the data set is [n, 1, H, W];
+    otherwise all become RGB, [n, 3, H, W]. Hidden files are skipped.
+
+    Args:
+        data_dir: DIR, where given.
+        path: DIR otherwise.
+        size: (H, W) in pixels, to which images are resized (bilinear, antialiased); without it all must have one size.
+
+    Raises GxnorError: no such folder, a class without training images, a test class that is none, a file that is no
+    readable image of 8 bits a channel, transparent pixels, images of different sizes and no `size`.
+    """
+    if not (data_dir or path):
+        raise GxnorError(
+            "the data set folder needs a folder with train/CLASS/ and test/CLASS/: data.path of a recipe, or --data-dir DIR"
+        )
+    if size is not None and not (
+        isinstance(size, (tuple, list)) and len(size) == 2 and all(type(edge) is int and edge > 0 for edge in size)
+    ):
+        raise GxnorError(f"the option size of folder must be two positive integers, height and width, got {size!r}")
+    root = Path(data_dir or path).expanduser()
+    classes = tuple(folder.name for folder in _listing(root / "train", folders=True))
+    if len(classes) < 2:
+        raise WorkError(f"{root / 'train'} holds {len(classes)} class folders, expected two or more")
+    train, train_labels = _by_class(root / "train", classes)
+    test, test_labels = _by_class(root / "test", classes)
+    for label, name in enumerate(classes):
+        if label not in train_labels:
+            raise WorkError(f"{root / 'train' / name} holds no image: add some or take the folder away")
+    if not test:
+        raise WorkError(f"{root / 'test'} holds no image: expected some in test/CLASS/")
+
+    headers = [_open(file, lambda image: (image.mode, image.height, image.width)) for file in train + test]
+    mode = "L" if all(mode in GRAY for mode, _, _ in headers) else "RGB"
+    height, width = size or headers[0][1:]
+    for file, (_, h, w) in zip(train + test, headers, strict=True):
+        if size is None and (h, w) != (height, width):
+            raise WorkError(
+                f"{file} is {h}x{w} where {train[0]} is {height}x{width} (height x width): "
+                "give the option size = [H, W] to resize all images"
+            )
+    train_images, test_images = (_read(files, mode, height, width) for files in (train, test))
+    return Dataset("folder", train_images, train_labels, test_images, test_labels, classes)
+
+
+def _listing(folder: Path, folders: bool) -> list[Path]:
+    """What a folder holds, sorted by name, hidden files left out: only folders or only files, or GxnorError."""
+    kind = "folder" if folders else "image"
+    try:
+        entries = sorted(p for p in folder.iterdir() if p.name[0] != "." and p.name not in ("Thumbs.db", "desktop.ini"))
+    except OSError as error:
+        raise WorkError(f"cannot read {folder}: {error.strerror}; expected train/CLASS/ and test/CLASS/") from error
+    for entry in entries:
+        if entry.is_dir() != folders:
+            raise WorkError(f"{entry} is no {kind}: {folder} may hold {kind}s only; move it away")
+    return entries
+
+
+def _by_class(part: Path, classes: tuple[str, ...]) -> tuple[list[Path], np.ndarray]:
+    files, labels = [], []
+    for folder in _listing(part, folders=True):
+        if folder.name not in classes:
+            raise WorkError(f"{folder} is no class of the training images ({', '.join(classes)}): rename or remove it")
+        found = _listing(folder, folders=False)
+        files += found
+        labels += [classes.index(folder.name)] * len(found)
+    return files, np.array(labels, np.int64)
+
+
+def _read(files: list[Path], mode: str, height: int, width: int) -> np.ndarray:
+    """uint8 [n, C, H, W]."""
+    images = np.empty((len(files), height, width, len(mode)), np.uint8)  # "L" has one channel, "RGB" three
+    for image, file in zip(images, files, strict=True):
+        image[:] = _open(file, lambda source: _pixels(source, mode, height, width))
+    return images.transpose(0, 3, 1, 2).copy()
+
+
+def _pixels(image: Image.Image, mode: str, height: int, width: int) -> np.ndarray:
+    may_hide = "A" in image.mode or "transparency" in image.info
+    if may_hide and image.convert("RGBA").getextrema()[3][0] < 255:
+        raise WorkError("it has transparent pixels; save it on a background")
+    image = image.convert(mode)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, len(mode))
+
+
+def _open(file: Path, use):
+    """use(image), or GxnorError naming the file."""
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            if image.mode not in GRAY | COLOUR:
+                raise WorkError(f"its pixels are of kind {image.mode}, expected 8 bits a channel, gray or RGB")
+            return use(image)
+    except GxnorError as error:
+        raise WorkError(f"{file} cannot be used: {error}") from error
+    except Exception as error:  # on damaged files Pillow's decoders raise whatever they stumble over
+        raise WorkError(
+            f"{file} is no readable image ({type(error).__name__}); expected an intact {', '.join(FORMATS)} file: "
+            "repair it or move it away"
+        ) from error

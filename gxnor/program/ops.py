@@ -1,0 +1,263 @@
+"""The layers of an integer program: plain data that knows which inputs it fits and how large its sums can get.
+
+Every layer has `inputs`, the numbers of the values it reads, and `infer`: the `Value` it makes of theirs, or a
+GxnorError that says what does not fit. What a layer computes is `gxnor.program.reference.step`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from gxnor.errors import GxnorError
+from gxnor.packing import check_bits, pack_bits, storage_bits, unpack_bits
+from gxnor.space import DiscreteSpace
+
+ALWAYS, NEVER = -(2**31), 2**31 - 1  # thresholds that every value reaches, that none does
+MAX_WINDOW = 2**16 - 1  # of kernel, stride, padding, dilation, groups
+
+
+@dataclass(frozen=True, eq=False)
+class StateTensor:
+    """States of `space` in an array of `shape`, packed with `pack_bits`: a ternary state takes 2 bits.
+
+    Raises ValueError where `packed` does not hold exactly that many states of that space."""
+
+    space: DiscreteSpace
+    shape: tuple[int, ...]
+    packed: np.ndarray
+
+    def __post_init__(self):
+        check_bits(self.packed, self.space.size, self.size)
+
+    @classmethod
+    def from_indices(cls, space: DiscreteSpace, indices) -> StateTensor:
+        """From state indices, uint8 of any shape. Raises ValueError for an index that is no state."""
+        indices = np.asarray(indices)
+        return cls(space, indices.shape, pack_bits(indices, storage_bits(space.size)))
+
+    @property
+    def size(self) -> int:
+        """Number of states."""
+        return math.prod(self.shape)
+
+    def indices(self) -> np.ndarray:
+        """uint8 state indices, of `shape`."""
+        return unpack_bits(self.packed, storage_bits(self.space.size), self.size).reshape(self.shape)
+
+    def levels(self) -> np.ndarray:
+        """int8 integer levels, of `shape`."""
+        return self.space.levels.astype(np.int8)[self.indices()]
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is known of a value before any data: its shape without the batch, the largest |integer| it can hold, and
+    the space whose levels it holds (None for pixels and for sums)."""
+
+    shape: tuple[int, ...]
+    bound: int
+    space: DiscreteSpace | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    """Integer sums of level products over windows, 1-d or 2-d as weight (out, in / groups, *kernel) says; zero padding.
+
+    y[o, p] = sum over i, k of  weight[o, i, k] * x[i, stride p + dilation k - padding]
+    """
+
+    arity: ClassVar[int] = 1
+    inputs: tuple[int, ...]
+    weight: StateTensor
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+
+    def infer(self, x: Value) -> Value:
+        dims = len(x.shape) - 1
+        _weight(self.weight, dims + 2)
+        if dims < 1:
+            raise GxnorError(f"expected an input (C, L) or (C, H, W), got {x.shape}")
+        out, fan, *kernel = self.weight.shape
+        check_ints("groups", (self.groups,), 1, MAX_WINDOW)
+        if fan * self.groups != x.shape[0] or out % self.groups:
+            raise GxnorError(f"weight {self.weight.shape} in {self.groups} groups does not fit {x.shape[0]} channels")
+        extents = _windows(x.shape[1:], tuple(kernel), self.stride, self.padding, self.dilation)
+        return Value((out, *extents), self.weight.size // out * self.weight.space.denominator * x.bound)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """y[o] = sum over i of weight[o, i] * x[i], weight (out, in)."""
+
+    arity: ClassVar[int] = 1
+    inputs: tuple[int, ...]
+    weight: StateTensor
+
+    def infer(self, x: Value) -> Value:
+        _weight(self.weight, 2)
+        out, fan = self.weight.shape
+        if x.shape != (fan,):
+            raise GxnorError(f"weight {self.weight.shape} expects an input ({fan},), got {x.shape}")
+        return Value((out,), fan * self.weight.space.denominator * x.bound)
+
+
+@dataclass(frozen=True, eq=False)
+class Threshold:
+    """Batch norm and activation as integer steps, channel by channel:
+
+        y = levels[ number of k with sign[c] * x >= thresholds[c, k] ]
+
+    thresholds int32 (C, size - 1), ascending in k; ALWAYS and NEVER make steps that no value decides. sign int8 (C,)
+    of +1 and -1."""
+
+    arity: ClassVar[int] = 1
+    inputs: tuple[int, ...]
+    space: DiscreteSpace
+    thresholds: np.ndarray
+    sign: np.ndarray
+
+    def infer(self, x: Value) -> Value:
+        _array("thresholds", self.thresholds, np.int32, (x.shape[0], self.space.size - 1))
+        _array("sign", self.sign, np.int8, (x.shape[0],))
+        if (self.thresholds[:, 1:] < self.thresholds[:, :-1]).any():
+            raise GxnorError("expected thresholds that ascend within a channel")
+        if not np.isin(self.sign, (-1, 1)).all():
+            raise GxnorError("expected signs of -1 and 1")
+        return Value(x.shape, self.space.denominator, self.space)
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """The largest value of every window; padding never wins. `ceil_mode` keeps the last, cut window if it starts inside
+    the input or its left padding (as in PyTorch)."""
+
+    arity: ClassVar[int] = 1
+    inputs: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    ceil_mode: bool = False
+
+    def infer(self, x: Value) -> Value:
+        if not isinstance(self.ceil_mode, bool):
+            raise GxnorError(f"expected ceil_mode to be true or false, got {self.ceil_mode!r}")
+        extents = _windows(x.shape[1:], self.kernel, self.stride, self.padding, self.dilation, self.ceil_mode)
+        for n, k, p, d in zip(x.shape[1:], self.kernel, self.padding, self.dilation, strict=True):
+            if 2 * p > (span := d * (k - 1) + 1):
+                raise GxnorError(f"expected padding of at most half the window, got {p} for a window of {span}")
+            if p and d > n:  # a window could fall on both sides of the input and see only padding
+                raise GxnorError(f"expected a dilation of at most the extent {n} where there is padding, got {d}")
+        return Value((x.shape[0], *extents), x.bound, x.space)
+
+
+@dataclass(frozen=True)
+class SumPool:
+    """The sum of every window, zero padding included: average pooling whose divisor a later layer absorbs."""
+
+    arity: ClassVar[int] = 1
+    inputs: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+
+    def infer(self, x: Value) -> Value:
+        extents = _windows(x.shape[1:], self.kernel, self.stride, self.padding, (1,) * (len(x.shape) - 1))
+        return Value((x.shape[0], *extents), math.prod(self.kernel) * x.bound)
+
+
+@dataclass(frozen=True)
+class Add:
+    """factors[0] * a + factors[1] * b, the factors integers."""
+
+    arity: ClassVar[int] = 2
+    inputs: tuple[int, ...]
+    factors: tuple[int, int]
+
+    def infer(self, a: Value, b: Value) -> Value:
+        check_ints("factors", self.factors, -(2**31), 2**31 - 1, 2)
+        if a.shape != b.shape:
+            raise GxnorError(f"expected two inputs of one shape, got {a.shape} and {b.shape}")
+        return Value(a.shape, abs(self.factors[0]) * a.bound + abs(self.factors[1]) * b.bound)
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """(batch, C, H, W) to (batch, C H W) in C order."""
+
+    arity: ClassVar[int] = 1
+    inputs: tuple[int, ...]
+
+    def infer(self, x: Value) -> Value:
+        return Value((math.prod(x.shape),), x.bound, x.space)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """logits = float32(x) * scale + bias, float32, one scale and bias a class. The last layer, and only the last."""
+
+    arity: ClassVar[int] = 1
+    inputs: tuple[int, ...]
+    scale: np.ndarray
+    bias: np.ndarray
+
+    def infer(self, x: Value) -> Value:
+        if len(x.shape) != 1:
+            raise GxnorError(f"expected an input (F,), got {x.shape}; a Flatten comes first")
+        for name, array in (("scale", self.scale), ("bias", self.bias)):
+            _array(name, array, np.float32, x.shape)
+            if not np.isfinite(array).all():
+                raise GxnorError(f"expected a finite {name}, got NaN or infinity")
+        if float(np.abs(self.scale).max()) * x.bound + float(np.abs(self.bias).max()) >= float(
+            np.finfo(np.float32).max
+        ):
+            raise GxnorError("scale and bias can leave the range of float32")
+        return Value(x.shape, x.bound)
+
+
+Layer = Conv | Dense | Threshold | MaxPool | SumPool | Add | Flatten | Scale
+LAYERS: dict[str, type] = {
+    kind.__name__: kind for kind in (Conv, Dense, Threshold, MaxPool, SumPool, Add, Flatten, Scale)
+}
+
+
+def check_ints(name: str, value, low: int, high: int, count: int | None = None) -> None:
+    if not isinstance(value, tuple) or not all(type(v) is int and low <= v <= high for v in value):
+        raise GxnorError(f"expected {name} as a tuple of integers from {low} to {high}, got {value!r:.60}")
+    if count is not None and len(value) != count:
+        raise GxnorError(f"expected {name} of {count} integers, got {len(value)}")
+
+
+def _array(name: str, array, dtype, shape: tuple[int, ...]) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+        got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise GxnorError(f"expected {name} as {np.dtype(dtype)} {shape}, got {got}")
+
+
+def _weight(weight: StateTensor, dims: int) -> None:
+    if len(weight.shape) != dims or weight.size < 1:
+        raise GxnorError(f"expected a weight of {dims} dimensions, none empty, got shape {weight.shape}")
+
+
+def _windows(extents, kernel, stride, padding, dilation, ceil_mode: bool = False) -> tuple[int, ...]:
+    """How many windows fit along every extent."""
+    if not extents:
+        raise GxnorError("expected an input (C, L) or (C, H, W), got (F,)")
+    for name, value in (("kernel", kernel), ("stride", stride), ("padding", padding), ("dilation", dilation)):
+        check_ints(name, value, int(name != "padding"), MAX_WINDOW, len(extents))
+    out = []
+    for n, k, s, p, d in zip(extents, kernel, stride, padding, dilation, strict=True):
+        free = n + 2 * p - d * (k - 1) - 1
+        count = (-(-free // s) if ceil_mode else free // s) + 1
+        if ceil_mode and (count - 1) * s >= n + p:
+            count -= 1
+        if count < 1:
+            raise GxnorError(f"a window of {d * (k - 1) + 1} does not fit an extent of {n} with padding {p}")
+        out.append(count)
+    return tuple(out)

@@ -1,0 +1,148 @@
+"""The integer program: a trained network as a short list of layers, plain data, no floats before the logits.
+
+A value is an integer array (batch, C, H, W), (batch, C, L) or (batch, F). Value 0 is the input; value i is the output
+of layer i, counted from 1; a layer reads earlier values only. What a program means is fixed by `gxnor.program.reference`.
+
+Spaces tell how states become integers (`DiscreteSpace.levels`); their range H plays no part, thresholds and the final
+scale have absorbed it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from gxnor.errors import GxnorError
+from gxnor.program.ops import (
+    ALWAYS,
+    LAYERS,
+    NEVER,
+    Add,
+    Conv,
+    Dense,
+    Flatten,
+    Layer,
+    MaxPool,
+    Scale,
+    StateTensor,
+    SumPool,
+    Threshold,
+    Value,
+    check_ints,
+)
+from gxnor.space import DiscreteSpace
+
+__all__ = [
+    "ALWAYS", "LAYERS", "NEVER", "Add", "Conv", "Dense", "Flatten", "Input", "Layer", "MaxPool", "Program", "Scale",
+    "StateTensor", "SumPool", "Threshold", "Value",
+]  # fmt: skip
+
+MAX_ELEMENTS = 2**26  # of one value of one sample
+
+
+@dataclass(frozen=True)
+class Input:
+    """The program's input of shape (C, H, W), (C, L) or (F,).
+
+    space None: raw pixels, where uint8 p enters as the integer 2p - 255, that is 255 times its value in [-1, 1].
+    Otherwise: state indices (uint8) of that space enter as their levels."""
+
+    shape: tuple[int, ...]
+    space: DiscreteSpace | None = None
+
+    def integers(self, x) -> np.ndarray:
+        """int32 (batch, *shape): value 0 for a batch of uint8 pixels or state indices. Signed integers are taken to be
+        value 0 already. Raises GxnorError for a wrong type, shape or range."""
+        x = np.asarray(x)
+        if x.ndim != len(self.shape) + 1 or x.shape[1:] != self.shape:
+            raise GxnorError(f"expected input of shape (batch, {', '.join(map(str, self.shape))}), got {x.shape}")
+        if x.dtype == np.uint8:
+            if self.space is None:
+                return 2 * x.astype(np.int32) - 255
+            if x.size and x.max() >= self.space.size:
+                raise GxnorError(f"expected state indices below {self.space.size}, got {x.max()}")
+            return self.space.levels[x]
+        if x.dtype.kind != "i":
+            raise GxnorError(f"expected input as uint8 or signed integers, got {x.dtype}")
+        allowed = np.arange(-255, 256, 2) if self.space is None else self.space.levels
+        if not np.isin(x, allowed).all():
+            raise GxnorError(f"expected integers among {allowed[0]}, {allowed[1]} .. {allowed[-1]}, got others")
+        return x.astype(np.int32)
+
+    def value(self) -> Value:
+        """Value 0. Raises GxnorError for a shape that is none."""
+        check_ints("input shape", self.shape, 1, MAX_ELEMENTS)
+        if not 1 <= len(self.shape) <= 3:
+            raise GxnorError(f"input: expected a shape (C, H, W), (C, L) or (F,), got {self.shape}")
+        return Value(self.shape, 255 if self.space is None else self.space.denominator, self.space)
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """An input, layers in the order they run, and one class name a logit. Checked when it is made.
+
+    data: the name of the data set the network was trained for, where it has one; `gxnor eval` reads its test images.
+
+    Raises GxnorError, naming the layer, where shapes do not fit, a field is wrong, or a sum could leave int32."""
+
+    input: Input
+    layers: tuple[Layer, ...]
+    classes: tuple[str, ...]
+    data: str | None = None
+
+    def __post_init__(self):
+        self.validate()
+
+    @functools.cached_property
+    def values(self) -> tuple[Value, ...]:
+        """Shape, bound and space of every value: 0 is the input, i the output of layer i."""
+        values = [self.input.value()]
+        _admit(values[0])
+        for number, layer in enumerate(self.layers, 1):
+            try:
+                if len(layer.inputs) != layer.arity:
+                    raise GxnorError(f"expected {layer.arity} inputs, got {len(layer.inputs)}")
+                check_ints("inputs", layer.inputs, 0, number - 1)
+                values.append(layer.infer(*(values[i] for i in layer.inputs)))
+                _admit(values[-1])
+            except GxnorError as error:
+                raise GxnorError(f"layer {number} ({type(layer).__name__}): {error}") from None
+        return tuple(values)
+
+    @property
+    def largest_sum(self) -> int:
+        """No integer in the program can be larger in size. Up to 2^24, float32 arithmetic on them is exact."""
+        return max(value.bound for value in self.values)
+
+    def validate(self) -> None:
+        """Checks everything that can be checked without data; see the class."""
+        kinds = [type(layer).__name__ for layer in self.layers]
+        if "Scale" not in kinds or kinds.index("Scale") != len(kinds) - 1:
+            raise GxnorError("expected a program that ends in its one Scale layer")
+        values = self.values
+        used = {i for layer in self.layers for i in layer.inputs}
+        if unused := [i for i in range(len(values) - 1) if i not in used]:
+            raise GxnorError(f"value {unused[0]} is used by no layer")
+        if not all(isinstance(name, str) and name.isprintable() for name in self.classes):
+            raise GxnorError("expected class names that are strings of printable characters")
+        if self.data is not None and not (isinstance(self.data, str) and self.data.isprintable()):
+            raise GxnorError(f"expected the name of a data set in printable characters, got {self.data!r:.60}")
+        if (len(self.classes),) != values[-1].shape:
+            raise GxnorError(f"expected a class name for each of {values[-1].shape[0]} logits, got {len(self.classes)}")
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the program as a `.gxnor` file, whole or not at all; `gxnor.load` reads it. Raises as `file.save`."""
+        from gxnor.program import file  # `file` reads programs: it cannot be imported before this module
+
+        file.save(self, path)
+
+
+def _admit(value: Value) -> None:
+    if math.prod(value.shape) > MAX_ELEMENTS:
+        raise GxnorError(f"a value of shape {value.shape} has more than {MAX_ELEMENTS} elements")
+    if value.bound >= NEVER:
+        raise GxnorError(f"a sum could reach {value.bound} and leave int32")

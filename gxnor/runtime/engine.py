@@ -1,0 +1,245 @@
+"""Runs a program on the native kernels, bit for bit as `gxnor.program.reference` does.
+
+A program is compiled once into a plan: weights arranged for the kernels, activations kept as bit planes between layers,
+thresholds applied while sums are in the cache. The plan is native (native/engine/engine.h says how it is described); this
+module describes the program to it and checks what goes in.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+import numbers
+
+import numpy as np
+
+from gxnor import native
+from gxnor.errors import GxnorError
+from gxnor.program import Input, Program
+from gxnor.program.ops import Add, Conv, Dense, Flatten, MaxPool, Scale, SumPool, Threshold
+
+_KINDS = (Conv, Dense, Threshold, MaxPool, SumPool, Add, Flatten, Scale)  # in the order of enum gxnor_kind
+# In the order of enum gxnor_kernel.
+KERNELS = (None, "direct", "winograd2", "winograd4", "winograd2-fip", "winograd4-fip")
+_PIXELS = -1
+_OK, _BAD_STATE = 0, 3
+_REASONS = {
+    1: "this machine does not have the instruction set",
+    2: "the engine refuses it as inconsistent",
+    4: "it is larger than the engine can address",
+    5: "there is not enough memory",
+}
+
+_Pair = ctypes.c_int32 * 2
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        ("kind", ctypes.c_int32),
+        ("inputs", _Pair),
+        ("factors", _Pair),
+        ("space", ctypes.c_int32),
+        ("out", ctypes.c_int32),
+        ("groups", ctypes.c_int32),
+        ("kernel", _Pair),
+        ("stride", _Pair),
+        ("padding", _Pair),
+        ("dilation", _Pair),
+        ("ceil_mode", ctypes.c_int32),
+        ("data", ctypes.c_void_p * 2),
+        ("sizes", ctypes.c_int64 * 2),
+    )
+
+
+class _Input(ctypes.Structure):
+    _fields_ = (("shape", ctypes.c_int32 * 3), ("space", ctypes.c_int32))
+
+
+class Engine:
+    """A program, ready to run.
+
+    Args:
+        program: is copied; nothing of it is held.
+        threads: how many a run may use. Any number of threads may call `run` at once.
+        isa: "amx", "avx512", "avxvnni", "avx2", "dotprod", "neon" or "portable"; None for the fastest that this machine has.
+        kernel: "direct", "winograd2", "winograd4" (F(2x2, 3x3) and F(4x4, 3x3), where they suit), "winograd2-fip" or
+            "winograd4-fip" (the same by fast inner products, where the instruction set has them) for convolutions that
+            can be computed in several ways; None for the one that a short measurement finds faster, layer by layer. The
+            results are the same.
+
+    Raises:
+        GxnorError: the native library is missing, or the program, instruction set or kernel is beyond it. The reference
+            interpreter runs every program.
+        ValueError: threads is no positive integer.
+    """
+
+    def __init__(self, program: Program, threads: int = 1, isa: str | None = None, kernel: str | None = None):
+        if not isinstance(threads, numbers.Integral) or threads < 1:
+            raise ValueError(f"threads must be a positive integer, got {threads!r}")
+        if isa is not None and isa not in instruction_sets():
+            raise GxnorError(f"expected an instruction set among {', '.join(instruction_sets())}, got {isa!r}")
+        if kernel not in KERNELS:
+            raise GxnorError(f"expected a kernel among {', '.join(KERNELS[1:])}, got {kernel!r}")
+        self._library = _library()
+        self.threads = int(threads)
+        self.isa = isa or instruction_sets()[0]
+        self.input: Input = program.input
+        self.classes = program.classes
+        self._size = math.prod(self.input.shape)
+        self._plan = ctypes.c_void_p()
+        described, keep = _describe(program)
+        at = ctypes.c_int32()
+        status = self._library.gxnor_plan_create(
+            ctypes.byref(_Input(_lift(self.input.shape), _space(self.input.space))),
+            described,
+            len(described),
+            self.isa.encode(),
+            KERNELS.index(kernel),
+            self.threads,
+            ctypes.byref(self._plan),
+            ctypes.byref(at),
+        )
+        del keep  # the arrays that `described` points into
+        if status != _OK:
+            where = f"layer {at.value} ({type(program.layers[at.value - 1]).__name__})" if at.value else "the program"
+            raise GxnorError(f"the native engine cannot run {where}: {_REASONS.get(status, f'status {status}')}")
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        """float32 (batch, classes): the logits of a batch, as `Input.integers` takes it: uint8 pixels or state indices
+        (batch, *shape), or signed integers that are value 0. Raises GxnorError for any other input,
+        MemoryError where so many samples do not fit."""
+        return self._run(x)
+
+    def profile(self, x: np.ndarray) -> list[tuple[str, float]]:
+        """What `run` does with a batch, step by step: (name, seconds), of all threads together."""
+        seconds = (ctypes.c_double * len(self.steps))()
+        self._run(x, seconds)
+        return list(zip(self.steps, seconds, strict=True))
+
+    def _run(self, x: np.ndarray, seconds: ctypes.Array | None = None) -> np.ndarray:
+        x = np.asarray(x)
+        if x.dtype != np.uint8 or x.shape[1:] != self.input.shape or x.ndim == 0:
+            x = _indices(self.input, x)
+        x = np.ascontiguousarray(x)
+        logits = np.empty((len(x), len(self.classes)), dtype=np.float32)
+        status = self._library.gxnor_plan_run(self._plan, _address(x), len(x), self.threads, _address(logits), seconds)
+        if status == _BAD_STATE:
+            raise GxnorError(f"expected state indices below {self.input.space.size}, got {x.max()}")
+        if status != _OK:
+            raise MemoryError(f"not enough memory to run {len(x)} samples")
+        return logits
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What a run does, in order; products by the kernel that was chosen."""
+        names = []
+        while name := self._library.gxnor_plan_step(self._plan, len(names)):
+            names.append(name.decode())
+        return tuple(names)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the plan holds: weights, thresholds and the rest; not the scratch memory of runs."""
+        return self._library.gxnor_plan_bytes(self._plan)
+
+    def __reduce__(self):
+        raise TypeError("an Engine cannot be copied or pickled: make one where it is needed, of its program")
+
+    def __del__(self):
+        if getattr(self, "_plan", None):
+            self._library.gxnor_plan_destroy(self._plan)
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Those that this machine can run, fastest first. Raises GxnorError where the native library is missing."""
+    names, library = [], _library()
+    while name := library.gxnor_isa(len(names)):
+        names.append(name.decode())
+    return tuple(names)
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    library = native.library()
+    if library is None:
+        raise GxnorError(
+            "the native library is not built: install gxnor where there is a C++ compiler, or use the reference"
+        )
+    pointer = ctypes.c_void_p
+    signatures = {
+        "gxnor_isa": (ctypes.c_char_p, ctypes.c_int32),
+        "gxnor_plan_create": (
+            *(ctypes.c_int32, pointer, pointer, ctypes.c_int32, ctypes.c_char_p),
+            *(ctypes.c_int32, ctypes.c_int32, pointer, pointer),
+        ),
+        "gxnor_plan_run": (ctypes.c_int32, pointer, pointer, ctypes.c_int64, ctypes.c_int32, pointer, pointer),
+        "gxnor_plan_step": (ctypes.c_char_p, pointer, ctypes.c_int32),
+        "gxnor_plan_bytes": (ctypes.c_int64, pointer),
+        "gxnor_plan_destroy": (None, pointer),
+    }
+    for name, (result, *arguments) in signatures.items():
+        if not hasattr(library, name):
+            raise GxnorError(f"the native library is of another version: it lacks {name}; install gxnor again")
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def _address(array: np.ndarray):
+    """Where it begins, for a call. `array.ctypes` takes microseconds, as a small network does."""
+    try:
+        return ctypes.byref(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError):  # not writable, or empty
+        return array.ctypes.data
+
+
+def _describe(program: Program) -> tuple[ctypes.Array, list]:
+    """The layers as the native side takes them, and the arrays that they point into."""
+    described, keep = (_Layer * len(program.layers))(), []
+    for to, layer in zip(described, program.layers, strict=True):
+        to.kind = _KINDS.index(type(layer))
+        to.inputs = _Pair(*layer.inputs)
+        arrays: tuple[np.ndarray, ...] = ()
+        match layer:
+            case Conv() | Dense():
+                to.space, to.out, arrays = layer.weight.space.N, layer.weight.shape[0], (layer.weight.packed,)
+            case Threshold():
+                to.space, arrays = layer.space.N, (layer.thresholds, layer.sign)
+            case Scale():
+                arrays = (layer.scale, layer.bias)
+            case Add():
+                to.factors = _Pair(*layer.factors)
+        if isinstance(layer, Conv | MaxPool | SumPool):
+            to.kernel = _extents(layer.weight.shape[2:] if isinstance(layer, Conv) else layer.kernel, 1)
+            to.stride, to.padding = _extents(layer.stride, 1), _extents(layer.padding, 0)
+            to.dilation = _extents((1,) if isinstance(layer, SumPool) else layer.dilation, 1)
+        to.groups = layer.groups if isinstance(layer, Conv) else 1
+        to.ceil_mode = isinstance(layer, MaxPool) and layer.ceil_mode
+        for i, array in enumerate(np.ascontiguousarray(array) for array in arrays):
+            keep.append(array)
+            to.data[i], to.sizes[i] = array.ctypes.data, array.nbytes
+    return described, keep
+
+
+def _extents(values: tuple[int, ...], height: int) -> ctypes.Array:
+    """(height, width) of 2-d and 1-d layers."""
+    return _Pair(*values) if len(values) == 2 else _Pair(height, *values)
+
+
+def _lift(shape: tuple[int, ...]) -> ctypes.Array:
+    """(C, H, W) of (C, H, W), (C, L) and (F,)."""
+    channels, *extents = shape
+    return (ctypes.c_int32 * 3)(channels, *(1,) * (2 - len(extents)), *extents)
+
+
+def _space(space) -> int:
+    return _PIXELS if space is None else space.N
+
+
+def _indices(given: Input, x) -> np.ndarray:
+    """uint8 pixels or state indices of whatever `Input.integers` takes."""
+    integers = given.integers(x)
+    if given.space is None:
+        return ((integers + 255) // 2).astype(np.uint8)
+    return np.searchsorted(given.space.levels, integers).astype(np.uint8)

@@ -1,0 +1,79 @@
+"""A trained network, ready to use: `gxnor.load("net.gxnor").predict(x)`. No PyTorch."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from gxnor.errors import GxnorError
+from gxnor.program import Program, file, reference
+from gxnor.runtime import images
+from gxnor.runtime.engine import Engine
+
+REFERENCE_BATCH = 16  # samples the interpreter runs at a time: its windows take megabytes each
+
+
+def load(path: str | os.PathLike, threads: int = 1) -> Network:
+    """The network in a `.gxnor` file, on up to `threads` threads a call.
+
+    Raises GxnorError where the file cannot be read or is no `.gxnor` file."""
+    return Network(file.read(path), threads)
+
+
+class Network:
+    """A program and what runs it: the native engine or, where that is missing, the reference interpreter, which gives
+    the same numbers slowly; a RuntimeWarning says so. Any number of threads may use a network at once.
+
+    It cannot be pickled: load the file in each process.
+
+    Attributes:
+        input_shape: (C, H, W), (C, L) or (F,).
+        classes: the names of the classes.
+        engine: the instruction set of the engine that runs it, or "reference".
+    """
+
+    def __init__(self, program: Program, threads: int = 1):
+        self._input = program.input
+        self.input_shape = program.input.shape
+        self.classes = program.classes
+        try:
+            native = Engine(program, threads)  # holds its own arrangement of the weights, so the program can go
+            self.engine, self._run = native.isa, native.run
+        except GxnorError as error:
+            warnings.warn(f"{error}. Running on the slow reference interpreter.", RuntimeWarning, stacklevel=3)
+            self.engine, self._run = "reference", lambda x: _interpret(program, x)
+
+    def logits(self, x) -> np.ndarray:
+        """float32 (classes,) of one sample, (batch, classes) of several.
+
+        x: an array of `input_shape` or (batch, *input_shape), uint8 pixels 0..255 or floats in [0, 1], which become
+        p = round(255 x); or the path of an image (one sample), of a folder of images (in order of their names), or of a
+        .npy array. Images become gray or RGB as the network wants them and must have its size. A network whose input is
+        states takes their indices as uint8.
+
+        Raises GxnorError for any other type, shape, size or range."""
+        if isinstance(x, (str, os.PathLike)):
+            batch, names = images.from_path(x, self._input)
+            single = names == [str(Path(x))]
+        else:
+            batch, single = images.from_array(x, self._input)
+        logits = self._run(batch)
+        return logits[0] if single else logits
+
+    def predict(self, x) -> int | np.ndarray:
+        """The class index of one sample (int) or of each of several (int64 (batch,)): the largest of `logits(x)`."""
+        best = np.argmax(self.logits(x), axis=-1)
+        return int(best) if best.ndim == 0 else best
+
+    def read(self, path: str | os.PathLike) -> tuple[list[str], np.ndarray]:
+        """(names, float32 (batch, classes)): the samples at a path, as `logits` takes it, and their logits."""
+        batch, names = images.from_path(path, self._input)
+        return names, self._run(batch)
+
+
+def _interpret(program: Program, x: np.ndarray) -> np.ndarray:
+    parts = [reference.run(program, x[i : i + REFERENCE_BATCH]) for i in range(0, max(len(x), 1), REFERENCE_BATCH)]
+    return np.concatenate(parts)

@@ -1,0 +1,234 @@
+"""What a training step holds: weights, optimizer, gradients and activations, by layer, and the peak this makes.
+
+Nothing is known here about layers or gradient rules: one step runs on a few images, and what autograd saved, what the
+optimizer keeps and which gradients are left are read off. What autograd saves grows linearly with the batch, so two
+small batches tell all of them. The peak is that of the largest moment, and a moment is one layer's forward or backward:
+
+    forward    weights + optimizer + saved so far + the layer's input and output where they are not saved
+    backward   weights + optimizer + saved so far + gradients so far + those of the layer's output and input + work
+
+where work is what convolutions and matrix products hold meanwhile: weights as float, their gradient, and blocked copies;
+and on the CPU, at every moment, what its kernels keep once they have run. How many copies these are was found by
+measuring: the rest is count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from gxnor.errors import GxnorError
+from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.saved_formats import SLICE
+from gxnor.training.memory.measure import Step, parts_at_end
+from gxnor.training.recipe import Recipe
+
+KERNELS = 3_000_000  # bytes that compute kernels on the CPU take on first use, as measured
+WIDTHS = 10  # looked at, at most, to find the widest network within a budget
+PROBES = 8, 16  # images; multiples of 8, for bits fill bytes then
+SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "svhn": (3, 32, 32)}
+
+
+@dataclass
+class Layer:
+    """Bytes of one layer: what it holds through a step, and, for a batch, what passes through it."""
+
+    name: str
+    weights: int = 0
+    optimizer: int = 0
+    gradients: int = 0  # left when backward has ended
+    work: int = 0  # of its backward, beside activations and slices of them
+    slices: list[float] = field(default_factory=list)  # bytes an image, of input, output and the input's gradient
+    saved: list[float] = field(default_factory=lambda: [0, 0])  # for the probes' batches
+    passing: list[float] = field(default_factory=lambda: [0, 0])  # input and output that are saved by nobody yet
+    flowing: list[float] = field(default_factory=lambda: [0, 0])  # gradients of output and input
+
+    def at(self, batch: int, what: str) -> float:
+        """`saved`, `passing` or `flowing` at a batch."""
+        low, high = getattr(self, what)
+        return low + (high - low) * (batch - PROBES[0]) / (PROBES[1] - PROBES[0])
+
+
+@dataclass
+class Prediction:
+    """The layers of a network and what they come to, in bytes."""
+
+    layers: list[Layer]
+    parts: int  # of a batch, one after the other
+    accumulates: bool  # whether the gradients of one part wait for the next, at least at the end of a run
+    kept: int  # by the kernels from one use to the next
+
+    def total(self, what: str) -> int:
+        return sum(getattr(layer, what) for layer in self.layers)
+
+    def activations(self, batch: int) -> float:
+        """What is saved for backward, of a part of the batch."""
+        return sum(layer.at(batch // self.parts, "saved") for layer in self.layers)
+
+    def peak(self, batch: int) -> float:
+        """The largest moment of a step."""
+        batch //= self.parts
+        held, gradients = self.total("weights") + self.total("optimizer") + self.kept, self.total("gradients")
+        before = gradients if self.accumulates else 0  # of the parts before, all the time
+        saved, peak = 0.0, 0.0
+        for layer in self.layers:  # in the order of forward: what backward has not reached yet has no gradient yet
+            peak = max(peak, held + before + saved + layer.at(batch, "passing"))
+            saved += layer.at(batch, "saved")
+            flowing = layer.at(batch, "flowing")
+            work = layer.work + min(flowing, sum(min(SLICE, size * batch) for size in layer.slices))
+            peak = max(peak, held + max(before, gradients - layer.gradients) + saved + flowing + work)
+            gradients -= layer.gradients
+        return peak
+
+    def largest_batch(self, budget: float) -> int:
+        """The largest batch whose peak is within the budget; 0 where none is."""
+        low, high = 0, 1
+        while self.peak(high) <= budget and high < 2**30:
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.peak(middle) <= budget else (low, middle)
+        return low
+
+
+def input_shape(recipe: Recipe) -> tuple[int, int, int]:
+    """(channels, height, width) of the recipe's images, without reading them."""
+    if recipe.data.name == "folder":
+        if not recipe.data.size:
+            raise GxnorError("the size of a folder's images is not in the recipe: give --set data.size=[HEIGHT,WIDTH]")
+        return 3, *recipe.data.size
+    return SHAPES[recipe.data.name]
+
+
+def twin(recipe: Recipe) -> Recipe:
+    """The same network with float latent weights under Adam, saved as PyTorch saves it, on batches that stay."""
+    latent = recipe.precision.weights != "real"
+    return recipe.model_copy(
+        update={
+            "precision": recipe.precision.model_copy(update={"latent": latent}),
+            "optimizer": recipe.optimizer.model_copy(update={"increment": "adam", "counter": 0}),
+            "train": recipe.train.model_copy(update={"pack_saved_activations": False, "batch_growth": 1}),
+        }
+    )
+
+
+def with_width(recipe: Recipe, width: float) -> Recipe:
+    return recipe.model_copy(update={"network": recipe.network.model_copy(update={"width": width})})
+
+
+def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
+    """Runs the recipe's network on a few random images and reads off what it holds."""
+    step, accumulates = Step(recipe, shape), parts_at_end(recipe.train) > 1
+    layers = {name: Layer(name) for name, module in step.model.named_modules() if not list(module.children())}
+    for number, batch in enumerate(PROBES):
+        step.optimizer.zero_grad()
+        with _Watch(step.model, layers, number) as watch:
+            loss = step.forward(batch)
+        with step.optimizer.accumulating() if accumulates else contextlib.nullcontext():
+            loss.backward()
+    gradients = {name: p.grad is not None for name, p in step.model.named_parameters()}
+    step.optimizer.step()
+    for name, p in step.model.named_parameters():
+        layer = layers[name.rpartition(".")[0]]
+        layer.weights += _bytes(getattr(p, "packed", p))
+        layer.optimizer += sum(_bytes(t) for t in step.optimizer.state[p].values() if isinstance(t, torch.Tensor))
+        layer.gradients += p.numel() * p.element_size() * gradients[name]
+    for name, buffer in step.model.named_buffers():
+        layers[name.rpartition(".")[0]].weights += _bytes(buffer)
+    for name, layer in layers.items():
+        module = step.model.get_submodule(name)
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+            packed = isinstance(module.weight, DiscreteParameter)
+            dense = isinstance(module, nn.Linear)
+            sliced = packed and not dense and step.device.type == "cpu"
+            if sliced:
+                layer.slices = watch.images[name]
+            # The weights as float and their gradient; of latent weights of a dense layer, their gradient once more where
+            # it is accumulated; of a convolution, its kernel's blocked copies of both, too, and the gradient of the slice
+            # under way, with a copy.
+            copies = (2 if packed else 3) if dense else 6 if sliced else 4
+            layer.work = module.weight.numel() * 4 * copies
+    return Prediction(list(layers.values()), recipe.train.micro_batches, accumulates, _kept(step))
+
+
+def _kept(step: Step) -> int:
+    """What oneDNN keeps: compiled code and the like, and scratch memory as large as the largest convolution's weights."""
+    if step.device.type != "cpu":
+        return 0
+    convolutions = [m.weight.numel() for m in step.model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d))]
+    return KERNELS + 4 * max(convolutions, default=0)
+
+
+def widest(recipe: Recipe, shape: tuple[int, ...], budget: float) -> float:
+    """About the width (`network.width`) at which the predicted peak of a step on the recipe's batch is the budget; 0
+    where none is. Bytes grow with the width by a power of 1/2 to 2, which is read off the last two widths looked at."""
+    width, power = recipe.network.width, 2.0
+    peak = predict(with_width(recipe, width), shape).peak(recipe.train.batch)
+    for _ in range(WIDTHS):
+        gap = math.log(budget / peak)
+        if abs(gap) < 0.01 or width < 0.001:
+            break
+        step = gap / power
+        width *= math.exp(step)
+        before, peak = peak, predict(with_width(recipe, width), shape).peak(recipe.train.batch)
+        power = min(max(math.log(peak / before) / step, 0.5), 2.0)
+    return width if peak < 1.05 * budget else 0.0
+
+
+class _Watch:
+    """While open, writes down what every layer of a forward pass saves, takes and gives."""
+
+    def __init__(self, model: nn.Module, layers: dict[str, Layer], number: int):
+        self.layers, self.number = layers, number
+        self.known = {
+            p.untyped_storage().data_ptr() for p in model.parameters() if not isinstance(p, DiscreteParameter)
+        }
+        self.images: dict[str, list[float]] = {}  # by layer, as `Layer.slices`
+        self.alive: list[torch.Tensor] = []  # so that no address is met twice
+        self.name = next(iter(layers))
+        self.hooks = [torch.autograd.graph.saved_tensors_hooks(self._save, lambda t: t)]
+        self.handles = []
+        for name in layers:
+            module = model.get_submodule(name)
+            self.handles.append(module.register_forward_pre_hook(lambda m, args, name=name: self._enter(name)))
+            self.handles.append(
+                module.register_forward_hook(lambda m, args, output, name=name: self._leave(name, args[0], output))
+            )
+
+    def __enter__(self):
+        self.hooks[0].__enter__()
+        return self
+
+    def __exit__(self, *exception):
+        self.hooks[0].__exit__(*exception)
+        for handle in self.handles:
+            handle.remove()
+
+    def _enter(self, name: str) -> None:
+        self.name = name
+
+    def _save(self, t: torch.Tensor) -> torch.Tensor:
+        if self._is_new(t):
+            self.known.add(t.untyped_storage().data_ptr())
+            self.alive.append(t)
+            self.layers[self.name].saved[self.number] += t.untyped_storage().nbytes()
+        return t
+
+    def _leave(self, name: str, x: torch.Tensor, y: torch.Tensor) -> None:
+        layer = self.layers[name]
+        view = x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
+        layer.passing[self.number] = sum(_bytes(t) for t in ((x,) if view else (x, y)) if self._is_new(t))
+        layer.flowing[self.number] = sum(_bytes(t) for t in ((x,) if view else (x, y)) if t.requires_grad)
+        self.images[name] = [_bytes(t) / len(x) for t in (x, y, *([x] if x.requires_grad else []))]
+        self.alive += [x, y]
+
+    def _is_new(self, t: torch.Tensor) -> bool:
+        return type(t) is torch.Tensor and t.untyped_storage().data_ptr() not in self.known
+
+
+def _bytes(t: torch.Tensor) -> int:
+    return t.numel() * t.element_size()

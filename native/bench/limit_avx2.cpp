@@ -1,0 +1,43 @@
+// How fast this core can do what the bit-plane product does at most: the same instructions, on registers alone, four sums
+// that do not wait for one another. benchmarks/limits.py times it.
+#include "common/gxnor.h"
+
+#include <cstdint>
+
+#if defined(__x86_64__)
+#include "kernels/xnor_avx2.h"
+
+GXNOR_TARGET("avx2,popcnt")
+
+namespace {
+
+template <gxnor::Xnor kForm>
+void products(int64_t count) {
+  __m256i sums[4] = {}, z_w = _mm256_set1_epi8(0x5A), s_w = _mm256_set1_epi8(0x12);
+  const __m256i z_a = _mm256_set1_epi8(0x33), s_a = _mm256_set1_epi8(0x21);
+  for (int64_t i = 0; i < count; i += 4 * 256)
+    for (__m256i& sum : sums) {
+      asm volatile("" : "+x"(z_w), "+x"(s_w));  // other weights, for all that the compiler knows
+      sum = gxnor::xnor_add<kForm>(sum, z_w, s_w, z_a, s_a);
+    }
+  asm volatile("" : "+x"(sums[0]), "+x"(sums[1]), "+x"(sums[2]), "+x"(sums[3]));
+}
+
+}  // namespace
+
+// Does `count` products, a multiple of 1024, of one of the forms of gxnor::Xnor. For machines that have AVX2.
+GXNOR_API void gxnor_limit_avx2(int64_t count, int32_t form) {
+  constexpr void (*kForms[])(int64_t) = {products<gxnor::kTernary>, products<gxnor::kBinaryWeights>,
+                                         products<gxnor::kBinaryActivations>};
+  kForms[form](count);
+}
+
+// Takes `count` cycles, a multiple of 16: rotations that wait for one another. (Some cores fold additions of constants.)
+GXNOR_API int64_t gxnor_cycles(int64_t count) {
+  int64_t x = 1;
+  for (int64_t i = 0; i < count; i += 16)
+    for (int k = 0; k < 16; ++k) asm volatile("rol $7, %0" : "+r"(x) : : "cc");
+  return x;
+}
+GXNOR_TARGET_END
+#endif

@@ -1,0 +1,240 @@
+#include "engine/compile.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/by_batch.h"
+#include "engine/choice.h"
+#include "engine/convolution.h"
+#include "engine/layers.h"
+#include "engine/values.h"
+#include "engine/winograd.h"
+
+namespace gxnor {
+namespace {
+
+Form form_of(int space) {
+  return space == kSums ? Form::int32 : space == kPixels || space == 7 ? Form::int16 : space <= 1 ? Form::bits : Form::int8;
+}
+
+class Compiler {
+ public:
+  Compiler(const gxnor_layer* layers, std::vector<Value> values, const Kernels& kernels, int kernel, int threads)
+      : layers_(layers), kernels_(kernels), kernel_(kernel), threads_(threads), values_(std::move(values)) {}
+
+  void emit(int number) {
+    const gxnor_layer& layer = layers_[number - 1];
+    const Value &x = values_[layer.inputs[0]], &y = values_[number];
+    if (y.buffer >= 0) return;  // made by an earlier step, fused
+    switch (layer.kind) {
+      case GXNOR_CONV:
+      case GXNOR_DENSE: return convolve(number);
+      case GXNOR_THRESHOLD: {
+        Thresholds thresholds = thresholds_of(number, x.bound);
+        return add<ThresholdStep>(x.buffer, make(number), std::move(thresholds));
+      }
+      case GXNOR_MAX_POOL:
+        return add<MaxPoolStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), static_cast<int>(x.channels),
+                                pool(layer), std::vector<uint16_t>());
+      case GXNOR_SUM_POOL: return add<SumPoolStep>(x.buffer, make(number), pool(layer));
+      case GXNOR_ADD: {
+        const int inputs[2] = {x.buffer, values_[layer.inputs[1]].buffer};
+        return add<AddStep>(inputs, layer.factors, make(number));
+      }
+      case GXNOR_FLATTEN:
+        // Dense layers read (C, H, W) as it lies: only their weights' order changes.
+        if (only(y.readers, GXNOR_DENSE))
+          values_[number].buffer = x.buffer;
+        else
+          add<FlattenStep>(x.buffer, make(number, plan_->buffers[x.buffer].form));
+        return;
+      case GXNOR_SCALE: {
+        const float *scale = static_cast<const float*>(layer.data[0]), *bias = static_cast<const float*>(layer.data[1]);
+        plan_->classes = x.channels;
+        return add<ScaleStep>(x.buffer, std::vector<float>(scale, scale + x.channels),
+                              std::vector<float>(bias, bias + x.channels));
+      }
+    }
+  }
+
+  void add_input() {
+    plan_->input_size = values_[0].elements();
+    const Value& x = values_[0];
+    const bool bytes = x.space == kPixels && std::all_of(x.readers.begin(), x.readers.end(), [&](int reader) {
+      const gxnor_layer& layer = layers_[reader - 1];
+      return layer.kind == GXNOR_CONV && Convolution::suits_pixels(static_cast<int>(x.channels), layer.groups, layer.space);
+    });
+    add<InputStep>(make(0, bytes ? Form::pixels : form_of(x.space)), x.space);
+  }
+
+  std::unique_ptr<gxnor_plan> done() { return std::move(plan_); }
+
+ private:
+  bool only(const std::vector<int>& readers, int kind) const {
+    return std::all_of(readers.begin(), readers.end(), [&](int reader) { return layers_[reader - 1].kind == kind; });
+  }
+
+  // The layer of this kind that is a value's one reader, or 0.
+  int sole_reader(int value, int kind) const {
+    const std::vector<int>& readers = values_[value].readers;
+    return readers.size() == 1 && only(readers, kind) ? readers[0] : 0;
+  }
+
+  Thresholds thresholds_of(int number, int64_t bound) const {
+    const gxnor_layer& layer = layers_[number - 1];
+    return Thresholds(layer.space, static_cast<int>(values_[number].channels), static_cast<const int32_t*>(layer.data[0]),
+                      static_cast<const int8_t*>(layer.data[1]), bound);
+  }
+
+  // Whether a pool takes the largest of each 2 x 2 positions.
+  static bool of_cells(const gxnor_layer& pool, const Value& from, const Value& to) {
+    return both(pool.kernel, 2) && both(pool.stride, 2) && both(pool.padding, 0) && both(pool.dilation, 1) &&
+           2 * to.height <= from.height && 2 * to.width <= from.width;
+  }
+
+  static PoolWindow pool(const gxnor_layer& layer) {
+    PoolWindow window;
+    std::memcpy(window.kernel, layer.kernel, sizeof window.kernel);
+    std::memcpy(window.stride, layer.stride, sizeof window.stride);
+    std::memcpy(window.padding, layer.padding, sizeof window.padding);
+    std::memcpy(window.dilation, layer.dilation, sizeof window.dilation);
+    return window;
+  }
+
+  int make(Form form, const Value& value, const int margin[2]) {
+    plan_->buffers.emplace_back(form, static_cast<int>(value.channels), static_cast<int>(value.height),
+                                static_cast<int>(value.width), margin[0], margin[1]);
+    return static_cast<int>(plan_->buffers.size()) - 1;
+  }
+  int make(int value, Form form) { return values_[value].buffer = make(form, values_[value], values_[value].margin); }
+  int make(int value) { return make(value, form_of(values_[value].space)); }
+
+  template <typename T, typename... Arguments>
+  void add(Arguments&&... arguments) {
+    plan_->steps.push_back(std::make_unique<T>(std::forward<Arguments>(arguments)...));
+  }
+
+  // A buffer that the products can read: bit planes for spaces up to ternary, int8 for other states, int16 for sums, and
+  // int32 where that is too small.
+  int operand(Value& x, int weight_space) {
+    const Buffer& buffer = plan_->buffers[x.buffer];
+    const bool wide = buffer.form == Form::bits ? weight_space > 1 : buffer.form == Form::int32;
+    if (!wide || x.bound > INT16_MAX) return x.buffer;
+    if (x.narrow < 0) {
+      const Value as_it_lies = {buffer.channels, buffer.height, buffer.width, x.bound, x.space, {}};
+      x.narrow = make(buffer.form == Form::bits ? Form::int8 : Form::int16, as_it_lies, x.margin);
+      add<ConvertStep>(x.buffer, x.narrow);
+    }
+    return x.narrow;
+  }
+
+  // How a convolution is computed.
+  struct Choice {
+    gxnor_kernel kernel = GXNOR_DIRECT;
+    double direct_below = 0;  // images a thread: with fewer the direct product is faster
+  };
+
+  Choice choose(const gxnor_layer& layer, const Buffer& input, int top, const Value& output, const Geometry& geometry,
+                Xnor xnor) const {
+    if (layer.kind != GXNOR_CONV) return {};
+    std::vector<gxnor_kernel> ways;
+    const auto consider = [&](gxnor_kernel kernel, bool suits) {
+      if (suits && kernels_.winograd(kernel) && (kernel_ == GXNOR_CHOOSE || kernel_ == kernel)) ways.push_back(kernel);
+    };
+    consider(GXNOR_WINOGRAD2, Winograd<2>::suits(input, geometry, top, layer.space, false));
+    consider(GXNOR_WINOGRAD4, Winograd<4>::suits(input, geometry, top, layer.space, false));
+    consider(GXNOR_WINOGRAD2_FIP, Winograd<2>::suits(input, geometry, top, layer.space, true));
+    consider(GXNOR_WINOGRAD4_FIP, Winograd<4>::suits(input, geometry, top, layer.space, true));
+    if (ways.empty()) return {};
+    if (kernel_ != GXNOR_CHOOSE) return {ways[0]};
+    Choice choice;
+    const double direct = direct_cost(kernels_, input.form, xnor, input.channels, output.height, output.width);
+    double least = direct;
+    for (const gxnor_kernel kernel : ways) {
+      const double cost = winograd_cost(kernels_, kernel, input.channels, output.height, output.width);
+      if (cost >= least) continue;
+      choice = {kernel, expand_cost(kernels_, kernel, input.channels) / (direct - cost)};
+      least = cost;
+    }
+    return choice.direct_below > kMostImages ? Choice() : choice;  // never so many
+  }
+
+  void convolve(int number) {
+    const gxnor_layer& layer = layers_[number - 1];
+    const int input = operand(values_[layer.inputs[0]], layer.space);
+    Geometry geometry = {};
+    geometry.groups = 1;
+    for (int axis = 0; axis < 2; ++axis) {
+      geometry.kernel[axis] = axis == 0 ? plan_->buffers[input].height : plan_->buffers[input].width;
+      geometry.stride[axis] = geometry.dilation[axis] = 1;
+    }
+    if (layer.kind == GXNOR_CONV) {
+      geometry.groups = layer.groups;
+      for (int axis = 0; axis < 2; ++axis) {
+        geometry.kernel[axis] = layer.kernel[axis];
+        geometry.stride[axis] = layer.stride[axis];
+        geometry.padding[axis] = layer.padding[axis];
+        geometry.dilation[axis] = layer.dilation[axis];
+      }
+    }
+
+    // Thresholds are applied to the sums while they are in the cache, of 2 x 2 pooled sums to the largest; any other max-pool
+    // before them moves behind.
+    const int pooled = sole_reader(number, GXNOR_MAX_POOL);
+    const int threshold = sole_reader(pooled ? pooled : number, GXNOR_THRESHOLD);
+    const bool cells = threshold && pooled && of_cells(layers_[pooled - 1], values_[number], values_[pooled]);
+    const bool behind = threshold && pooled && !cells;  // a step of its own
+    std::unique_ptr<Thresholds> thresholds;
+    int output;
+    if (!threshold) {
+      output = make(number);
+    } else {
+      thresholds = std::make_unique<Thresholds>(thresholds_of(threshold, values_[number].bound));
+      const int no_margin[2] = {0, 0};
+      output = behind ? make(form_of(values_[threshold].space), values_[number], no_margin) : make(threshold);
+    }
+    const std::vector<uint16_t> flips = behind ? thresholds->flips : std::vector<uint16_t>();
+    const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
+    const Epilogue finish = {std::move(thresholds), !behind, cells, kernels_};
+    const Xnor xnor = xnor_of(geometry, values_[layer.inputs[0]].space, layer.space);
+    const int top = static_cast<int>(top_level(values_[layer.inputs[0]].space));
+    const Choice choice = choose(layer, plan_->buffers[input], top, values_[number], geometry, xnor);
+    std::unique_ptr<Step> direct, winograd;
+    if (choice.kernel == GXNOR_DIRECT || choice.direct_below > 1)
+      direct = std::make_unique<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, epilogue);
+    const WinogradKernels* const kernels = kernels_.winograd(choice.kernel);
+    if (winograd_side(choice.kernel) == 2)
+      winograd = std::make_unique<Winograd<2>>(plan_->buffers, input, output, geometry, states, top, *kernels, threads_,
+                                               epilogue);
+    if (winograd_side(choice.kernel) == 4)
+      winograd = std::make_unique<Winograd<4>>(plan_->buffers, input, output, geometry, states, top, *kernels, threads_,
+                                               epilogue);
+    if (direct && winograd)
+      add<ByBatch>(std::move(direct), std::move(winograd), choice.direct_below);
+    else
+      plan_->steps.push_back(direct ? std::move(direct) : std::move(winograd));
+    if (threshold) values_[number].buffer = output;
+    if (threshold && pooled) values_[pooled].buffer = output;
+    if (behind)
+      add<MaxPoolStep>(output, make(threshold), plan_->buffers[output].channels, pool(layers_[pooled - 1]), flips);
+  }
+
+  const gxnor_layer* const layers_;
+  const Kernels& kernels_;
+  const int kernel_, threads_;
+  std::vector<Value> values_;
+  std::unique_ptr<gxnor_plan> plan_ = std::make_unique<gxnor_plan>();
+};
+
+}  // namespace
+
+std::unique_ptr<gxnor_plan> compile(const gxnor_input& input, const gxnor_layer* layers, int count, const Kernels& kernels,
+                                    int kernel, int threads, int32_t& layer) {
+  Compiler compiler(layers, infer(input, layers, count, layer), kernels, kernel, threads);
+  compiler.add_input();
+  for (layer = 1; layer <= count; ++layer) compiler.emit(layer);
+  layer = 0;
+  return compiler.done();
+}
+
+}  // namespace gxnor

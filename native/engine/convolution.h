@@ -1,0 +1,60 @@
+// Convolutions and dense layers, their thresholds included.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/epilogue.h"
+#include "engine/plan.h"
+#include "engine/states.h"
+
+namespace gxnor {
+
+inline bool both(const int pair[2], int value) { return pair[0] == value && pair[1] == value; }
+
+struct Geometry {
+  int kernel[2], stride[2], padding[2], dilation[2], groups;
+};
+
+// What is never zero where both spaces are binary or ternary. Padding is zero, and with groups so are weights.
+Xnor xnor_of(const Geometry& geometry, int input_space, int weight_space);
+
+class Convolution : public Step {
+ public:
+  // Whether pixels as bytes take less than as int16, and the weights, doubled or added up over the channels, fit in bytes.
+  static bool suits_pixels(int channels, int groups, int space);
+
+  // `states` (out, in / groups, kernel height, kernel width). The input's form decides the product: bits for spaces up
+  // to ternary, int8, int16 and int32 for all, pixels where `suits_pixels`. `xnor` is what xnor_of gives.
+  Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
+              Xnor xnor, const Kernels& kernels, int threads, Epilogue epilogue);
+
+  gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return name_; }
+  int64_t bytes() const override;
+
+ private:
+  void locate(const std::vector<Buffer>& buffers, const Run& run, int64_t first, int count, const uint8_t** windows,
+              uint8_t** pixels) const;
+  void arrange(const Buffer& input, const States& states, int threads);
+  std::vector<int32_t> cover(const std::vector<int64_t>& taps, int64_t low, int64_t high) const;
+  int place_bits(const std::vector<int32_t>& table, int64_t start, const uint8_t* nonzero, const uint8_t* minus,
+                 uint8_t* block) const;
+  int place_levels(const std::vector<int32_t>& table, int64_t start, Form form, const uint8_t* indices, int N,
+                   uint8_t* block) const;
+
+  const int input_, output_;
+  const Geometry geometry_;
+  const Epilogue epilogue_;
+  Product product_;
+  Dot8Pack pack_;  // null where the thresholds are no kernel's, but `epilogue_`'s
+  const char* name_;
+  int channels_, fan_, taps_, blocks_, units_ = 0;
+  int unit_bytes_, lane_bytes_;  // of activations, and of one channel's weights for them
+  int start_bytes_;              // of what stands before a block's weights
+  int raise_, piece_, at_once_;  // for dot8 (kernels.h)
+  std::vector<int32_t> offsets_;      // [units], or [blocks][units] for grouped convolutions
+  aligned_vector<uint8_t> weights_;   // [blocks][as the product has it]
+};
+
+}  // namespace gxnor

@@ -1,0 +1,58 @@
+#include "engine/epilogue.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/vectorise.h"
+
+namespace gxnor {
+namespace {
+
+// sums[i] = the largest of the cell that begins at sums[4 i].
+GXNOR_BODY void largest_of_cells(int32_t* sums, int count) {
+  const int32_t* from = sums;
+  for (int i = 0; i < count; ++i, from += 4 * kLanes, sums += kLanes) {
+    int32_t largest[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane)
+      largest[lane] = std::max(std::max(from[lane], from[kLanes + lane]),
+                               std::max(from[2 * kLanes + lane], from[3 * kLanes + lane]));
+    std::memcpy(sums, largest, sizeof largest);
+  }
+}
+
+}  // namespace
+
+void Epilogue::operator()(const Buffer& output, int block, int count, int32_t* sums, uint8_t* const* outputs) const {
+  if (pooled) vectorised<largest_of_cells>(sums, count);
+  const int lanes = std::min(kLanes, output.channels - block * kLanes);
+  if (output.form == Form::int32) {
+    for (int p = 0; p < count; ++p, sums += kLanes)
+      std::memcpy(outputs[p] + block * kLanes * sizeof(int32_t), sums, lanes * sizeof(int32_t));
+    return;
+  }
+  const uint16_t flips = this->flips(block);
+  const int32_t* const steps = thresholds->block(block);
+  constexpr int kSome = 64;
+  uint8_t* to[kSome];
+  for (int first = 0; first < count; first += kSome, sums += kSome * kLanes) {
+    const int some = std::min(kSome, count - first);
+    if (output.form == Form::bits) {
+      for (int p = 0; p < some; ++p) to[p] = outputs[first + p] + block * (kLanes / 8);
+      kernels.pack(sums, some, reinterpret_cast<const int32_t(*)[kLanes]>(steps), flips, (lanes + 7) / 8, to, output.plane);
+    } else if (output.form == Form::int8) {
+      for (int p = 0; p < some; ++p) to[p] = outputs[first + p] + block * kLanes;
+      kernels.level(sums, some, steps, thresholds->rows, flips, lanes, to);
+    } else {
+      int8_t levels[kSome][kLanes];
+      for (int p = 0; p < some; ++p) to[p] = reinterpret_cast<uint8_t*>(levels[p]);
+      kernels.level(sums, some, steps, thresholds->rows, flips, kLanes, to);
+      for (int p = 0; p < some; ++p) {
+        int16_t wide[kLanes];
+        std::copy(levels[p], levels[p] + kLanes, wide);
+        std::memcpy(outputs[first + p] + block * kLanes * sizeof(int16_t), wide, lanes * sizeof(int16_t));
+      }
+    }
+  }
+}
+
+}  // namespace gxnor

@@ -1,0 +1,148 @@
+#include "engine/values.h"
+
+#include <algorithm>
+#include <climits>
+#include <cstdlib>
+
+#include "engine/states.h"
+
+namespace gxnor {
+namespace {
+
+constexpr int64_t kMaxElements = int64_t{1} << 26;
+constexpr int kMaxWindow = 65535;
+constexpr int kMaxSpace = 7;
+
+void require(bool holds) {
+  if (!holds) throw Failure{GXNOR_BAD_PROGRAM};
+}
+
+int64_t times(int64_t a, int64_t b) {
+  int64_t product;
+  require(!__builtin_mul_overflow(a, b, &product));
+  return product;
+}
+
+int64_t windows(const gxnor_layer& layer, int axis, int64_t extent, bool ceil_mode) {
+  const int64_t k = layer.kernel[axis], s = layer.stride[axis], p = layer.padding[axis], d = layer.dilation[axis];
+  require(k >= 1 && k <= kMaxWindow && s >= 1 && s <= kMaxWindow && p >= 0 && p <= kMaxWindow && d >= 1 && d <= kMaxWindow);
+  const int64_t free = extent + 2 * p - d * (k - 1) - 1;
+  require(free >= 0 || ceil_mode);
+  int64_t count = (ceil_mode ? (free >= 0 ? divide_up(free, s) : -(-free / s)) : free / s) + 1;
+  if (ceil_mode && (count - 1) * s >= extent + p) --count;
+  require(count >= 1);
+  return count;
+}
+
+void admit(const Value& value) {
+  // One after the other, as the product of all could overflow.
+  require(value.channels <= kMaxElements && value.height <= kMaxElements && value.width <= kMaxElements);
+  require(value.channels * value.height <= kMaxElements && value.elements() <= kMaxElements);
+  require(value.bound < INT32_MAX);
+}
+
+template <typename T>
+void data(const gxnor_layer& layer, int index, int64_t count) {
+  require(layer.data[index] && layer.sizes[index] == count * static_cast<int64_t>(sizeof(T)));
+}
+
+// The output of a layer with `fan` weights a channel.
+void weigh(const gxnor_layer& layer, int64_t fan, Value& y) {
+  require(layer.space >= 0 && layer.space <= kMaxSpace && fan <= INT32_MAX);
+  data<uint8_t>(layer, 0, divide_up(times(times(fan, layer.out), States{nullptr, layer.space}.storage()), 8));
+  y.bound = times(y.bound, fan * top_level(layer.space));
+  y.channels = layer.out;
+  y.space = kSums;
+}
+
+// The output of layer `number`, of `count`.
+Value output(const gxnor_layer& layer, int number, int count, std::vector<Value>& values) {
+  for (int i = 0; i < (layer.kind == GXNOR_ADD ? 2 : 1); ++i) {
+    require(layer.inputs[i] >= 0 && layer.inputs[i] < number);
+    values[layer.inputs[i]].readers.push_back(number);
+  }
+  const Value& x = values[layer.inputs[0]];
+  Value y = {x.channels, x.height, x.width, x.bound, x.space, {}};
+  const int64_t channels = x.channels;
+  switch (layer.kind) {
+    case GXNOR_CONV:
+      require(layer.groups >= 1 && layer.out >= 1 && channels % layer.groups == 0 && layer.out % layer.groups == 0);
+      y.height = windows(layer, 0, x.height, false);
+      y.width = windows(layer, 1, x.width, false);
+      weigh(layer, channels / layer.groups * layer.kernel[0] * layer.kernel[1], y);
+      for (int axis = 0; axis < 2; ++axis)
+        values[layer.inputs[0]].margin[axis] = std::max(x.margin[axis], layer.padding[axis]);
+      break;
+    case GXNOR_DENSE:
+      require(layer.out >= 1 && x.height == 1 && x.width == 1);
+      weigh(layer, channels, y);
+      break;
+    case GXNOR_THRESHOLD: {
+      require(layer.space >= 0 && layer.space <= kMaxSpace);
+      const int64_t steps = int64_t{1} << layer.space;
+      data<int32_t>(layer, 0, channels * steps);
+      data<int8_t>(layer, 1, channels);
+      for (int64_t c = 0; c < channels; ++c) {
+        const int32_t* row = static_cast<const int32_t*>(layer.data[0]) + c * steps;
+        require(std::is_sorted(row, row + steps));
+        const int8_t sign = static_cast<const int8_t*>(layer.data[1])[c];
+        require(sign == 1 || sign == -1);
+      }
+      y.space = layer.space;
+      y.bound = top_level(layer.space);
+      break;
+    }
+    case GXNOR_MAX_POOL:
+      y.height = windows(layer, 0, x.height, layer.ceil_mode != 0);
+      y.width = windows(layer, 1, x.width, layer.ceil_mode != 0);
+      for (int axis = 0; axis < 2; ++axis) {  // no window sees only padding
+        const int64_t p = layer.padding[axis], d = layer.dilation[axis];
+        require(2 * p <= d * (layer.kernel[axis] - 1) + 1 && (p == 0 || d <= (axis == 0 ? x.height : x.width)));
+      }
+      break;
+    case GXNOR_SUM_POOL:
+      y.height = windows(layer, 0, x.height, false);
+      y.width = windows(layer, 1, x.width, false);
+      require(layer.dilation[0] == 1 && layer.dilation[1] == 1);
+      y.bound = times(x.bound, int64_t{layer.kernel[0]} * layer.kernel[1]);
+      y.space = kSums;
+      break;
+    case GXNOR_ADD: {
+      const Value& b = values[layer.inputs[1]];
+      require(b.channels == channels && b.height == x.height && b.width == x.width);
+      y.bound = std::abs(int64_t{layer.factors[0]}) * x.bound + std::abs(int64_t{layer.factors[1]}) * b.bound;
+      y.space = kSums;
+      break;
+    }
+    case GXNOR_FLATTEN:
+      y.channels = x.elements();
+      y.height = y.width = 1;
+      break;
+    case GXNOR_SCALE:
+      require(number == count && x.height == 1 && x.width == 1);
+      data<float>(layer, 0, channels);
+      data<float>(layer, 1, channels);
+      break;
+    default: require(false);
+  }
+  require(number < count || layer.kind == GXNOR_SCALE);
+  admit(y);
+  return y;
+}
+
+}  // namespace
+
+std::vector<Value> infer(const gxnor_input& input, const gxnor_layer* layers, int count, int32_t& layer) {
+  layer = 0;
+  require(count >= 1);
+  require(input.space == kPixels || (input.space >= 0 && input.space <= kMaxSpace));
+  for (const int extent : input.shape) require(extent >= 1);
+  const int64_t bound = input.space == kPixels ? 255 : top_level(input.space);
+  std::vector<Value> values = {{input.shape[0], input.shape[1], input.shape[2], bound, input.space, {}}};
+  admit(values[0]);
+  for (layer = 1; layer <= count; ++layer) values.push_back(output(layers[layer - 1], layer, count, values));
+  layer = 0;
+  return values;
+}
+
+}  // namespace gxnor

@@ -1,0 +1,28 @@
+// What is known of a program's values before any data: shapes, bounds, readers. Finds everything that can be wrong with a
+// description but the packed states, which are checked as they are read.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/plan.h"
+
+namespace gxnor {
+
+constexpr int kPixels = -1, kSums = -2;  // instead of a space's N
+
+struct Value {
+  int64_t channels, height, width;
+  int64_t bound;  // no integer is larger in size; below INT32_MAX
+  int space;
+  std::vector<int> readers;        // layers, from 1
+  int margin[2] = {0, 0};          // the largest padding of a convolution that reads it
+  int buffer = -1, narrow = -1;    // for the compiler: where it is, and a second form of it, for products
+
+  int64_t elements() const { return channels * height * width; }
+};
+
+// Value 0 and the output of every layer. Throws Failure; `layer` is then the number of the layer at fault, or 0.
+std::vector<Value> infer(const gxnor_input& input, const gxnor_layer* layers, int count, int32_t& layer);
+
+}  // namespace gxnor

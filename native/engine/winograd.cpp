@@ -1,0 +1,246 @@
+#include "engine/winograd.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/threads.h"
+#include "common/vectorise.h"
+#include "kernels/winograd_transform.h"
+
+namespace gxnor {
+namespace {
+
+constexpr int kTaps = 9;
+constexpr int64_t kApart = 64;           // bytes between points, or all would begin in one set of the cache
+constexpr int kMostGroups = 8;           // of a strip
+constexpr int kWidth = 32;               // channels are padded to a multiple of this
+
+// Whether V and U fit in signed bytes at all points, and `fip` what they are together; and a pair of their products, V raised,
+// in 16 bits, so that a piece (Tables) is one quad at least.
+template <int M>
+bool fits(int64_t top, int64_t weight_top, bool fip) {
+  for (int p = 0; p < Point<M>::kCount; ++p) {
+    const int64_t v = Point<M>::size(p) * top, u = Point<M>::weight(p) * weight_top;
+    if (v > INT8_MAX || u > INT8_MAX || (fip && v + u > INT8_MAX) || 4 * v * u > INT16_MAX) return false;
+  }
+  return true;
+}
+
+int quads_of(int channels) { return static_cast<int>(divide_up(channels, kWidth)) * (kWidth / 4); }
+
+// Not zeroed, unlike an aligned_vector: what is read has been written.
+template <typename T>
+struct Memory {
+  std::unique_ptr<T, void (*)(T*)> owner;
+
+  explicit Memory(int64_t count)
+      : owner(static_cast<T*>(::operator new(static_cast<size_t>(count) * sizeof(T), std::align_val_t(64))),
+              [](T* p) { ::operator delete(p, std::align_val_t(64)); }) {}
+  T* get() const { return owner.get(); }
+};
+
+// Levels of neighbouring pixels to levels + 1; ones behind the channels.
+GXNOR_BODY void spread_bytes(const uint8_t* from, int64_t pixel, int channels, int64_t pixels, uint8_t* to, int64_t width) {
+  for (int64_t p = 0; p < pixels; ++p, from += pixel, to += width) {
+    for (int c = 0; c < channels; ++c) to[c] = static_cast<uint8_t>(from[c] + 1);
+    for (int64_t c = channels; c < width; ++c) to[c] = 1;
+  }
+}
+
+}  // namespace
+
+// What one thread works in.
+template <int M>
+struct Winograd<M>::Strip {
+  static constexpr int kPoints = Point<M>::kCount;
+  Memory<uint8_t> rows, points;   // M + 2 rows of pixels of levels + 1; V: [points][tiles][width]
+  Memory<int8_t> weights;         // U: [points][blocks][quads][16 lanes][4]
+  Memory<int32_t> own;            // [points][tiles], see PointProducts
+  Memory<int32_t> offsets;        // [blocks][points][16 lanes]
+  Memory<int32_t> products;       // of a group: [points][tiles][blocks][16 lanes]
+  Memory<int32_t> sums;           // of a group: [tiles][cells][4][16 lanes]
+  Memory<uint8_t> outside;        // instead of a pixel, where a tile reaches beyond the last one
+  std::vector<uint8_t*> outputs;  // [tiles][cells], and [4] where not pooled
+
+  Strip(int64_t tiles, int64_t width, const WinogradKernels& kernels, const Buffer& output)
+      : rows((M + 2) * (M * tiles + 2) * width),
+        points(kPoints * (tiles * width + kApart)),
+        weights(kPoints * (kernels.blocks * width * kLanes + kApart)),
+        own(kernels.own ? kPoints * tiles : 0),
+        offsets(kernels.blocks * kPoints * kLanes),
+        products(kPoints * point_stride(kernels.group, kernels.blocks)),
+        sums(M * M * kernels.group * kLanes),
+        outside(output.plane + output.pixel),
+        outputs(M * M * tiles) {}
+};
+
+template <int M>
+bool Winograd<M>::suits(const Buffer& input, const Geometry& g, int top, int space, bool fip) {
+  const bool states = input.form == Form::bits || input.form == Form::int8;
+  if (!both(g.kernel, 3) || !both(g.stride, 1) || !both(g.dilation, 1) || g.groups != 1 || !states) return false;
+  const int64_t weight_top = top_level(space);
+  // The sums of weights are held in 16 bits; so the outputs, however many times too large, fit in 32. Sums on the way may wrap.
+  return fits<M>(top, weight_top, fip) && input.channels * weight_top <= INT16_MAX;
+}
+
+template <int M>
+Winograd<M>::Winograd(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
+                      const States& states, int top, const WinogradKernels& kernels, int threads, Epilogue epilogue)
+    : input_(input),
+      output_(output),
+      padding_{geometry.padding[0], geometry.padding[1]},
+      epilogue_(std::move(epilogue)),
+      top_(top),
+      kernels_(kernels),
+      quads_(quads_of(buffers[input].channels)),
+      blocks_((buffers[output].channels - 1) / kLanes + 1),
+      bits_(std::max(2, states.storage())),
+      weight_top_(static_cast<int>(top_level(states.N))) {
+  arrange(states, buffers[output].channels, buffers[input].channels, threads);
+}
+
+template <int M>
+void Winograd<M>::arrange(const States& states, int channels, int fan, int threads) {
+  const int64_t tap = int64_t{quads_} * 4 * kLanes * bits_ / 8;  // bytes of a block's weights for it
+  const int together = 8 / bits_ * kPacked;                      // levels in kPacked bytes
+  weights_.assign(static_cast<size_t>(blocks_ * kTaps * tap), static_cast<uint8_t>(weight_top_ * (255 / ((1 << bits_) - 1))));
+  sums_.resize(static_cast<size_t>(blocks_) * kTaps * kLanes);
+  parallel_for(channels, kLanes, threads, [&](int64_t begin, int64_t end) {
+    std::vector<uint8_t> memory;
+    for (int64_t channel = begin; channel < end; ++channel) {
+      const int64_t block = channel / kLanes, lane = channel % kLanes;
+      const uint8_t* indices = states.read(channel * fan * kTaps, int64_t{fan} * kTaps, memory);
+      for (int64_t c = 0; c < fan; ++c) {
+        const int64_t n = (c / 4 * kLanes + lane) * 4 + c % 4;  // its place in U
+        const int shift = static_cast<int>(n % together / kPacked) * bits_;
+        uint8_t* to = weights_.data() + block * kTaps * tap + n / together * kTaps * kPacked + n % kPacked;
+        for (int t = 0; t < kTaps; ++t, ++indices, to += kPacked) {
+          const int code = states.N == 0 ? 2 * *indices : *indices;
+          *to = static_cast<uint8_t>(*to ^ ((weight_top_ ^ code) << shift));  // level 0 stood there
+          sums_[(block * kTaps + t) * kLanes + lane] += code - weight_top_;
+        }
+      }
+    }
+  });
+}
+
+// V, raised where the product wants that, of `tiles` tiles of one row of tiles.
+template <int M>
+void Winograd<M>::input_transform(const Buffer& in, const uint8_t* image, int64_t tile_y, int64_t tile_x, int tiles, uint8_t* points,
+                     int64_t point, uint8_t* rows) const {
+  const int64_t width = int64_t{4} * quads_, pixels = M * int64_t{tiles} + 2, x0 = M * tile_x - padding_[1];
+  const int64_t begin = std::clamp<int64_t>(-x0, 0, pixels), end = std::clamp<int64_t>(in.width - x0, begin, pixels);
+  for (int i = 0; i < M + 2; ++i) {
+    const int64_t y = M * tile_y - padding_[0] + i;
+    uint8_t* row = rows + i * pixels * width;
+    if (y < 0 || y >= in.height || begin == end) {
+      std::memset(row, 1, pixels * width);
+      continue;
+    }
+    std::memset(row, 1, begin * width);
+    std::memset(row + end * width, 1, (pixels - end) * width);
+    const uint8_t* from = image + in.at(y, x0 + begin);
+    if (in.form == Form::bits)
+      kernels_.spread(from, from + in.plane, in.pixel, end - begin, row + begin * width, width);
+    else
+      vectorised<spread_bytes>(from, in.pixel, in.channels, end - begin, row + begin * width, width);
+  }
+  kernels_.input_transform(rows, pixels * width, width, tiles, top_, points, point);
+}
+
+// The pixels that the outputs of tiles `begin` to `end` of a row go to, in the order of `output_transform`; `outside` for those beyond
+// the last one. Returns where the next ones are to be listed.
+template <int M>
+uint8_t** Winograd<M>::locate(const Buffer& out, uint8_t* image, int64_t row, int64_t begin, int64_t end, uint8_t* outside,
+                              uint8_t** pixels) const {
+  constexpr int kCells = M / 2;
+  const int each = 2 / epilogue_.side(), size = kCells * each;  // sides of a cell and of a tile, in outputs
+  for (int64_t column = begin; column < end; ++column)
+    for (int cell = 0; cell < kCells * kCells; ++cell)
+      for (int position = 0; position < each * each; ++position) {
+        const int64_t y = size * row + cell / kCells * each + position / each;
+        const int64_t x = size * column + cell % kCells * each + position % each;
+        *pixels++ = y < out.height && x < out.width ? image + out.at(y, x) : outside;
+      }
+  return pixels;
+}
+
+// To the outputs of a block; products as the kernels have them.
+template <int M>
+void Winograd<M>::output_transform(const Buffer& out, int block, const int32_t* products, int tiles, int32_t* sums,
+                        uint8_t* const* outputs) const {
+  if (kernels_.pack && epilogue_.packs(out, block)) {
+    kernels_.pack(products, tiles, epilogue_.packing(out, block, 1), epilogue_.pooled, outputs);
+    return;
+  }
+  kernels_.output_transform(products, tiles, sums);
+  epilogue_(out, block, M * M / epilogue_.cell() * tiles, sums, outputs);
+}
+
+template <int M>
+gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run) const {
+  const Buffer &in = buffers[input_], &out = buffers[output_];
+  constexpr int kPoints = Point<M>::kCount;
+  const int size = M / epilogue_.side();  // of a tile, in outputs
+  const int group = kernels_.group;
+  const int64_t across = divide_up(out.width, size), down = divide_up(out.height, size), width = int64_t{4} * quads_;
+  const int64_t tiles = run.images * across * down;
+  const int64_t groups = std::clamp<int64_t>(kernels_.strip / (kPoints * width * group), 1, kMostGroups);
+  int64_t strips = divide_up(tiles, groups * group), share = blocks_;
+  if (strips > 1)
+    strips = std::min(divide_up(strips, run.threads) * run.threads, divide_up(tiles, group));
+  else
+    share = divide_up(blocks_, std::min(run.threads, blocks_));  // threads share the output channels instead
+  share = divide_up(share, kernels_.blocks) * kernels_.blocks;
+  const int64_t shares = divide_up(blocks_, share);
+
+  parallel_for(strips * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
+    Strip memory(divide_up(tiles, strips), width, kernels_, out);
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t strip = item / shares, first = tiles * strip / strips, count = tiles * (strip + 1) / strips - first;
+      const int64_t block = item % shares * share;
+      const int64_t point = count * width + kApart;
+      uint8_t** output = memory.outputs.data();
+      for (int64_t tile = 0, some; tile < count; tile += some) {
+        const int64_t at = first + tile, image = at / (across * down), y = at / across % down, x = at % across;
+        some = std::min(across - x, count - tile);
+        uint8_t* const image_output = run.scratch[output_] + image * out.image;
+        uint8_t* const points = memory.points.get() + tile * width;
+        input_transform(in, run.scratch[input_] + image * in.image, y, x, static_cast<int>(some), points, point, memory.rows.get());
+        if (kernels_.own) kernels_.own(points, point, static_cast<int>(some), quads_, memory.own.get() + tile, count);
+        output = locate(out, image_output, y, x, x + some, memory.outside.get(), output);
+      }
+      const int64_t behind = std::min<int64_t>(block + share, blocks_);
+      for (int64_t from = block; from < behind; from += kernels_.blocks) {
+        const int blocks = static_cast<int>(std::min<int64_t>(kernels_.blocks, behind - from));
+        const int64_t weight = blocks * width * kLanes + kApart;
+        for (int b = 0; b < blocks; ++b) {
+          const PackedWeights packed = {weights_.data() + (from + b) * (kTaps * quads_ * 4 * kLanes * bits_ / 8),
+                                        sums_.data() + (from + b) * kTaps * kLanes, quads_, bits_, weight_top_};
+          kernels_.filter_transform(packed, top_, memory.weights.get() + b * width * kLanes, weight,
+                          memory.offsets.get() + b * kPoints * kLanes);
+        }
+        for (int64_t tile = 0, some; tile < count; tile += some) {
+          some = divide_up(count - tile, divide_up(count - tile, group));
+          kernels_.products({memory.points.get() + tile * width, point, memory.own.get() + tile, count, memory.weights.get(),
+                             weight, memory.offsets.get(), static_cast<int>(some), quads_, blocks, top_ * weight_top_,
+                             memory.products.get()});
+          for (int b = 0; b < blocks; ++b)
+            output_transform(out, static_cast<int>(from + b), memory.products.get() + b * kLanes, static_cast<int>(some),
+                  memory.sums.get(), memory.outputs.data() + size * size * tile);
+        }
+      }
+    }
+  });
+  return GXNOR_OK;
+}
+
+template <int M>
+int64_t Winograd<M>::bytes() const {
+  return static_cast<int64_t>(sizeof *this + weights_.size() + sums_.size() * sizeof(int16_t)) + epilogue_.bytes();
+}
+
+template class Winograd<2>;
+template class Winograd<4>;
+
+}  // namespace gxnor

@@ -1,0 +1,33 @@
+// The increment of Adam in one pass; the reference is adam_reference in gxnor/optim/increment.py.
+#pragma GCC optimize("no-math-errno")  // else a square root is a call
+#include <cmath>
+#include <cstdint>
+
+#include "common/gxnor.h"
+#include "training/team.h"
+#include "common/vectorise.h"
+
+namespace {
+
+constexpr int64_t kGrain = 1 << 14;
+
+GXNOR_BODY void adam(const float* g, float* v1, float* v2, float* dW, int64_t n, float w1, float b2, float w2, float eps,
+                     float factor) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float first = v1[i] + (g[i] - v1[i]) * w1;
+    const float second = v2[i] * b2 + g[i] * g[i] * w2;
+    v1[i] = first;
+    v2[i] = second;
+    dW[i] = first / (std::sqrt(second) + eps) * factor;
+  }
+}
+
+}  // namespace
+
+// All arrays have n elements in the same order. w1 = 1 - beta1, w2 = 1 - beta2.
+GXNOR_API void gxnor_adam(const float* g, float* v1, float* v2, float* dW, int64_t n, float w1, float b2, float w2,
+                          float eps, float factor, int threads) {
+  gxnor::team_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
+    gxnor::vectorised<adam>(g + begin, v1 + begin, v2 + begin, dW + begin, end - begin, w1, b2, w2, eps, factor);
+  });
+}

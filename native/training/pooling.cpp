@@ -1,0 +1,103 @@
+// Max-pooling that remembers where in its window each maximum lies; the reference is gxnor/nn/pooling.py.
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+#include <vector>
+
+#include "common/gxnor.h"
+#include "training/team.h"
+#include "common/vectorise.h"
+
+namespace {
+
+// `outer` planes of height x width positions with `inner` values each: channels where these come last in memory, else 1.
+struct Geometry {
+  int64_t outer, inner, height, width, out_height, out_width;
+  int64_t kernel[2], stride[2], padding[2], dilation[2];
+};
+
+// Position of a window's place along an axis; outside the plane for some.
+GXNOR_BODY int64_t locate(const Geometry& g, int axis, int64_t window, int64_t place) {
+  return window * g.stride[axis] - g.padding[axis] + place * g.dilation[axis];
+}
+
+// value[i * stride] into the maxima y[i] and their places at[i], -1 before the first. As PyTorch has it, NaN is larger
+// than all, and of equal values the first counts.
+template <typename Stride>
+GXNOR_BODY void take_larger(const float* value, Stride stride, int64_t n, int32_t number, float* y, int32_t* at) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float v = value[i * stride];
+    const bool larger = (v > y[i]) | (v != v) | (at[i] < 0);
+    y[i] = larger ? v : y[i];
+    at[i] = larger ? number : at[i];
+  }
+}
+
+// One plane. at[out_width * inner] is scratch.
+GXNOR_BODY void forward(const Geometry* geometry, const float* x, float* y, uint8_t* place, int32_t* at) {
+  constexpr std::integral_constant<int64_t, 1> kDense;
+  constexpr std::integral_constant<int64_t, 2> kEverySecond;
+  const Geometry& g = *geometry;
+  const int64_t size = g.out_width * g.inner;
+  for (int64_t row = 0; row < g.out_height; ++row, y += size, place += size) {
+    for (int64_t i = 0; i < size; ++i) at[i] = -1;
+    for (int64_t number = 0; number < g.kernel[0] * g.kernel[1]; ++number) {
+      const int64_t i = number / g.kernel[1], j = number % g.kernel[1], line = locate(g, 0, row, i);
+      int64_t first = 0, last = g.out_width;  // the windows whose place lies inside the plane
+      while (first < last && locate(g, 1, first, j) < 0) ++first;
+      while (first < last && locate(g, 1, last - 1, j) >= g.width) --last;
+      if (line < 0 || line >= g.height || first == last) continue;
+      const float* value = x + (line * g.width + locate(g, 1, first, j)) * g.inner;
+      const int32_t name = static_cast<int32_t>(number);
+      if (g.inner == 1) {
+        if (g.stride[1] == 2) take_larger(value, kEverySecond, last - first, name, y + first, at + first);
+        else take_larger(value, g.stride[1], last - first, name, y + first, at + first);
+      } else {
+        for (int64_t k = first; k < last; ++k, value += g.stride[1] * g.inner) {
+          take_larger(value, kDense, g.inner, name, y + k * g.inner, at + k * g.inner);
+        }
+      }
+    }
+    for (int64_t i = 0; i < size; ++i) place[i] = static_cast<uint8_t>(at[i]);
+  }
+}
+
+// One plane; where windows overlap, their gradients are added in the order of the windows.
+void backward(const Geometry& g, const float* dy, const uint8_t* place, float* dx) {
+  int64_t offset[256];
+  for (int64_t number = 0; number < g.kernel[0] * g.kernel[1]; ++number) {
+    const int64_t i = number / g.kernel[1], j = number % g.kernel[1];
+    offset[number] = (i * g.dilation[0] * g.width + j * g.dilation[1]) * g.inner;
+  }
+  std::fill_n(dx, g.height * g.width * g.inner, 0.0f);
+  for (int64_t row = 0; row < g.out_height; ++row) {
+    for (int64_t column = 0; column < g.out_width; ++column, dy += g.inner, place += g.inner) {
+      const int64_t origin = (locate(g, 0, row, 0) * g.width + locate(g, 1, column, 0)) * g.inner;
+      for (int64_t c = 0; c < g.inner; ++c) dx[origin + offset[place[c]] + c] += dy[c];
+    }
+  }
+}
+
+int64_t planes(const Geometry& g) { return (1 << 14) / (g.height * g.width * g.inner) + 1; }
+
+}  // namespace
+
+// x[outer][height][width][inner] -> y and place, [outer][out_height][out_width][inner]: the maximum of each window and its
+// number there, row by row, at most 255. Every window has a place inside its plane.
+GXNOR_API void gxnor_pool_forward(const Geometry* g, const float* x, float* y, uint8_t* place, int threads) {
+  const int64_t from = g->height * g->width * g->inner, to = g->out_height * g->out_width * g->inner;
+  gxnor::team_for(g->outer, planes(*g), threads, [=](int64_t begin, int64_t end) {
+    std::vector<int32_t> at(g->out_width * g->inner);
+    for (int64_t i = begin; i < end; ++i) {
+      gxnor::vectorised<forward>(g, x + i * from, y + i * to, place + i * to, at.data());
+    }
+  });
+}
+
+// The gradient dx of x from dy, that of y.
+GXNOR_API void gxnor_pool_backward(const Geometry* g, const float* dy, const uint8_t* place, float* dx, int threads) {
+  const int64_t from = g->out_height * g->out_width * g->inner, to = g->height * g->width * g->inner;
+  gxnor::team_for(g->outer, planes(*g), threads, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) backward(*g, dy + i * from, place + i * from, dx + i * to);
+  });
+}

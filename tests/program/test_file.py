@@ -1,0 +1,388 @@
+import dataclasses
+import io
+import json
+import os
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.programs import cifar, mnist, one_d, random_program, residual
+from gxnor.errors import GxnorError
+from gxnor.program import ALWAYS, NEVER, Conv, Dense, Input, Program, Scale, StateTensor, Threshold, file
+from gxnor.space import DiscreteSpace
+
+
+def parse(data: bytes) -> Program:
+    return file.read_stream(io.BytesIO(data), len(data))
+
+
+def assert_same(a, b):
+    """Every field of every layer, arrays with their types."""
+    if isinstance(a, np.ndarray):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    elif isinstance(a, tuple):
+        assert isinstance(b, tuple) and len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    elif hasattr(a, "__dataclass_fields__"):
+        assert type(a) is type(b)
+        for name in a.__dataclass_fields__:
+            assert_same(getattr(a, name), getattr(b, name))
+    else:
+        assert a == b and type(a) is type(b)
+
+
+def weights_of(program):
+    return sum(layer.weight.size for layer in program.layers if isinstance(layer, Conv | Dense))
+
+
+def tiny() -> Program:
+    weight = StateTensor.from_indices(DiscreteSpace(1), np.array([[0, 1, 2], [2, 2, 0]], dtype=np.uint8))
+    steps = np.array([[-1, 1], [ALWAYS, NEVER]], dtype=np.int32)
+    layers = (
+        Dense((0,), weight),
+        Threshold((1,), DiscreteSpace(1), steps, np.array([1, -1], dtype=np.int8)),
+        Scale((2,), np.array([1, 2], dtype=np.float32), np.array([0, 0.5], dtype=np.float32)),
+    )
+    return Program(Input((3,)), layers, ("no", "yes"))
+
+
+def parts(data: bytes) -> tuple[dict, dict, bytes]:
+    """Header, program and tensors of a file, to be changed and joined again."""
+    length = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + length])
+    return header, json.loads(header["__metadata__"]["gxnor"]), data[8 + length :]
+
+
+def join(header, program, tensors) -> bytes:
+    if program is not None:
+        header["__metadata__"]["gxnor"] = program if isinstance(program, str) else json.dumps(program)
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + tensors
+
+
+@pytest.mark.parametrize("build", [tiny, mnist, residual, one_d, lambda: cifar(width=8)])
+@pytest.mark.parametrize("N1,N2", [(0, 0), (1, 1), (2, 3), (4, 4)])
+def test_round_trip_of_networks(build, N1, N2, tmp_path):
+    program = build() if build.__code__.co_argcount == 0 else build(N1, N2)
+    file.save(program, tmp_path / "net.gxnor")
+    assert_same(file.read(tmp_path / "net.gxnor"), program)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_round_trip_of_any_program(seed):
+    program = random_program(seed)
+    assert_same(parse(file.encode(program)), program)
+
+
+def test_a_file_can_name_its_data():
+    program = dataclasses.replace(tiny(), data="mnist")
+    assert parse(file.encode(program)).data == "mnist"
+    assert parse(file.encode(tiny())).data is None and b"mnist" not in file.encode(tiny())
+
+
+def test_one_program_has_one_file():
+    assert file.encode(residual(seed=3)) == file.encode(parse(file.encode(residual(seed=3))))
+
+
+def test_safetensors_reads_our_files(tmp_path):
+    file.save(tiny(), tmp_path / "net.gxnor")
+    tensors = safetensors.numpy.load_file(tmp_path / "net.gxnor")
+    assert tensors["1.weight"].tolist() == [0 + 3 * 1 + 9 * 2 + 27 * 2 + 81 * 2, 0]
+    assert tensors["2.thresholds"].tolist() == [[-1, 1], [-128, 127]]
+    assert tensors["2.sign"].tolist() == [1]
+    assert tensors["3.bias"].tolist() == [0, 0.5]
+
+
+@pytest.mark.parametrize("N,bits", [(0, 1), (1, 1.6)])
+def test_weights_of_the_cifar_network_take_their_bits_and_little_more(N, bits, tmp_path):
+    file.save(cifar(N), tmp_path / "net.gxnor")
+    on_disk = os.path.getsize(tmp_path / "net.gxnor") * 8 / 12_973_440
+    assert bits < on_disk < 1.03 * bits
+    if N == 1:
+        assert on_disk < 1.65
+
+
+def test_a_loaded_network_holds_little_more_than_its_file(tmp_path):
+    file.save(cifar(), tmp_path / "net.gxnor")
+    file.read(tmp_path / "net.gxnor")  # tables and imports are no part of the network
+    tracemalloc.start()
+    program = file.read(tmp_path / "net.gxnor")
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert weights_of(program) == 12_973_440
+    assert held < 1.3 * os.path.getsize(tmp_path / "net.gxnor")
+
+
+@pytest.mark.parametrize(
+    "largest,dtype", [(126, "I8"), (127, "I16"), (32766, "I16"), (32767, "I32"), (2**31 - 2, "I32")]
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_thresholds_take_the_smallest_type_that_leaves_its_ends_free(largest, dtype, sign):
+    program = tiny()
+    program.layers[1].thresholds[0] = sorted([0, sign * largest])
+    data = file.encode(program)
+    assert parts(data)[0]["2.thresholds"]["dtype"] == dtype
+    assert_same(parse(data), program)
+
+
+def test_saving_replaces_the_file_or_leaves_it(tmp_path, monkeypatch):
+    path = tmp_path / "net.gxnor"
+    file.save(tiny(), path)
+    before = path.read_bytes()
+    monkeypatch.setattr(file, "encode", lambda program: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        file.save(mnist(), path)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["net.gxnor"]
+    monkeypatch.undo()
+    file.save(one_d(), path)
+    assert_same(file.read(path), one_d())
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 7, b"\x80\x04K\x01.", b"PK\x03\x04" * 100])
+def test_other_files_are_refused(data):
+    with pytest.raises(GxnorError, match=r"no \.gxnor file"):
+        parse(data)
+
+
+def test_paths_that_are_no_files_are_refused(tmp_path):
+    with pytest.raises(GxnorError, match=r"missing\.gxnor: cannot be read: No such file"):
+        file.read(tmp_path / "missing.gxnor")
+    with pytest.raises(GxnorError, match="got a folder or a device"):
+        file.read(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(GxnorError, match="got a folder or a device"):
+        file.read(tmp_path / "pipe")
+
+
+def test_every_truncation_and_extension_is_refused():
+    data = file.encode(tiny())
+    for length in range(len(data)):
+        with pytest.raises(GxnorError):
+            parse(data[:length])
+    with pytest.raises(GxnorError, match="cut short"):
+        parse(data[:-1])
+    with pytest.raises(GxnorError, match="too long"):
+        parse(data + b"\0")
+
+
+def set_at(path, value):
+    """A change of a file: the entry at `path` in ("header" | "program", key, ...) becomes `value`."""
+
+    def change(header, program):
+        *keys, last = path[1:]
+        entry = {"header": header, "program": program}[path[0]]
+        for key in keys:
+            entry = entry[key]
+        if value is KeyError:
+            del entry[last]
+        else:
+            entry[last] = value
+
+    return change
+
+
+HOSTILE = {
+    "version 2": (("program", "version"), 2, "expected format version 1, got 2; a newer gxnor may read it"),
+    "version true": (("program", "version"), True, "expected format version 1, got True"),
+    "no version": (("program", "version"), KeyError, "expected format version 1, got None"),
+    "unknown key": (("program", "author"), "me", "expected the program with"),
+    "input": (("program", "input"), 3, "expected input as a JSON object"),
+    "negative input shape": (("program", "input", "shape"), [-3], "input shape as a tuple of integers from 1"),
+    "huge input shape": (("program", "input", "shape"), [10**300], "input shape as a tuple"),
+    "input N": (("program", "input", "N"), 8, "N as an integer from 0 to 7, got 8"),
+    "layers": (("program", "layers"), {}, "expected layers as a list"),
+    "no layers": (("program", "layers"), [], "belongs to no layer"),
+    "layer": (("program", "layers", 0), [], "layer 1: expected a layer as a JSON object"),
+    "kind": (("program", "layers", 0, "kind"), "exec", "layer 1: expected one of Conv, .* got 'exec'"),
+    "kind list": (("program", "layers", 0, "kind"), [], "layer 1: expected one of Conv"),
+    "unknown field": (("program", "layers", 0, "bias"), 1, "layer 1: expected Dense with kind, inputs, weight"),
+    "missing field": (("program", "layers", 0, "inputs"), KeyError, "layer 1: expected Dense with"),
+    "cycle": (("program", "layers", 0, "inputs"), [2], r"layer 1 \(Dense\): expected inputs .* from 0 to 0"),
+    "inputs": (("program", "layers", 0, "inputs"), 0, "layer 1: expected inputs as a list"),
+    "input of floats": (("program", "layers", 0, "inputs"), [0.0], r"layer 1 \(Dense\): expected inputs"),
+    "input of lists": (("program", "layers", 0, "inputs"), [[0]], r"layer 1 \(Dense\): expected inputs"),
+    "weight": (("program", "layers", 0, "weight"), [2, 3], "layer 1: expected weight as a JSON object"),
+    "weight N": (("program", "layers", 0, "weight", "N"), -1, "layer 1: expected N as an integer"),
+    "weight N float": (("program", "layers", 0, "weight", "N"), 1.0, "layer 1: expected N as an integer"),
+    "weight N list": (("program", "layers", 0, "weight", "N"), [1], "layer 1: expected N as an integer"),
+    "negative weight": (("program", "layers", 0, "weight", "shape"), [-2, -3], "at most 4 positive integers"),
+    "bool weight": (("program", "layers", 0, "weight", "shape"), [True, 6], "at most 4 positive integers"),
+    "many dimensions": (("program", "layers", 0, "weight", "shape"), [1] * 10000, "at most 4 positive integers"),
+    "gigabytes": (("program", "layers", 0, "weight", "shape"), [2**31 - 1] * 4, "layer 1: .* states in base 3 take"),
+    "a state more": (("program", "layers", 0, "weight", "shape"), [11, 1], "take 3 bytes"),
+    "other shape": (("program", "layers", 0, "weight", "shape"), [3, 2], "expects an input"),
+    "threshold N": (("program", "layers", 1, "N"), 2, r"layer 2 \(Threshold\): expected thresholds as int32 \(2, 4\)"),
+    "classes": (("program", "classes"), "ab", "expected classes as a list"),
+    "class names": (("program", "classes"), ["a", {}], "class names that are strings"),
+    "too many classes": (("program", "classes"), ["a", "b", "c"], "a class name for each of 2 logits, got 3"),
+    "data": (("program", "data"), 3, "the name of a data set in printable characters, got 3"),
+    "data null": (("program", "data"), None, "the name of a data set, or no such key, got null"),
+    "data control": (("program", "data"), "a\n", "the name of a data set in printable characters"),
+    "no metadata": (("header", "__metadata__"), KeyError, "expected metadata as a JSON object, got None"),
+    "metadata": (("header", "__metadata__"), {"gxnor": 1}, "a JSON text in the metadata"),
+    "other metadata": (("header", "__metadata__"), {"format": "pt"}, "expected metadata with gxnor, got 'format'"),
+    "missing tensor": (("header", "3.bias"), KeyError, "overlap or leave a gap|cut short or too long"),
+    "tensor": (("header", "3.bias"), 3, "tensor '3.bias' as a JSON object"),
+    "tensor key": (("header", "3.bias", "x"), 3, "tensor '3.bias' with dtype, shape, data_offsets"),
+    "dtype": (("header", "3.bias", "dtype"), "F64", "expected one of U8, .* got 'F64'"),
+    "dtype list": (("header", "3.bias", "dtype"), [], "expected one of U8"),
+    "other dtype": (("header", "3.bias", "dtype"), "I32", "expected '3.bias' as F32"),
+    "other rank": (("header", "3.bias", "shape"), [1, 2], "expected '3.bias' as F32 of 1 dimensions"),
+    "float shape": (("header", "3.bias", "shape"), [2.0], "positive lengths within the file"),
+    "huge shape": (("header", "3.bias", "shape"), [2**62, 2**62], "positive lengths within the file"),
+    "wrapping shape": (("header", "3.bias", "shape"), [2**64 + 2], "positive lengths within the file"),
+    "long shape": (("header", "3.bias", "shape"), [1] * 1000, "one or two positive lengths"),
+    "no shape": (("header", "3.bias", "shape"), [], "one or two positive lengths"),
+    "huge offsets": (("header", "3.bias", "data_offsets"), [0, 2**40], "two offsets within the file.*: cut short"),
+    "negative offsets": (("header", "3.bias", "data_offsets"), [-8, 0], "two offsets within the file"),
+    "swapped offsets": (("header", "3.bias", "data_offsets"), [8, 0], "does not take bytes 8 to 0"),
+    "overlap": (("header", "3.scale", "data_offsets"), [0, 8], "overlap or leave a gap"),
+}
+
+
+@pytest.mark.parametrize("path,value,message", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_headers_are_refused_at_no_cost(path, value, message):
+    header, program, tensors = parts(file.encode(tiny()))
+    set_at(path, value)(header, program)
+    data = join(header, program if path[0] == "program" else None, tensors)
+    tracemalloc.start()
+    with pytest.raises(GxnorError, match=message) as error:
+        parse(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**22
+    assert len(str(error.value)) < 400 and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "tensor,content,message",
+    [
+        ("1.weight", [243, 0], "layer 1: byte 243 is no group of 5 states"),
+        ("1.weight", [0, 3], "layer 1: packed states end in spare digits"),
+        ("2.sign", [4], "layer 2: packed states end in spare bits"),
+        ("2.thresholds", [1, 0, 0, 0], r"layer 2 \(Threshold\): expected thresholds that ascend"),
+        ("3.scale", [0, 0, 0xC0, 0x7F], r"layer 3 \(Scale\): expected a finite scale"),
+        ("3.scale", [0, 0, 0x80, 0x7F], r"layer 3 \(Scale\): expected a finite scale"),
+        ("3.bias", [0, 0, 0x80, 0xFF], r"layer 3 \(Scale\): expected a finite bias"),
+        ("3.scale", [0xFF, 0xFF, 0x7F, 0x7F], r"layer 3 \(Scale\): scale and bias can leave the range of float32"),
+    ],
+)
+def test_hostile_tensors_are_refused(tensor, content, message):
+    header, _, tensors = parts(file.encode(tiny()))
+    start = header[tensor]["data_offsets"][0]
+    tensors = tensors[:start] + bytes(content) + tensors[start + len(content) :]
+    with pytest.raises(GxnorError, match=message):
+        parse(join(header, None, tensors))
+
+
+def test_a_tensor_of_no_layer_is_refused():
+    header, _, tensors = parts(file.encode(tiny()))
+    header["4.weight"] = {"dtype": "U8", "shape": [1], "data_offsets": [len(tensors), len(tensors) + 1]}
+    with pytest.raises(GxnorError, match=r"tensor '4\.weight' belongs to no layer"):
+        parse(join(header, None, tensors + b"\0"))
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        (b"[" * 2**19, "not the JSON"),
+        (b'{"a":' * 2**17, "not the JSON"),
+        (b"[]", "the header as a JSON object"),
+        (b'{"a":1,"a":1}', "a key comes twice"),
+        (b'{"a":NaN}', "NaN is no JSON"),
+        (b'{"a":-Infinity}', "-Infinity is no JSON"),
+        (b'{"a":' + b"9" * 10_000 + b"}", "not the JSON"),
+        (b'{"\xff":1}', "not the JSON"),
+        (b"{} {}", "not the JSON"),
+    ],
+)
+def test_headers_that_are_no_json_are_refused(text, message):
+    with pytest.raises(GxnorError, match=message):
+        parse(join(text, None, b""))
+
+
+@pytest.mark.parametrize("text", ["[" * 2**18, '{"version":1,"version":1}', '{"version":NaN}', "[]", ""])
+def test_programs_that_are_no_json_are_refused(text):
+    header, _, tensors = parts(file.encode(tiny()))
+    with pytest.raises(GxnorError, match="the program"):
+        parse(join(header, text, tensors))
+
+
+def test_a_header_that_claims_gigabytes_is_refused():
+    for claimed in (2**20 + 1, 2**30, 2**63, 2**64 - 1):
+        with pytest.raises(GxnorError, match=f"a header of {claimed}"):
+            parse(struct.pack("<Q", claimed) + b"{}" * 100)
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_refused():
+    data = file.encode(tiny())
+    with pytest.raises(GxnorError, match="became shorter"):
+        file.read_stream(io.BytesIO(data[:-3]), len(data))
+
+
+def read_or_refuse(data: bytes) -> None:
+    """Whatever comes, a program or a GxnorError of one line; what is accepted, the safetensors library accepts too."""
+    try:
+        program = parse(data)
+    except GxnorError as error:
+        assert "\n" not in str(error)
+    else:
+        safetensors.numpy.load(data)
+        assert_same(parse(file.encode(program)), program)
+
+
+def test_every_changed_byte_is_read_or_refused():
+    data = file.encode(tiny())
+    for at in range(len(data)):
+        for change in (1, 0x20, 0x80, 0xFF):
+            read_or_refuse(data[:at] + bytes([data[at] ^ change]) + data[at + 1 :])
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused(data):
+    read_or_refuse(data)
+    read_or_refuse(struct.pack("<Q", len(data)) + data)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def paths(value, path=()):
+    yield path
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from paths(child, (*path, key))
+
+
+@settings(max_examples=400, derandomize=True, deadline=None)
+@given(st.data())
+def test_any_json_in_any_place_is_read_or_refused(data):
+    program = random_program(data.draw(st.integers(0, 30), label="seed"))
+    header, text, tensors = parts(file.encode(program))
+    whole = {"header": {k: v for k, v in header.items() if k != "__metadata__"}, "program": text}
+    for _ in range(data.draw(st.integers(1, 2))):
+        path = data.draw(st.sampled_from([p for p in paths(whole) if len(p) > 1]))
+        number = st.sampled_from([-1, 0, 1, 2, 3, 4, 7, 8, 255, 65535, 2**31 - 1, 2**63, 10**30])
+        *keys, last = path
+        entry = whole
+        for key in keys:
+            entry = entry[key]
+        entry[last] = data.draw(number | json_values)
+    changed = dict(whole["header"], __metadata__=header["__metadata__"]) if isinstance(whole["header"], dict) else {}
+    try:
+        mutated = join(changed, whole["program"], tensors)
+    except (KeyError, UnicodeEncodeError):
+        return
+    read_or_refuse(mutated)

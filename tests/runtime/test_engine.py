@@ -1,0 +1,275 @@
+"""The engine gives the reference interpreter's logits, every bit of them, on every instruction set and thread count."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import multiprocessing
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from benchmarks import programs
+from benchmarks.programs import Builder
+from gxnor import native
+from gxnor.errors import GxnorError
+from gxnor.program import Input, Program, file, reference
+from gxnor.program.ops import ALWAYS, NEVER, Dense, Scale, Threshold
+from gxnor.runtime import engine
+from gxnor.runtime.engine import Engine
+from gxnor.space import DiscreteSpace
+from tests.agreement import ISAS, assert_agrees, finished, winograd
+
+pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
+
+
+def test_portable_kernels_are_always_there():
+    assert ISAS[-1] == "portable"
+
+
+def test_a_batch_may_be_read_only_or_empty():
+    program = programs.mnist()
+    x, runner = programs.batch(program, 2), Engine(program)
+    fixed = np.frombuffer(x.tobytes(), dtype=np.uint8).reshape(x.shape)
+    np.testing.assert_array_equal(runner.run(fixed), runner.run(x), strict=True)
+    assert runner.run(x[:0]).shape == (0, 10)
+
+
+def test_steps_name_what_is_done_and_take_time():
+    program = programs.cifar(width=24)
+    x = programs.batch(program, 3)
+    for kernel, name in (("direct", "product, bits"), *winograd(ISAS[0]).items()):
+        runner = Engine(program, 2, kernel=kernel)
+        profile = runner.profile(x)
+        assert [step for step, _ in profile] == list(runner.steps)
+        assert runner.steps[0] == "input" and name in runner.steps and runner.steps[-1] == "scale"
+        assert all(seconds > 0 for _, seconds in profile)
+    with pytest.raises(GxnorError, match="direct, winograd2, winograd4, winograd2-fip, winograd4-fip, got 'fast'"):
+        Engine(program, kernel="fast")
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_any_mixture_of_layers(seed):
+    program = programs.random_program(seed)
+    assert_agrees(program, programs.batch(program, 1 + seed % 5, seed))
+
+
+def test_networks_of_the_paper():
+    for program in (programs.mnist(), programs.cifar(width=24)):
+        assert_agrees(program, programs.batch(program, 3))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 7, 16, 17, 33, 70])
+def test_every_batch_size(size):
+    program = programs.residual()
+    x = programs.batch(program, size)
+    expected = reference.run(program, x)
+    for threads in (1, 2, 5):
+        np.testing.assert_array_equal(Engine(program, threads).run(x), expected, strict=True)
+
+
+def test_one_element():
+    net = Builder((1,), 1)
+    net.dense(1)
+    net.threshold(1)
+    assert_agrees(net.program(), np.array([[0], [1], [2]], dtype=np.uint8))
+
+
+@pytest.mark.parametrize("N", [0, 1, 2, 4])
+@pytest.mark.parametrize("pool", ["none", "before", "behind"])
+def test_thresholds_at_their_ties(N, pool):
+    """Steps at every value the sums take, with both signs, and constant channels; pooling on either side."""
+    net = Builder((4, 6, 6), 1, seed=5)
+    net.conv(40, 1)  # sums -4..4
+    if pool == "before":
+        net.max_pool(2)
+    size, random = 2**N, np.random.default_rng(0)
+    steps = np.sort(random.integers(-5, 6, (40, size)), axis=1)
+    steps[0], steps[1], steps[2, 0], steps[3, -1] = ALWAYS, NEVER, ALWAYS, NEVER
+    sign = np.where(np.arange(40) % 2, -1, 1).astype(np.int8)
+    net.add(Threshold((net.last,), DiscreteSpace(N), steps.astype(np.int32), sign), 1.0)
+    if pool == "behind":
+        net.max_pool(3, 2, padding=1, ceil_mode=True)
+    assert_agrees(finished(net), programs.batch(net, 3))
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 5), (4, 8), (9, 6), (13, 18)])
+@pytest.mark.parametrize("N", [0, 1, 3, 7])
+def test_pools_of_cells_belong_to_the_convolution(size, N):
+    """2 x 2 pools before thresholds, of odd and even extents, for every form of output and rest of channels."""
+    for channels, out, kernel, stride, ceil_mode in ((33, 40, 3, 1, False), (5, 17, 3, 1, True), (70, 32, 2, 2, False)):
+        net = Builder((channels, size[0] * stride, size[1] * stride), 1, seed=out)
+        net.conv(out, kernel, stride=stride, padding=kernel // 2)
+        whole = all(extent % 2 == 0 for extent in net.values[-1].shape[1:])
+        net.max_pool(2, ceil_mode=ceil_mode)
+        net.threshold(N)
+        program = finished(net)
+        assert ("max-pool" in Engine(program).steps) == (ceil_mode and not whole)
+        assert_agrees(program, programs.batch(program, 3))
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("N", [0, 1, 3])
+def test_max_pool_windows(ceil_mode, N):
+    for kernel, stride, padding, dilation in [(2, 2, 0, 1), (3, 2, 1, 1), ((2, 3), (1, 4), (1, 0), 2), (5, 5, 2, 1)]:
+        net = Builder((70, 11, 12), N)
+        net.max_pool(kernel, stride, padding, dilation, ceil_mode)
+        assert_agrees(finished(net), programs.batch(net, 2))
+
+
+def test_a_value_with_many_readers():
+    """One buffer serves different paddings, forms of weights, a pool, a sum and a flatten."""
+    net = Builder((3, 8, 8), seed=2)
+    net.conv(12, 3, padding=1)
+    start = net.threshold(1)
+    a = net.conv(12, 5, 1, padding=2, at=start)
+    b = net.conv(12, 3, 3, padding=1, at=start)
+    c = net.max_pool(3, 1, padding=1, at=start)
+    net.plus(net.plus(a, b, (2, -1)), c, (1, 7))
+    net.threshold(2)
+    assert_agrees(finished(net), programs.batch(net, 3))
+
+
+def test_thresholds_on_every_feature_of_a_flattened_value():
+    net = Builder((5, 4, 3), 1)
+    net.conv(6, 2)
+    net.flatten()
+    net.threshold(1)
+    net.dense(7)
+    assert_agrees(net.program(), programs.batch(net, 3))
+
+
+def test_flattened_for_dense_layers_and_another():
+    net = Builder((5, 4, 3), 1)
+    flat = net.flatten()
+    net.threshold(1)
+    a = net.dense(4)
+    b = net.dense(4, at=flat)
+    net.plus(a, b)
+    assert_agrees(net.program(), programs.batch(net, 3))
+
+
+def test_scale_rounds_product_and_sum_apart():
+    """A fused multiply-add would give other last bits."""
+    random = np.random.default_rng(0)
+    scale, bias = (random.normal(0, 1, 300).astype(np.float32) for _ in range(2))
+    program = Program(Input((300,)), (Scale((0,), scale, bias),), tuple(map(str, range(300))))
+    assert_agrees(program, programs.batch(program, 20))
+
+
+def test_inputs_in_any_layout_and_as_integers():
+    program = programs.residual()
+    x = programs.batch(program, 4)
+    expected, runner = reference.run(program, x), Engine(program)
+    np.testing.assert_array_equal(runner.run(np.asfortranarray(x)), expected)
+    np.testing.assert_array_equal(runner.run(np.repeat(x, 2, axis=0)[::2]), expected)
+    np.testing.assert_array_equal(runner.run(program.input.integers(x)), expected)
+    for N in range(4):
+        program = programs.Builder((6,), N)
+        program.dense(3)
+        program = program.program()
+        x = programs.batch(program, 5)
+        np.testing.assert_array_equal(Engine(program).run(program.input.integers(x)), reference.run(program, x))
+
+
+def test_wrong_inputs_are_refused():
+    runner = Engine(programs.one_d())
+    for x in (np.zeros((1, 2, 63), np.uint8), np.zeros((2, 64), np.uint8), np.zeros((1, 2, 64)), np.uint8(3)):
+        with pytest.raises(GxnorError):
+            runner.run(x)
+    net = Builder((4,), 1)
+    net.dense(2)
+    program = net.program()
+    for threads in (1, 2):
+        with pytest.raises(GxnorError, match="below 3, got 7"):
+            Engine(program, threads).run(np.array([[0, 1, 2, 0]] * 9 + [[1, 1, 7, 1]], dtype=np.uint8))
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(GxnorError, match="portable"):
+        Engine(programs.one_d(), isa="sse9")
+    for threads in (0, -1, 1.5):
+        with pytest.raises(ValueError, match="threads"):
+            Engine(programs.one_d(), threads)
+    assert Engine(programs.one_d(), np.int64(2)).threads == 2
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_an_engine_is_not_copied(copied):
+    """Two that own one plan would free it twice."""
+    program = programs.one_d()
+    runner, x = Engine(program), programs.batch(program, 2)
+    with pytest.raises(TypeError, match="an Engine cannot be copied or pickled"):
+        copied(runner)
+    np.testing.assert_array_equal(runner.run(x), reference.run(program, x))
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    for library in (None, ctypes.CDLL(None)):
+        engine._library.cache_clear()
+        monkeypatch.setattr(native, "library", lambda library=library: library)
+        with pytest.raises(GxnorError, match="native library"):
+            Engine(programs.one_d())
+    engine._library.cache_clear()
+
+
+def test_the_program_may_go():
+    program = programs.residual()
+    x = programs.batch(program, 3)
+    expected, runner = reference.run(program, x), Engine(program)
+    for layer in program.layers:
+        if isinstance(layer, Dense):
+            layer.weight.packed[:] = 0
+    del program
+    np.testing.assert_array_equal(runner.run(x), expected)
+
+
+def test_memory_is_close_to_the_file():
+    program = programs.cifar(width=64)
+    for kernel in ("direct", "winograd4"):  # without one forced, a layer may have both
+        assert Engine(program, kernel=kernel).nbytes <= 1.3 * len(file.encode(program))
+
+
+@pytest.mark.parametrize("N2", [1, 2])
+def test_a_kernel_by_the_batch_gives_the_same_bits(N2):
+    """Few images may take another kernel than many: layers of 512 channels on few pixels are where that pays."""
+    net = Builder((512, 4, 4), N2)
+    net.conv(512, 3, 1, padding=1)
+    program = finished(net)
+    for batch in (1, 2, 5, 40):
+        x = programs.batch(program, batch)
+        expected = Engine(program, kernel="direct").run(x)
+        for threads in (1, 2):
+            np.testing.assert_array_equal(Engine(program, threads).run(x), expected)
+
+
+def test_many_callers_at_once():
+    program = programs.residual()
+    runners = [Engine(program, threads) for threads in (1, 2, 4)]
+    inputs = [programs.batch(program, 1 + i % 9, seed=i) for i in range(48)]
+    expected = [reference.run(program, x) for x in inputs]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            got = pool.map(lambda i: runners[i % 3].run(inputs[i]), range(len(inputs)))
+            for logits, right in zip(got, expected, strict=True):
+                np.testing.assert_array_equal(logits, right)
+
+
+def _child(program, x, queue):
+    queue.put(Engine(program, 2).run(x))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_threads_work_in_a_forked_child():
+    program = programs.residual()
+    x = programs.batch(program, 9)
+    expected = Engine(program, 2).run(x)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_child, args=(program, x, queue))
+    child.start()
+    np.testing.assert_array_equal(queue.get(timeout=60), expected)
+    child.join(60)
