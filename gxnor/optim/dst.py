@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import nn
 
+from gxnor.nn import stream
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.optim import counter as counters
 from gxnor.optim import increment as increments
-from gxnor.optim import stream
 from gxnor.optim import transition as transitions
 
 

@@ -29,8 +29,8 @@ import torch
 
 from gxnor import native
 from gxnor.nn.parameter import DiscreteParameter, pack_indices, unpack_indices
+from gxnor.nn.stream import uniform
 from gxnor.optim.counter import counter_bytes, pack_counters, unpack_counters
-from gxnor.optim.stream import uniform
 from gxnor.packing import storage_bits
 from gxnor.space import DiscreteSpace
 

@@ -11,8 +11,8 @@ from gxnor import data
 from gxnor.errors import GxnorError, WorkError
 from gxnor.nn.networks import network, parse
 from gxnor.nn.saved_activations import pack_saved_activations
+from gxnor.nn.stream import subkey
 from gxnor.optim import DST
-from gxnor.optim.stream import subkey
 from gxnor.training import checkpoint, distributed
 from gxnor.training.recipe import Recipe
 

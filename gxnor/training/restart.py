@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gxnor.nn.parameter import DiscreteParameter
-from gxnor.optim.stream import subkey
+from gxnor.nn.stream import subkey
 from gxnor.optim.transition import move
 
 

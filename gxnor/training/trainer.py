@@ -25,7 +25,7 @@ import torch
 
 from gxnor.errors import GxnorError
 from gxnor.nn.parameter import DiscreteParameter
-from gxnor.optim.stream import subkey
+from gxnor.nn.stream import subkey
 from gxnor.training import checkpoint, distributed, schedule
 from gxnor.training.augment import augment, send
 from gxnor.training.build import (

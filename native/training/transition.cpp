@@ -1,5 +1,5 @@
 // One discrete state transition of a packed weight, in place; the reference is gxnor/optim/transition.py, the draws are
-// those of gxnor/optim/stream.py.
+// those of gxnor/nn/stream.py.
 #include <atomic>
 #include <cmath>
 #include <cstdint>

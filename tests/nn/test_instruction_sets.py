@@ -9,9 +9,9 @@ import torch
 from gxnor import native
 from gxnor.nn.activation import WINDOWS, phi, phi_reference, steps, window_reference
 from gxnor.nn.parameter import DiscreteParameter, values_reference
+from gxnor.nn.stream import uniform
 from gxnor.optim import increment
 from gxnor.optim.counter import new_counters, unpack_counters
-from gxnor.optim.stream import uniform
 from gxnor.space import DiscreteSpace
 
 rule = importlib.import_module("gxnor.optim.transition")

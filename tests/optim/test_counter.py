@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from gxnor.nn import Activation, Conv2d, DiscreteParameter, Linear
+from gxnor.nn.stream import uniform
 from gxnor.optim import DST, transition
 from gxnor.optim.counter import counter_bytes, most_bits, new_counters, pack_counters, unpack_counters
-from gxnor.optim.stream import uniform
 from gxnor.optim.transition import move
 from gxnor.space import DiscreteSpace
 

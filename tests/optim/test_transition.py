@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gxnor import native
-from gxnor.nn import DiscreteParameter
-from gxnor.optim import stream, transition
+from gxnor.nn import DiscreteParameter, stream
+from gxnor.optim import transition
 from gxnor.optim.counter import new_counters, unpack_counters
 from gxnor.optim.transition import move, move_packed
 from gxnor.space import DiscreteSpace

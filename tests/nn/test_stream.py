@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from gxnor.nn import DiscreteParameter
-from gxnor.optim import stream
+from gxnor.nn import DiscreteParameter, stream
 from gxnor.optim.transition import move
 from gxnor.space import DiscreteSpace
 

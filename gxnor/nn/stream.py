@@ -1,4 +1,4 @@
-"""The random draws of the stochastic moves: a counter-based stream, the same on every device and for any order of use.
+"""Random draws of stochastic rounding and moves: a counter-based stream, the same on every device, in any order of use.
 
 Draw i of the stream with a 64-bit key is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) at counter i:
 
