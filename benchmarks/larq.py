@@ -18,7 +18,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import programs  # noqa: E402
-from gxnor import bench, file  # noqa: E402
+from gxnor.cli import bench  # noqa: E402
+from gxnor.program import file  # noqa: E402
 
 RUNS = 2
 NETWORKS = {"MNIST": (programs.mnist, [1], 1), "CIFAR": (programs.cifar, [1, 64], 2)}

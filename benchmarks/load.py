@@ -23,7 +23,9 @@ sys.path.insert(0, str(ROOT))
 
 import gxnor  # noqa: E402
 from benchmarks.programs import cifar  # noqa: E402
-from gxnor import bench, file, network  # noqa: E402
+from gxnor.cli import bench  # noqa: E402
+from gxnor.program import file  # noqa: E402
+from gxnor.runtime import network  # noqa: E402
 from gxnor.runtime.engine import Engine  # noqa: E402
 
 TURNS, HELD = 20, 10

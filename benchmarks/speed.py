@@ -24,7 +24,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import programs  # noqa: E402
 from experiments.pictures import SERIES  # noqa: E402
-from gxnor import bench, file  # noqa: E402
+from gxnor.cli import bench  # noqa: E402
+from gxnor.program import file  # noqa: E402
 from gxnor.runtime.engine import instruction_sets  # noqa: E402
 
 RESULT, PICTURE = ROOT / "benchmarks" / "results" / "speed.json", ROOT / "docs" / "images" / "speed.png"

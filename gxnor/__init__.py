@@ -4,8 +4,9 @@
 """
 
 from gxnor.space import DiscreteSpace
+from gxnor.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["DiscreteSpace", "export", "load"]
 
 

@@ -17,6 +17,11 @@ ROOT = Path(__file__).parent.parent
 CHECKER = ROOT / "tests" / "check_dump.cpp"
 
 
+def sources(native: Path) -> list[Path]:
+    """The engine's, below the folder of the native code."""
+    return sorted(path for room in ("common", "kernels", "engine") for path in (native / room).glob("*.cpp"))
+
+
 def write(path: Path, every: list[tuple[Program, np.ndarray]]) -> None:
     path.write_bytes(b"".join(dump(program, x) for program, x in every))
 

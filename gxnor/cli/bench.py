@@ -20,10 +20,10 @@ from types import ModuleType
 
 import numpy as np
 
-import gxnor
 from gxnor.errors import GxnorError
 from gxnor.program import file
 from gxnor.runtime.engine import KERNELS, Engine
+from gxnor.version import VERSION
 
 SECONDS, TURNS = 5.0, 7  # what the contestants take turns for, at the least, at every batch size
 SAMPLE = 0.005  # seconds that one measurement takes at the least, in as many calls as that needs
@@ -74,7 +74,7 @@ def bench(
     program = file.read(path)
     engine = Engine(program, threads, isa, kernel)
     load = [_seconds(lambda: Engine(file.read(path), threads, isa, kernel)) for _ in range(TURNS)]
-    about = {"gxnor": {"gxnor": gxnor.__version__, "isa": engine.isa, "threads": threads}}
+    about = {"gxnor": {"gxnor": VERSION, "isa": engine.isa, "threads": threads}}
     results = []
     for batch in batches:
         top = 256 if program.input.space is None else program.input.space.size
@@ -115,7 +115,7 @@ def bench(
 def competitor(name: str) -> ModuleType:
     """The module of `benchmarks.competitors` by that name. The package leaves them out, a checkout has them beside it.
     Raises GxnorError for an unknown name, and where they, or what they need, are not at hand."""
-    checkout = str(Path(gxnor.__file__).parents[1])
+    checkout = str(Path(__file__).parents[2])
     if checkout not in sys.path:
         sys.path.append(checkout)
     try:

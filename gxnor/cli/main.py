@@ -7,14 +7,14 @@ import io
 import shlex
 import sys
 
-import gxnor
 from gxnor.cli import bench, eval, export, inspect, memory, run, train
 from gxnor.errors import GxnorError
+from gxnor.version import VERSION
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="gxnor", description="Networks with discrete weights and activations.")
-    top.add_argument("--version", action="version", version=f"gxnor {gxnor.__version__}")
+    top.add_argument("--version", action="version", version=f"gxnor {VERSION}")
     top.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-import gxnor
 from gxnor.data import Dataset
 from gxnor.training.evaluate import Evaluation
+from gxnor.version import VERSION
 
 WORST = 32
 
@@ -31,7 +31,7 @@ def machine(device: str = "cpu") -> dict:
 
 
 def versions() -> dict:
-    return {"gxnor": gxnor.__version__, "torch": torch.__version__, "numpy": np.__version__,
+    return {"gxnor": VERSION, "torch": torch.__version__, "numpy": np.__version__,
             "python": platform.python_version()}  # fmt: skip
 
 

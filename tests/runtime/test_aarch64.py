@@ -22,7 +22,7 @@ def check(tmp_path_factory):
     """The checker, built."""
     path = tmp_path_factory.mktemp("aarch64") / "check"
     native = dumps.ROOT / "native"
-    sources = [dumps.CHECKER, *sorted(native.glob("*.cpp"))]
+    sources = [dumps.CHECKER, *dumps.sources(native)]
     flags = ["-std=c++17", "-O2", "-ffp-contract=off", "-pthread", "-static", "-Wall", "-Werror"]
     subprocess.run([COMPILER, *flags, f"-I{native}", *map(str, sources), "-o", str(path)], check=True)
     return path

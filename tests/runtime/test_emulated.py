@@ -45,11 +45,10 @@ def check(tmp_path_factory):
     """The checker, built from sources that ask the compiler for nothing beyond AVX2."""
     folder = tmp_path_factory.mktemp("emulated")
     source = shutil.copytree(dumps.ROOT / "native", folder / "native")
-    (source / "target.h").write_text("#define GXNOR_TARGET(isa)\n#define GXNOR_TARGET_END\n")
-    vectorise = source / "vectorise.h"
+    (source / "common" / "target.h").write_text("#define GXNOR_TARGET(isa)\n#define GXNOR_TARGET_END\n")
+    vectorise = source / "common" / "vectorise.h"
     vectorise.write_text(re.sub(r"\[\[gnu::target\(.*?\)\]\]", "", vectorise.read_text()))
-    (source / "limit_avx512.cpp").unlink()  # times registers, which are none here
-    sources = map(str, [dumps.CHECKER, *sorted(source.glob("*.cpp"))])
+    sources = map(str, [dumps.CHECKER, *dumps.sources(source)])
     includes = [f"-I{dumps.ROOT / 'tests' / 'emulated'}", f"-I{source}"]
     subprocess.run([COMPILER, *FLAGS, *includes, *sources, "-o", str(folder / "check")], check=True)
     return folder / "check"
