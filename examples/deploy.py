@@ -1,6 +1,6 @@
 """Uses an exported network where PyTorch is not installed: NumPy, the native engine, and nothing else.
 
-    python examples/deploy.py NETWORK.gxnor IMAGE_OR_ARRAY ...
+python examples/deploy.py NETWORK.gxnor IMAGE_OR_ARRAY ...
 """
 
 import sys

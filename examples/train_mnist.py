@@ -1,7 +1,7 @@
 """Trains a ternary network on MNIST without recipes: the training loop, nothing else.
 
-    python examples/train_mnist.py              99.2 % in about ten minutes of one core
-    python examples/train_mnist.py --quick      scikit-learn's digits instead: seconds, nothing to download
+python examples/train_mnist.py              99.2 % in about ten minutes of one core
+python examples/train_mnist.py --quick      scikit-learn's digits instead: seconds, nothing to download
 """
 
 import argparse

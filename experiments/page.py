@@ -35,6 +35,22 @@ than the rest, it is too wide for the others and too narrow for those.
 ## CIFAR-10
 
 <!-- table cifar10 -->
+<!-- end -->
+
+## Time per image
+
+Networks with random states, since time does not depend on them (`python benchmarks/speed.py`).
+
+<!-- table speed -->
+<!-- end -->
+
+![Time per image over batch size](images/speed.png)
+
+## Cost of a training step
+
+`python benchmarks/training_step.py`
+
+<!-- table training-step -->
 <!-- end -->"""
 
 QUICK = """# The quick forms

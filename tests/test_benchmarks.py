@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from experiments import tables
 from experiments.definitions import STUDIES
 from gxnor.training import recipe as recipes
 from tests.scripts import ROOT, load
@@ -19,14 +20,14 @@ def results():
 @pytest.mark.parametrize("name", ["README.md", "docs/engine.md"])
 def test_the_tables_show_the_stored_results(results, name):
     text = (ROOT / name).read_text()
-    assert results.write_tables(text) == text, "run: python -m experiments results write"
+    assert tables.write_tables(text) == text, "run: python -m experiments results write"
 
 
 @pytest.mark.parametrize("form", ["full", "quick"])
 def test_the_results_pages_show_the_stored_results(results, form):
     name, text = {"full": ("results.md", results.page.text), "quick": ("quick.md", results.page.quick_text)}[form]
     page = (ROOT / "docs" / name).read_text()
-    assert results.write_tables(text(results.RESULTS)) == page, "run: python -m experiments results write"
+    assert tables.write_tables(text(results.RESULTS)) == page, "run: python -m experiments results write"
     for summary in results.page.stored(results.RESULTS, form):
         assert results.page.up_to_date(summary, ROOT / "docs"), "run: python -m experiments results write"
 
@@ -39,7 +40,7 @@ def test_every_study_has_both_forms_stored(results):
 def test_the_command_beside_a_result_has_the_settings_it_was_made_with(results):
     for path in (results.RESULTS / "mnist").glob("*.json"):
         stored = json.loads(path.read_text())["settings"]
-        check_same(stored, recipes.load(results.recipe_of(stored)), path.name)
+        check_same(stored, recipes.load(tables.recipe_of(stored)), path.name)
 
 
 def test_the_commands_on_cifar10_have_the_settings_they_were_made_with(results):
@@ -67,11 +68,12 @@ def test_a_run_on_cifar10_stands_in_the_table_with_its_command_and_note(results,
     stored = json.loads(next((results.RESULTS / "mnist").glob("*.json")).read_text())
     command = "gxnor train cifar10 --seed 1 --resume --out runs/one --set train.epochs=3"
     (run / "result.json").write_text(json.dumps({**stored, "test_accuracy": 0.8765, "seed": 1, "command": command}))
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(results, "ROOT", tmp_path)
-    assert results.cifar10_table() == "Not run yet."
+    for module in (results, tables):
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    assert tables.table_with_commands("cifar10") == "Not run yet."
     call(results, "results", "add", str(run), *note)
-    table = results.cifar10_table()
+    table = tables.table_with_commands("cifar10")
     assert "**87.65 %** (87.65)" in table
     assert "\ngxnor train cifar10 --seed N --set train.epochs=3\n" in table
     assert ("Images of another kind. The best epoch" in table) == bool(note)
