@@ -1,4 +1,4 @@
-"""`gxnor export`: writes a run's best network as an integer program."""
+"""`gxnor export`: writes a run's best network as an integer program, or a program for another machine."""
 
 from __future__ import annotations
 
@@ -7,27 +7,52 @@ import sys
 import warnings
 from pathlib import Path
 
+from gxnor import targets
 from gxnor.analysis import sizes
-from gxnor.program import file
+from gxnor.errors import GxnorError
+from gxnor.program import Program, file
+
+OPTIONS = ("name", "arena")  # of targets; each takes those that its function names
 
 
 def add_parser(commands) -> None:
-    parser = commands.add_parser("export", help="the best network of a run as an integer program")
-    parser.add_argument("path", type=Path, metavar="DIR")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.gxnor", required=True)
+    parser = commands.add_parser(
+        "export", help="the best network of a run as an integer program, or for other machines"
+    )
+    parser.add_argument("path", type=Path, metavar="DIR|FILE.gxnor")
+    parser.add_argument("-o", "--output", type=Path, metavar="PATH", required=True)
+    parser.add_argument("--to", choices=targets.TARGETS, metavar="TARGET", help=f"{', '.join(targets.TARGETS)}")
+    parser.add_argument("--name", help="c: what files and functions are called (default: the last part of PATH)")
+    parser.add_argument("--arena", type=int, metavar="BYTES", help="c: refuse a network that needs more RAM than this")
     parser.set_defaults(main=main)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Writes the program and says what it weighs."""
+    """Writes the program, or what a target makes of it, and says what it weighs."""
+    options = {name: value for name in OPTIONS if (value := getattr(arguments, name)) is not None}
+    write = targets.writer(arguments.to) if arguments.to else _write
+    for name in options.keys() - targets.takes(write):
+        raise GxnorError(f"--{name.replace('_', '-')} is no option of an export to {arguments.to or 'a .gxnor file'}")
+    if arguments.path.is_file() and not arguments.to:
+        raise GxnorError(f"{arguments.path} is a file already: add --to with one of {', '.join(targets.TARGETS)}")
+    print(write(_program(arguments.path), arguments.output, **options))
+
+
+def _program(path: Path) -> Program:
+    """Of a program's file, or of the best network of a run."""
+    if path.is_file():
+        return file.read(path)
     from gxnor.training.loop import export_run
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
-        program = export_run(arguments.path)
+        program = export_run(path)
     for warning in caught:
         print(f"gxnor: {warning.message}", file=sys.stderr)
-    output = arguments.output
+    return program
+
+
+def _write(program: Program, output: Path) -> str:
     file.save(program, output)
     size = sizes.measure(program, output.stat().st_size)
-    print(f"{output}: {size.weights:,} weights in {size.disk:,} bytes, {size.disk_bits:.3f} bits a weight")
+    return f"{output}: {size.weights:,} weights in {size.disk:,} bytes, {size.disk_bits:.3f} bits a weight"
