@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import warnings
 from pathlib import Path
 
 from gxnor import targets
 from gxnor.analysis import sizes
+from gxnor.cli.telling import warnings_told
 from gxnor.errors import GxnorError
 from gxnor.program import Program, file
 
@@ -44,15 +43,16 @@ def _program(path: Path) -> Program:
         return file.read(path)
     from gxnor.training.loop import export_run
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RuntimeWarning)
-        program = export_run(path)
-    for warning in caught:
-        print(f"gxnor: {warning.message}", file=sys.stderr)
-    return program
+    with warnings_told():
+        return export_run(path)
 
 
 def _write(program: Program, output: Path) -> str:
+    if output.suffix != ".gxnor":
+        raise GxnorError(
+            f"expected the name of a .gxnor file after -o, got {output}: "
+            f"for another kind add --to with one of {', '.join(targets.TARGETS)}"
+        )
     file.save(program, output)
     size = sizes.measure(program, output.stat().st_size)
     return f"{output}: {size.weights:,} weights in {size.disk:,} bytes, {size.disk_bits:.3f} bits a weight"

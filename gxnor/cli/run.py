@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from gxnor.cli import tables
+from gxnor.cli.telling import warnings_told
 from gxnor.cli.testset import ready
 from gxnor.program import file
 
@@ -23,7 +24,8 @@ def main(arguments: argparse.Namespace) -> None:
     """Class and score of every input; the score is the logit of that class."""
     network, rows = ready(file.read(arguments.file)), []
     for path in arguments.inputs:
-        names, logits = network.read(path)
+        with warnings_told():
+            names, logits = network.read(path)
         for name, row in zip(names, logits, strict=True):
             best = int(row.argmax())
             rows.append(

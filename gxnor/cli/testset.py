@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
 
+from gxnor.cli.telling import warnings_told
 from gxnor.errors import GxnorError
 from gxnor.program import Program
 
@@ -17,12 +16,8 @@ def ready(program: Program):
     """A program ready to run on all cores; what there is to warn of goes to stderr."""
     from gxnor.runtime.network import Network
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RuntimeWarning)
-        network = Network(program, threads=os.cpu_count() or 1)
-    for warning in caught:
-        print(f"gxnor: {warning.message}", file=sys.stderr)
-    return network
+    with warnings_told():
+        return Network(program, threads=os.cpu_count() or 1)
 
 
 def load(program: Program, name: str, folder: Path | None):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gxnor.errors import GxnorError
+from gxnor.errors import GxnorError, WorkError
+from gxnor.names import wrong_character
 
 DIGITS = tuple("0123456789")
 
@@ -27,6 +28,7 @@ class Dataset:
     Raises:
         ValueError: an array has another dtype or shape, images and labels differ in number, a part is empty, or a label
             is not in 0..len(classes)-1.
+        WorkError: a class has a name that no program could carry.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Dataset:
     def __post_init__(self):
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes must be two or more different names, got {self.classes!r}")
+        check_classes(self.classes)
         for part in ("train", "test"):
             images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
             if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
@@ -56,6 +59,14 @@ class Dataset:
                 "train and test images must have one shape, got "
                 f"{list(self.train_images.shape[1:])} and {list(self.test_images.shape[1:])}"
             )
+
+
+def check_classes(classes: tuple[str, ...]) -> None:
+    """Raises WorkError for the name of a class that a program would refuse, after the training."""
+    for name in classes:
+        if character := wrong_character(name):
+            kind = "is not UTF-8" if any("\udc80" <= c <= "\udcff" for c in name) else f"has {character}"
+            raise WorkError(f"the name of the class {name!r} {kind}, which a program's names may not: rename it")
 
 
 def check_labels(labels: np.ndarray, first: int, last: int, path: Path) -> np.ndarray:

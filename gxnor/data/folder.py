@@ -6,13 +6,10 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from gxnor.data.dataset import Dataset
+from gxnor.data.dataset import Dataset, check_classes
 from gxnor.errors import GxnorError, WorkError
-
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
-GRAY, COLOUR = {"1", "L", "LA"}, {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"}  # Pillow's modes of 8 bits a channel
+from gxnor.image_files import GRAY, NoImage, decode, is_litter, opened
 
 
 def load(
@@ -24,7 +21,7 @@ def load(
     """The images below a folder, DIR, by class and then by file name.
 
     The classes are the folders in DIR/train, sorted by name. If every image is grayscale the data set is [n, 1, H, W];
-    otherwise all become RGB, [n, 3, H, W]. Hidden files are skipped.
+    otherwise all become RGB, [n, 3, H, W]. What systems leave in folders (hidden files, Thumbs.db) is skipped.
 
     Args:
         data_dir: DIR, where given.
@@ -41,11 +38,12 @@ def load(
     if size is not None and not (
         isinstance(size, (tuple, list)) and len(size) == 2 and all(type(edge) is int and edge > 0 for edge in size)
     ):
-        raise GxnorError(f"the option size of folder must be two positive integers, height and width, got {size!r}")
+        raise GxnorError(f"data.size must be two positive integers, [HEIGHT, WIDTH], got {size!r}")
     root = Path(data_dir or path).expanduser()
     classes = tuple(folder.name for folder in _listing(root / "train", folders=True))
     if len(classes) < 2:
         raise WorkError(f"{root / 'train'} holds {len(classes)} class folders, expected two or more")
+    check_classes(classes)
     train, train_labels = _by_class(root / "train", classes)
     test, test_labels = _by_class(root / "test", classes)
     for label, name in enumerate(classes):
@@ -61,7 +59,7 @@ def load(
         if size is None and (h, w) != (height, width):
             raise WorkError(
                 f"{file} is {h}x{w} where {train[0]} is {height}x{width} (height x width): "
-                "give the option size = [H, W] to resize all images"
+                "give data.size = [HEIGHT, WIDTH] (--set data.size=[H,W]) to resize all images"
             )
     train_images, test_images = (_read(files, mode, height, width) for files in (train, test))
     return Dataset("folder", train_images, train_labels, test_images, test_labels, classes)
@@ -71,7 +69,7 @@ def _listing(folder: Path, folders: bool) -> list[Path]:
     """What a folder holds, sorted by name, hidden files left out: only folders or only files, or GxnorError."""
     kind = "folder" if folders else "image"
     try:
-        entries = sorted(p for p in folder.iterdir() if p.name[0] != "." and p.name not in ("Thumbs.db", "desktop.ini"))
+        entries = sorted(entry for entry in folder.iterdir() if not is_litter(entry))
     except OSError as error:
         raise WorkError(f"cannot read {folder}: {error.strerror}; expected train/CLASS/ and test/CLASS/") from error
     for entry in entries:
@@ -93,33 +91,20 @@ def _by_class(part: Path, classes: tuple[str, ...]) -> tuple[list[Path], np.ndar
 
 def _read(files: list[Path], mode: str, height: int, width: int) -> np.ndarray:
     """uint8 [n, C, H, W]."""
-    images = np.empty((len(files), height, width, len(mode)), np.uint8)  # "L" has one channel, "RGB" three
+    images = np.empty((len(files), len(mode), height, width), np.uint8)  # "L" has one channel, "RGB" three
     for image, file in zip(images, files, strict=True):
-        image[:] = _open(file, lambda source: _pixels(source, mode, height, width))
-    return images.transpose(0, 3, 1, 2).copy()
-
-
-def _pixels(image: Image.Image, mode: str, height: int, width: int) -> np.ndarray:
-    may_hide = "A" in image.mode or "transparency" in image.info
-    if may_hide and image.convert("RGBA").getextrema()[3][0] < 255:
-        raise WorkError("it has transparent pixels; save it on a background")
-    image = image.convert(mode)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(height, width, len(mode))
+        image[:] = _open(file, lambda source: decode(source, mode, (height, width)))
+    return images
 
 
 def _open(file: Path, use):
-    """use(image), or GxnorError naming the file."""
+    """use(image), or WorkError naming the file."""
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            if image.mode not in GRAY | COLOUR:
-                raise WorkError(f"its pixels are of kind {image.mode}, expected 8 bits a channel, gray or RGB")
+        with opened(file) as image:
             return use(image)
+    except NoImage as error:
+        raise WorkError(f"{file}: {error}: repair it or move it away") from None
     except GxnorError as error:
-        raise WorkError(f"{file} cannot be used: {error}") from error
-    except Exception as error:  # on damaged files Pillow's decoders raise whatever they stumble over
-        raise WorkError(
-            f"{file} is no readable image ({type(error).__name__}); expected an intact {', '.join(FORMATS)} file: "
-            "repair it or move it away"
-        ) from error
+        raise WorkError(f"{file}: {error}") from None
+    except OSError as error:
+        raise WorkError(f"{file} cannot be read ({error.strerror or error}): repair it or move it away") from None

@@ -18,6 +18,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from gxnor import pixels
 from gxnor.nn.activation import Activation, check_settings
 from gxnor.nn.layers import Conv2d, Linear
 from gxnor.space import DiscreteSpace
@@ -85,16 +86,25 @@ class Pixels(nn.Module):
 
     They stand for the real inputs (2p - 255) / 255 in [-1, 1]. The division is left to the batch norm behind the first
     layer, so that every sum of a discrete network, the first layer's too, is an integer and exact in float32.
-    Float images in [0, 1] are taken as p = round(255 x). The result is float32, and so the layers behind it are to be.
+    Float images in [0, 1] are taken as p = round(255 x), by the rule of `gxnor.pixels`, which an exported network
+    follows too. The result is float32, and so the layers behind it are to be.
 
-    Raises ValueError for integers of another type, which may be pixels or anything else.
+    Raises ValueError for integers of another type, which may be pixels or anything else, and for floats that are NaN or
+    not in [0, 1]: images that were normalised, or pixels 0..255 as floats. In a graph of torch.compile it is a
+    RuntimeError.
     """
 
     def forward(self, p: torch.Tensor) -> torch.Tensor:
         if p.dtype != torch.uint8:
             if not p.is_floating_point():
-                raise ValueError(f"expected uint8 pixels 0..255 or floats in [0, 1], got {p.dtype}")
-            p = torch.round(p * 255)
+                raise ValueError(f"expected {pixels.EXPECTED}, got {p.dtype}")
+            p = pixels.widen(p)
+            fit = pixels.are_shares(p)
+            if torch.compiler.is_compiling() or p.is_meta:
+                torch._assert_async(fit, f"expected {pixels.EXPECTED}, got floats beyond")
+            elif not fit:
+                raise ValueError(pixels.refusal(p))
+            p = pixels.nearest(p)
         return p.to(torch.float32) * 2 - 255
 
 

@@ -6,6 +6,7 @@ whatever is wrong ends in one GxnorError.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -33,9 +34,15 @@ INTEGERS = ("inputs", "kernel", "stride", "padding", "dilation", "factors")
 def save(program: Program, path: str | os.PathLike) -> None:
     """Writes the file: under a temporary name first, so that `path` is the whole file or what it was before.
 
-    Raises GxnorError where `path` is a folder or a device or cannot be written."""
+    Raises GxnorError where `path` is a folder or a device or cannot be written, and for a program that `read` would
+    refuse, as one whose names and layers take more than a header may have."""
+    content = encode(program)
+    try:
+        read_stream(io.BytesIO(content), len(content))
+    except GxnorError as error:
+        raise GxnorError(f"{path} is not written, for it could not be read again: {error}") from None
     with replacing(path) as part:
-        part.write_bytes(encode(program))
+        part.write_bytes(content)
 
 
 def encode(program: Program) -> bytes:
@@ -176,9 +183,11 @@ class Tensors:
 
     def __init__(self, file: BinaryIO, size: int):
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, MAX_HEADER):
+        if size < 8 or length > size - 8:
+            raise GxnorError(f"no .gxnor file, or one cut short: {size} bytes, a header of {length}")
+        if length > MAX_HEADER:
             raise GxnorError(
-                f"no .gxnor file, or one cut short: {size} bytes, a header of {length} (at most {MAX_HEADER})"
+                f"expected names of classes and layers in a header of at most {MAX_HEADER:,} bytes, got {length:,}"
             )
         header = _parse(_read(file, length), "the header")
         metadata = _object(header.pop("__metadata__", None), "metadata")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gxnor.errors import GxnorError
+from gxnor.names import wrong_character
 from gxnor.program.ops import (
     ALWAYS,
     LAYERS,
@@ -127,10 +128,10 @@ class Program:
         used = {i for layer in self.layers for i in layer.inputs}
         if unused := [i for i in range(len(values) - 1) if i not in used]:
             raise GxnorError(f"value {unused[0]} is used by no layer")
-        if not all(isinstance(name, str) and name.isprintable() for name in self.classes):
-            raise GxnorError("expected class names that are strings of printable characters")
-        if self.data is not None and not (isinstance(self.data, str) and self.data.isprintable()):
-            raise GxnorError(f"expected the name of a data set in printable characters, got {self.data!r:.60}")
+        for name in self.classes:
+            _check_name("class names", name)
+        if self.data is not None:
+            _check_name("the name of a data set", self.data)
         if (len(self.classes),) != values[-1].shape:
             raise GxnorError(f"expected a class name for each of {values[-1].shape[0]} logits, got {len(self.classes)}")
 
@@ -139,6 +140,13 @@ class Program:
         from gxnor.program import file  # `file` reads programs: it cannot be imported before this module
 
         file.save(self, path)
+
+
+def _check_name(what: str, name) -> None:
+    if not isinstance(name, str):
+        raise GxnorError(f"expected {what} as text, got {name!r:.60}")
+    if character := wrong_character(name):
+        raise GxnorError(f"expected {what} in printable characters, got {name!r:.60}, which has {character}")
 
 
 def _admit(value: Value) -> None:

@@ -70,7 +70,9 @@ def test_jpeg_palette_and_black_and_white_images(tmp_path, images):
 
 def test_resizing(tmp_path, images):
     save(tmp_path / "train/dog/2.png", np.full((60, 70), 90, np.uint8))
-    with pytest.raises(GxnorError, match=r"train/dog/2\.png is 60x70 where .*train/cat/1\.png is 6x5.*size = \[H, W\]"):
+    with pytest.raises(
+        GxnorError, match=r"dog/2\.png is 60x70 where .*cat/1\.png is 6x5.*data\.size = \[HEIGHT, WIDTH\]"
+    ):
         load("folder", path=tmp_path)
     dataset = load("folder", path=tmp_path, size=[6, 5])
     assert (dataset.train_images[0, 0] == images["train/cat/1.png"]).all()  # already of that size
@@ -86,7 +88,7 @@ def test_a_test_image_of_another_size(tmp_path, images):
 
 @pytest.mark.parametrize("size", [5, "8x8", (8,), (0, 8), (8, -1), (8.0, 8.0), (True, True)])
 def test_an_impossible_size(tmp_path, images, size):
-    with pytest.raises(GxnorError, match="size of folder must be two positive integers"):
+    with pytest.raises(GxnorError, match=r"data\.size must be two positive integers"):
         load("folder", path=tmp_path, size=size)
 
 
@@ -99,7 +101,7 @@ def test_hidden_files_are_skipped(tmp_path, images):
 @pytest.mark.parametrize("content", [b"", b"no image", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\n"])
 def test_a_file_that_is_no_image(tmp_path, images, content):
     (tmp_path / "train/dog/note.png").write_bytes(content)
-    with pytest.raises(GxnorError, match=r"train/dog/note\.png is no readable image"):
+    with pytest.raises(GxnorError, match=r"train/dog/note\.png: expected an image file .*PNG, .* move it away"):
         load("folder", path=tmp_path)
 
 
@@ -112,13 +114,15 @@ def test_every_format_whole_and_cut_off(tmp_path, images, kind):
     assert len(load("folder", path=tmp_path).train_images) == 5
     for length in range(0, len(content) * 3 // 4, 9):
         path.write_bytes(content[:length])
-        with pytest.raises(GxnorError, match=f"train/dog/3.{kind} is no readable image"):
+        with pytest.raises(
+            GxnorError, match=f"dog/3.{kind}( cannot be read|: expected an image|: the image is broken)"
+        ):
             load("folder", path=tmp_path)
 
 
 def test_pixels_that_do_not_fit_a_byte(tmp_path, images):
     save(tmp_path / "train/dog/2.png", np.full((6, 5), 40000, np.uint16))
-    with pytest.raises(GxnorError, match=r"train/dog/2\.png cannot be used: its pixels are of kind I;16, expected 8"):
+    with pytest.raises(GxnorError, match=r"train/dog/2\.png: expected 8 bits a channel, got pixels of kind I;16"):
         load("folder", path=tmp_path)
 
 
@@ -128,7 +132,7 @@ def test_transparency(tmp_path, images):
     assert (load("folder", path=tmp_path).train_images[3] == pixels[..., :3].transpose(2, 0, 1)).all()
     pixels[2, 2, 3] = 0
     save(tmp_path / "train/dog/2.png", pixels)
-    with pytest.raises(GxnorError, match=r"train/dog/2\.png cannot be used: it has transparent pixels"):
+    with pytest.raises(GxnorError, match=r"train/dog/2\.png: expected an opaque image, got transparent pixels"):
         load("folder", path=tmp_path)
 
 

@@ -81,13 +81,13 @@ def test_floats_are_rounded_to_pixels(make, dtype):
         (np.zeros((2, 28, 28, 1), np.uint8), r"channels first, got \(2, 28, 28, 1\)"),
         (np.zeros((1, 1, 1, 28, 28), np.uint8), "channels first, got"),
         (np.array(3, np.uint8), r"channels first, got \(\)"),
-        (np.zeros((1, 28, 28), np.int64), r"uint8 pixels or floats in \[0, 1\], got int64"),
+        (np.zeros((1, 28, 28), np.int64), r"uint8 pixels 0\.\.255 or floats in \[0, 1\], got int64"),
         (np.zeros((1, 28, 28), bool), "got bool"),
         (np.zeros((1, 28, 28), complex), "got complex128"),
         (np.zeros((1, 28, 28), object), "got object"),
-        (np.full((1, 28, 28), 255.0), r"floats in \[0, 1\], got values outside; divide"),
-        (np.full((1, 28, 28), -0.01), "got values outside"),
-        (np.full((1, 28, 28), np.nan), "got values outside"),
+        (np.full((1, 28, 28), 255.0), r"floats in \[0, 1\], got floats with values from 255 to 255: divide"),
+        (np.full((1, 28, 28), -0.01), "values from -0.01 to -0.01"),
+        (np.full((1, 28, 28), np.nan), "got floats with NaN"),
         ([[1, 2]], "a NumPy array, a path or a folder, got list"),
         (None, "got NoneType"),
     ],
@@ -183,12 +183,12 @@ def wrong_files(folder):
     [
         ("missing.png", "missing.png: cannot be read: No such file"),
         ("wide.png", "wide.png: expected an image of 28x28 pixels, got 32x28: resize it first"),
-        ("deep.png", "deep.png: expected 8 bits a channel, got an image of mode I;16"),
+        ("deep.png", "deep.png: expected 8 bits a channel, got pixels of kind I;16"),
         ("clear.png", "clear.png: expected an opaque image"),
         ("text.png", "text.png: .*image"),
         ("cut.png", "cut.png: .*(truncated|broken|cut)"),
-        ("empty", "empty: expected images, the folder holds no file"),
-        ("objects.npy", "objects.npy: "),
+        ("empty", "empty: expected images, the folder holds none"),
+        ("objects.npy", "objects.npy: expected a .npy file of numbers: it holds Python objects"),
         ("nothing.npy", "nothing.npy: "),
         ("shape.npy", r"shape.npy: expected an array of shape .* got \(3, 3\)"),
         ("huge.npy", "huge.npy: "),
@@ -201,11 +201,46 @@ def test_files_that_are_refused(tmp_path, name, message):
     assert "\n" not in str(error.value)
 
 
-def test_a_folder_with_one_wrong_file_names_it(tmp_path):
+@pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", ".DS_Store", "Icon\r"])
+def test_what_systems_leave_in_folders_is_passed_over(name, tmp_path, recwarn):
+    x, net = save_images(tmp_path, GRAY), Network(GRAY)
+    (tmp_path / name).write_bytes(b"no image")
+    recwarn.clear()
+    np.testing.assert_array_equal(net.logits(tmp_path), net.logits(x))
+    assert not recwarn
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "labels.csv", "photo.heic", "no suffix"])
+def test_a_file_that_is_no_image_does_not_fail_its_folder_and_is_named(name, tmp_path):
+    x, net = save_images(tmp_path, GRAY), Network(GRAY)
+    (tmp_path / name).write_text("seen")
+    with pytest.warns(RuntimeWarning, match=f"passed over: .*{name}"):
+        np.testing.assert_array_equal(net.logits(tmp_path), net.logits(x))
+
+
+@pytest.mark.parametrize("name", ["cut.png", "cut.jpg", "CUT.TIFF"])
+def test_a_broken_image_fails_its_folder(name, tmp_path):
     save_images(tmp_path, GRAY)
-    (tmp_path / "notes.txt").write_text("seen")
-    with pytest.raises(GxnorError, match=r"notes\.txt"):
+    (tmp_path / name).write_bytes(b"not what its name says")
+    with pytest.raises(GxnorError, match=name):
         Network(GRAY).predict(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name,content,message",
+    [
+        ("text.npy", b"0 1 2\n3 4 5\n", "expected a .npy file, as numpy.save writes it, got a file of another kind"),
+        ("pickle.npy", b"\x80\x04K\x01.", "got a file of another kind"),
+        ("renamed.npy", b"PK\x03\x04 zip", r"got an archive of several arrays \(.npz\): save the one with numpy.save"),
+        ("arrays.npz", b"PK\x03\x04 zip", "got an archive of several arrays"),
+        ("TEXT.NPY", b"0 1 2", "got a file of another kind"),
+    ],
+)
+def test_no_advice_to_load_a_file_unsafely(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(GxnorError, match=message) as error:
+        Network(one_d()).logits(tmp_path / name)
+    assert "pickle" not in str(error.value).removeprefix(str(tmp_path / name))
 
 
 def test_images_for_a_network_that_sees_none(tmp_path):
