@@ -34,6 +34,11 @@ def main(arguments: argparse.Namespace) -> None:
         raise GxnorError(f"--{name.replace('_', '-')} is no option of an export to {arguments.to or 'a .gxnor file'}")
     if arguments.path.is_file() and not arguments.to:
         raise GxnorError(f"{arguments.path} is a file already: add --to with one of {', '.join(targets.TARGETS)}")
+    if not arguments.to and arguments.output.suffix != ".gxnor":
+        raise GxnorError(
+            f"expected the name of a .gxnor file after -o, got {arguments.output}: for another kind of file, "
+            f"add --to with one of {', '.join(targets.TARGETS)}"
+        )
     print(write(_program(arguments.path), arguments.output, **options))
 
 
@@ -48,11 +53,6 @@ def _program(path: Path) -> Program:
 
 
 def _write(program: Program, output: Path) -> str:
-    if output.suffix != ".gxnor":
-        raise GxnorError(
-            f"expected the name of a .gxnor file after -o, got {output}: "
-            f"for another kind add --to with one of {', '.join(targets.TARGETS)}"
-        )
     file.save(program, output)
     size = sizes.measure(program, output.stat().st_size)
     return f"{output}: {size.weights:,} weights in {size.disk:,} bytes, {size.disk_bits:.3f} bits a weight"

@@ -47,3 +47,11 @@ def test_refused(probe, tmp_path, capsys, arguments, message):
     assert cli.main(["export", str(tmp_path / "net.gxnor"), "-o", str(tmp_path / "out"), *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not probe and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "net.c", "net", "net.gxnor.zip"])
+def test_a_program_is_written_under_no_other_kind_of_name(tmp_path, capsys, name):
+    (tmp_path / "run").mkdir()
+    assert cli.main(["export", str(tmp_path / "run"), "-o", str(tmp_path / name)]) == 2
+    assert f"expected the name of a .gxnor file after -o, got {tmp_path / name}" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
