@@ -41,7 +41,7 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx, x, weight, data, form, stride, padding, dilation, groups):
         ctx.form, ctx.geometry = form, (stride, padding, dilation, False, (0,) * len(stride), groups)
         ctx.save_for_backward(data if form.bits else x, weight)
-        values, y = weight.values(x.dtype), None
+        values, y = weight.dequantize(x.dtype), None
         for begin, end in _slices(x, weight, *ctx.geometry):
             part = torch.convolution(x[begin:end], values, None, *ctx.geometry)
             if end - begin == len(x):
@@ -60,7 +60,7 @@ class _Convolution(torch.autograd.Function):
             saved_formats.refuse_double_backward(form)
             dx, dw, _ = convolution_backward(dy, data, weight, None, *ctx.geometry, need)
             return dx, dw, *[None] * 6
-        values, dx, dw = weight.values(dy.dtype), None, None
+        values, dx, dw = weight.dequantize(dy.dtype), None, None
         for begin, end in _slices(form, weight, *ctx.geometry):
             x = form.rows(data, begin, end)
             part, dw_part, _ = convolution_backward(dy[begin:end], x, values, None, *ctx.geometry, need)
@@ -91,7 +91,7 @@ class _Linear(torch.autograd.Function):
     def forward(ctx, x, weight, data, form):
         ctx.form = form
         ctx.save_for_backward(data if form.bits else x, weight)
-        return F.linear(x, weight.values(x.dtype))
+        return F.linear(x, weight.dequantize(x.dtype))
 
     @staticmethod
     def backward(ctx, dy):

@@ -3,8 +3,8 @@
 `DiscreteParameter` is a tensor subclass with the shape, dtype and gradient of an ordinary float parameter. What it
 holds is `packed`: uint8, 1 bit a weight (binary), 2 (ternary), 4 or 8 (multi-level), as laid out by
 `gxnor.packing.pack_bits`. An operation that reads it (a convolution, forward or backward) gets float values that are
-made for that operation and dropped after it; so a view of it is a copy. An operation that would write float values
-into it is refused: states move by `gxnor.optim.DST`.
+made for that operation and dropped after it. An operation that would write float values into it, or into a view of it,
+is refused (`gxnor.nn.reading`): states move by `gxnor.optim.DST`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import functools
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 from gxnor import native
+from gxnor.nn.reading import ReadOnlyTensor
 from gxnor.packing import check_bits, storage_bits, unpack_bits
 from gxnor.space import DiscreteSpace
 
@@ -42,7 +42,7 @@ def unpack_indices(packed: torch.Tensor, bits: int, shape: torch.Size, dtype=tor
     return columns.view(-1)[: shape.numel()].view(shape)
 
 
-def values_reference(packed: torch.Tensor, space: DiscreteSpace, shape: torch.Size, dtype) -> torch.Tensor:
+def dequantize_reference(packed: torch.Tensor, space: DiscreteSpace, shape: torch.Size, dtype) -> torch.Tensor:
     """The values of packed states by the formula of the space; any dtype and device."""
     index = unpack_indices(packed, storage_bits(space.size), shape, dtype)
     return index.mul_(2.0 ** (1 - space.N)).sub_(1).mul_(space.H)
@@ -89,31 +89,31 @@ def _space_values(space: DiscreteSpace) -> tuple[float, ...]:
     return tuple(space.values.tolist())
 
 
-def _values(packed: torch.Tensor, space: DiscreteSpace, shape: torch.Size, dtype) -> torch.Tensor:
-    """`values_reference`, by the native kernel where it applies."""
+def _dequantize(packed: torch.Tensor, space: DiscreteSpace, shape: torch.Size, dtype) -> torch.Tensor:
+    """`dequantize_reference`, by the native kernel where it applies."""
     out = torch.empty(shape, dtype=dtype, device=packed.device)
     if look_up(packed, storage_bits(space.size), _space_values(space), out):
         return out
-    return values_reference(packed, space, shape, dtype)
+    return dequantize_reference(packed, space, shape, dtype)
 
 
 # An operator of its own while torch.compile traces: where it sees through to the bits, it works for minutes on the index
 # of each byte in a channels-last weight (PyTorch 2.13, CPU).
 @torch.library.custom_op(
-    "gxnor::values",
+    "gxnor::dequantize",
     mutates_args=(),
     schema="(Tensor packed, int N, float H, SymInt[] shape, ScalarType dtype) -> Tensor",
 )
-def _values_operator(packed, N, H, shape, dtype):
-    return _values(packed, DiscreteSpace(N, H), torch.Size(shape), dtype)
+def _dequantize_operator(packed, N, H, shape, dtype):
+    return _dequantize(packed, DiscreteSpace(N, H), torch.Size(shape), dtype)
 
 
-@_values_operator.register_fake
+@_dequantize_operator.register_fake
 def _(packed, N, H, shape, dtype):
     return packed.new_empty(shape, dtype=dtype)
 
 
-class DiscreteParameter(torch.Tensor):
+class DiscreteParameter(ReadOnlyTensor):
     """A weight in Z_N, held as packed states; see the module's text.
 
     Args:
@@ -124,7 +124,7 @@ class DiscreteParameter(torch.Tensor):
         strides: of the values it shows, by default contiguous; `module.to(memory_format=torch.channels_last)` sets
             them. The packed states stay in C order.
 
-    `weight.indices()` gives uint8 state indices, `weight.set_indices(i)` moves the states, `weight.values()` makes a
+    `weight.indices()` gives uint8 state indices, `weight.set_indices(i)` moves the states, `weight.dequantize()` makes a
     float copy. Use `DiscreteParameter.random` or `from_indices` to make one.
     """
 
@@ -138,8 +138,6 @@ class DiscreteParameter(torch.Tensor):
         self.packed = packed
         self.space = space
         self._is_param = True  # what makes isinstance(self, torch.nn.Parameter) true
-
-    __torch_function__ = torch._C._disabled_torch_function_impl
 
     @classmethod
     def from_indices(cls, indices: torch.Tensor, space: DiscreteSpace, dtype=torch.float32) -> DiscreteParameter:
@@ -165,14 +163,21 @@ class DiscreteParameter(torch.Tensor):
             raise ValueError(f"expected state indices of shape {tuple(self.shape)}, got {tuple(indices.shape)}")
         _check_indices(indices, self.space)
         self.packed.copy_(pack_indices(indices, storage_bits(self.space.size)))
+        self.note_move()
 
-    def values(self, dtype: torch.dtype | None = None) -> torch.Tensor:
+    def note_move(self) -> None:
+        """Tells autograd that the states have moved, by whatever wrote to `packed`: a backward pass that needs those from
+        before is then refused, as after any other operation in place."""
+        torch.autograd.graph.increment_version(self)
+        torch.autograd.graph.increment_version(self.packed)
+
+    def dequantize(self, dtype: torch.dtype | None = None) -> torch.Tensor:
         """A float copy of the weight, made now and owned by the caller."""
         packed, space, dtype = self.packed, self.space, dtype or self.dtype
         if type(packed) is torch.Tensor:
-            values = _values(packed, space, self.shape, dtype)
+            values = _dequantize(packed, space, self.shape, dtype)
         else:
-            values = _values_operator(packed, space.N, space.H, self.shape, dtype)
+            values = _dequantize_operator(packed, space.N, space.H, self.shape, dtype)
         if values.stride() == self.stride():
             return values
         return values.new_empty_strided(self.shape, self.stride()).copy_(values)
@@ -186,10 +191,13 @@ class DiscreteParameter(torch.Tensor):
 
     @data.setter
     def data(self, value):
-        raise TypeError(_refusal("weight.data = ...", self))
+        raise TypeError(self._refusal("weight.data = ..."))
 
-    def __setitem__(self, place, value):
-        raise TypeError(_refusal("weight[...] = ...", self))
+    def _refusal(self, what) -> str:
+        return (
+            f"{what} would write real numbers into a discrete weight of {self.space}; "
+            "its states move by gxnor.optim.DST, or by weight.set_indices(...)"
+        )
 
     def share_memory_(self) -> DiscreteParameter:
         """Moves the packed states to memory that processes share, as torch does with a tensor."""
@@ -227,7 +235,7 @@ class DiscreteParameter(torch.Tensor):
         if func is aten._to_copy.default:
             dtype = kwargs.get("dtype") or args[0].dtype
             if not dtype.is_floating_point:
-                return args[0].values().to(dtype=dtype, device=kwargs.get("device"))
+                return args[0].dequantize().to(dtype=dtype, device=kwargs.get("device"))
             strides = _strides(args[0], kwargs.get("memory_format"))
             return _like(args[0], args[0].packed.to(device=kwargs.get("device"), copy=True), dtype, strides)
         if func is aten.empty_like.default and args[0].is_meta:  # Module.to_empty: any states, to be loaded over
@@ -235,11 +243,7 @@ class DiscreteParameter(torch.Tensor):
         if func is aten.copy_.default and isinstance(args[0], DiscreteParameter):
             _copy_states(args[0], args[1])
             return args[0]
-        if func._schema.is_mutable:
-            for weight in _written(func._schema, args, kwargs):
-                raise TypeError(_refusal(func, weight))
-        args, kwargs = tree_map_only(DiscreteParameter, lambda w: w.values(), (args, kwargs))
-        return func(*args, **kwargs)
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
 
 def _like(weight: DiscreteParameter, packed: torch.Tensor, dtype=None, strides=None) -> DiscreteParameter:
@@ -254,22 +258,6 @@ def _strides(weight: DiscreteParameter, memory_format: torch.memory_format | Non
     if memory_format in (None, torch.preserve_format):
         return weight.stride()
     return torch.empty(weight.shape, device="meta", memory_format=memory_format).stride()
-
-
-def _written(schema, args: tuple, kwargs: dict) -> list[DiscreteParameter]:
-    """The discrete weights among the arguments that an operation writes to, lists and keywords included."""
-    written = []
-    for i, argument in enumerate(schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            written.append(args[i] if i < len(args) else kwargs.get(argument.name))
-    return [weight for weight in tree_leaves(written) if isinstance(weight, DiscreteParameter)]
-
-
-def _refusal(what, weight: DiscreteParameter) -> str:
-    return (
-        f"{what} would write real numbers into a discrete weight of {weight.space}; "
-        "its states move by gxnor.optim.DST, or by weight.set_indices(...)"
-    )
 
 
 def _check_indices(indices: torch.Tensor, space: DiscreteSpace) -> None:

@@ -157,6 +157,7 @@ def move(
         if nan:
             raise ValueError("the increment of a discrete weight is NaN")
         weight.packed.copy_(packed)
+        weight.note_move()
         if bits:
             counters.copy_(after)
         return moved
@@ -167,4 +168,5 @@ def move(
     )  # fmt: skip
     if moved < 0:
         raise ValueError("the increment of a discrete weight is NaN")
+    weight.note_move()
     return moved

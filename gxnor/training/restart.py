@@ -23,7 +23,9 @@ def move_towards_random(model: nn.Module, share: float, key: int) -> int:
     moved = 0
     for number, weight in enumerate(p for p in model.parameters() if isinstance(p, DiscreteParameter)):
         generator = torch.Generator().manual_seed(subkey(key, 2 * number) >> 1)
-        target = DiscreteParameter.random(weight.shape, weight.space, generator).values(torch.float32).to(weight.device)
-        increment = share * (target - weight.values(torch.float32))
+        target = (
+            DiscreteParameter.random(weight.shape, weight.space, generator).dequantize(torch.float32).to(weight.device)
+        )
+        increment = share * (target - weight.dequantize(torch.float32))
         moved += move(weight, increment, subkey(key, 2 * number + 1), m=1.0, probability="linear")
     return moved

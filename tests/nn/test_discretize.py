@@ -209,7 +209,7 @@ def test_weights_all_zero_and_not_finite():
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     nn.init.zeros_(model[0].weight)
     discretize(model)
-    assert model[0].weight.values().abs().max() == 0
+    assert model[0].weight.dequantize().abs().max() == 0
     model = nn.Sequential(nn.Sequential(nn.Linear(4, 4)))
     nn.init.constant_(model[0][0].weight, float("nan"))
     with pytest.raises(ValueError, match=r"0\.0\.weight is not finite"):
@@ -354,7 +354,7 @@ def test_tied_weights_stay_tied():
 def test_special_cases_by_settings_alone():
     model = mlp()
     discretize(model, PRECISIONS["bwn"])
-    assert type(model[3]) is nn.ReLU and set(model[1].weight.values().unique().tolist()) == {-1.0, 1.0}
+    assert type(model[3]) is nn.ReLU and set(model[1].weight.dequantize().unique().tolist()) == {-1.0, 1.0}
     model = mlp()
     report = discretize(model, Precision(weights=None, activations=2, r=0.2, a=0.3, H=2.0, window="triangular"))
     assert type(model[1]) is nn.Linear and report.weights == 0
@@ -375,7 +375,7 @@ def test_everything_else_of_a_layer_stays():
     strides = model[0].weight.stride()
     discretize(model)
     assert model[0].weight.dtype == model[0].bias.dtype == torch.float64
-    assert model[0].weight.stride() == model[0].weight.values().stride() == strides
+    assert model[0].weight.stride() == model[0].weight.dequantize().stride() == strides
     assert not model[0].weight.requires_grad and model[0].bias.requires_grad and model[1][0].weight.requires_grad
     assert model[0].training and not model[1][0].training and not model[1][1].training
 

@@ -8,7 +8,7 @@ import torch
 
 from gxnor import native
 from gxnor.nn.activation import WINDOWS, phi, phi_reference, steps, window_reference
-from gxnor.nn.parameter import DiscreteParameter, values_reference
+from gxnor.nn.parameter import DiscreteParameter, dequantize_reference
 from gxnor.nn.stream import uniform
 from gxnor.optim import increment
 from gxnor.optim.counter import new_counters, unpack_counters
@@ -127,8 +127,8 @@ def test_activation(isa, two_threads, N, window):
 def test_unpacked_values(two_threads, N):
     for n, H in itertools.product((*SIZES, 4 * LONG), (1.0, 0.3)):
         weight = DiscreteParameter.random((n,), DiscreteSpace(N, H), torch.Generator().manual_seed(n))
-        values = weight.values()
-        assert torch.equal(values, values_reference(weight.packed, weight.space, weight.shape, torch.float32))
+        values = weight.dequantize()
+        assert torch.equal(values, dequantize_reference(weight.packed, weight.space, weight.shape, torch.float32))
         assert torch.equal(values, torch.from_numpy(weight.space.value(weight.indices().numpy())))
 
 

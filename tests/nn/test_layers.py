@@ -131,7 +131,7 @@ def test_frozen_weights_pass_the_gradient_on():
     layer.weight.requires_grad_(False)
     layer(x).sum().backward()
     assert layer.weight.grad is None
-    torch.testing.assert_close(x.grad, layer.weight.values().sum(0).expand(3, 6))
+    torch.testing.assert_close(x.grad, layer.weight.dequantize().sum(0).expand(3, 6))
 
 
 # --- no float copy ---
@@ -252,7 +252,7 @@ def test_float_values_that_are_states_load_into_a_discrete_layer():
     layer = Linear(6, 4)
     values = torch.tensor([-1.0, 0, 1, 0]).repeat(6).view(4, 6)
     layer.load_state_dict({"weight": values})
-    assert torch.equal(layer.weight.values(), values)
+    assert torch.equal(layer.weight.dequantize(), values)
 
 
 def test_deepcopy_of_a_network_is_independent():
@@ -324,14 +324,14 @@ def test_a_compiler_sees_values_and_not_the_bits_they_are_made_of():
 
     torch._dynamo.reset()
     torch.compile(Conv2d(2, 3, 3), backend=aot_autograd(fw_compiler=keep))(noise(2, 2, 5, 5))
-    assert torch.ops.gxnor.values.default in seen
+    assert torch.ops.gxnor.dequantize.default in seen
     assert not [target for target in seen if "shift" in str(target) or "bitwise" in str(target)]
 
 
 @pytest.mark.parametrize("N, dtype", [(0, torch.float32), (1, torch.bfloat16), (3, torch.float64)])
 def test_what_a_compiler_is_told_of_the_values_is_true(N, dtype):
     weight = DiscreteParameter.random((3, 5), DiscreteSpace(N))
-    torch.library.opcheck(torch.ops.gxnor.values.default, (weight.packed, N, 1.0, weight.shape, dtype))
+    torch.library.opcheck(torch.ops.gxnor.dequantize.default, (weight.packed, N, 1.0, weight.shape, dtype))
 
 
 def test_assigning_a_float_result_to_the_weight_is_refused():

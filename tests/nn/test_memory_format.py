@@ -15,22 +15,22 @@ from gxnor.optim import DST
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_convolution_in_channels_last(channels, kernel):
     layer = Conv2d(channels, 4, kernel)
-    packed, values = layer.weight.packed.clone(), layer.weight.values()
+    packed, values = layer.weight.packed.clone(), layer.weight.dequantize()
     layer.to(memory_format=torch.channels_last)
-    assert torch.equal(layer.weight.packed, packed) and torch.equal(layer.weight.values(), values)
+    assert torch.equal(layer.weight.packed, packed) and torch.equal(layer.weight.dequantize(), values)
     twin = torch.nn.Conv2d(channels, 4, kernel, bias=False).to(memory_format=torch.channels_last)
-    assert layer.weight.stride() == layer.weight.values().stride() == twin.weight.stride()
+    assert layer.weight.stride() == layer.weight.dequantize().stride() == twin.weight.stride()
     x = torch.randn(2, channels, 8, 8)  # contiguous: it is the weight that asks for the format
     assert layer(x).stride() == twin(x).stride()
     layer(x).sum().backward()
     assert layer.weight.grad.stride() == layer.weight.stride()
     layer.to(memory_format=torch.contiguous_format)
-    assert layer.weight.values().is_contiguous() and torch.equal(layer.weight.values(), values)
+    assert layer.weight.dequantize().is_contiguous() and torch.equal(layer.weight.dequantize(), values)
 
 
 def test_copies_keep_the_format():
     layer = Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
-    stride, values = layer.weight.stride(), layer.weight.values()
+    stride, values = layer.weight.stride(), layer.weight.dequantize()
     file = io.BytesIO()
     torch.save({"weight": layer.weight}, file)
     file.seek(0)
@@ -43,7 +43,7 @@ def test_copies_keep_the_format():
         layer.double().float().weight,
     ):
         assert isinstance(weight, DiscreteParameter)
-        assert weight.stride() == stride and torch.equal(weight.values(), values)
+        assert weight.stride() == stride and torch.equal(weight.dequantize(), values)
 
 
 def test_states_load_from_one_format_into_the_other():

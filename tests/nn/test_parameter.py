@@ -15,7 +15,7 @@ from torch import nn
 import gxnor
 from gxnor import native, packing
 from gxnor.nn import Conv2d, DiscreteParameter, Linear
-from gxnor.nn.parameter import pack_indices, unpack_indices, values_reference
+from gxnor.nn.parameter import dequantize_reference, pack_indices, unpack_indices
 from gxnor.space import DiscreteSpace
 
 SPACES = [DiscreteSpace(N) for N in range(8)] + [DiscreteSpace(1, 0.3)]
@@ -58,7 +58,7 @@ def test_states_go_in_and_come_out(space, shape):
     assert w.shape == shape and w.dtype == torch.float32 and w.requires_grad and isinstance(w, nn.Parameter)
     assert w.packed.numel() == packing.bits_size(w.numel(), packing.storage_bits(space.size))
     np.testing.assert_array_equal(w.indices().numpy(), indices)
-    np.testing.assert_array_equal(w.values().numpy(), space.value(indices))
+    np.testing.assert_array_equal(w.dequantize().numpy(), space.value(indices))
     w.set_indices(torch.zeros(shape, dtype=torch.uint8))
     assert (w.indices() == 0).all()
 
@@ -73,13 +73,13 @@ def test_values_in_other_precisions(space, dtype):
     w = weight((40, 5), space)
     expected = torch.from_numpy(space.value(w.indices().numpy()))
     tolerance = 0 if dtype == torch.float64 and space.H == 1 else torch.finfo(dtype).eps + 2**-23
-    torch.testing.assert_close(w.values(dtype).double(), expected.double(), rtol=tolerance, atol=0)
+    torch.testing.assert_close(w.dequantize(dtype).double(), expected.double(), rtol=tolerance, atol=0)
 
 
 def test_values_belong_to_the_caller():
     w = weight()
     before = w.packed.clone()
-    w.values().fill_(7)
+    w.dequantize().fill_(7)
     w.indices().fill_(7)
     assert torch.equal(w.packed, before)
     eight = weight((4,), DiscreteSpace(7))  # one state a byte
@@ -121,8 +121,8 @@ def test_the_native_kernel_equals_the_reference(space, threads):
         torch.set_num_threads(threads)
         for count in (0, 1, 2, 3, 7, 8, 9, 1001, 140_003):
             w = weight((count,), space)
-            expected = values_reference(w.packed, space, w.shape, torch.float32)
-            assert torch.equal(w.values().view(torch.int32), expected.view(torch.int32))
+            expected = dequantize_reference(w.packed, space, w.shape, torch.float32)
+            assert torch.equal(w.dequantize().view(torch.int32), expected.view(torch.int32))
     finally:
         torch.set_num_threads(before)
 
@@ -149,7 +149,7 @@ def test_the_native_kernel_equals_the_reference(space, threads):
 )
 def test_reading_operations_see_the_values(operation):
     w = weight()
-    result, expected = operation(w), operation(w.detach().values())
+    result, expected = operation(w), operation(w.detach().dequantize())
     assert not isinstance(result, DiscreteParameter)
     if isinstance(expected, torch.Tensor):
         assert torch.equal(result, expected) and result.dtype == expected.dtype
@@ -182,6 +182,8 @@ WRITES = {
     "add_": lambda w: w.add_(1),
     "mul_": lambda w: w.mul_(0.5),
     "zero_": lambda w: w.zero_(),
+    "+= 1": lambda w: w.__iadd__(1),
+    "/= 2": lambda w: w.__itruediv__(2),
     "fill_": lambda w: w.fill_(1.0),
     "clamp_": lambda w: w.clamp_(-1, 1),
     "lerp_": lambda w: w.lerp_(ones, 0.1),
@@ -242,21 +244,21 @@ def test_states_may_be_copied_real_numbers_only_where_they_are_states():
         w.copy_(other)
         same_states(w, other)
         w.copy_(torch.ones(3, 5))
-        assert (w.values() == 1).all()
+        assert (w.dequantize() == 1).all()
         w.copy_(torch.zeros(5))
-        assert (w.values() == 0).all()
+        assert (w.dequantize() == 0).all()
         for wrong in (torch.full((3, 5), 0.5), torch.full((3, 5), torch.nan)):
             with pytest.raises(ValueError, match="expected states of DiscreteSpace"):
                 w.copy_(wrong)
         with pytest.raises(ValueError, match=r"N=1.* got .*N=0"):
             w.copy_(weight(space=DiscreteSpace(0)))
-        assert (w.values() == 0).all()
+        assert (w.dequantize() == 0).all()
 
 
 def test_values_may_be_copied_out():
     w, real = weight(), torch.empty(3, 5)
     real.copy_(w.detach())
-    assert torch.equal(real, w.values())
+    assert torch.equal(real, w.dequantize())
 
 
 # --- copies, files, processes, devices ---
@@ -343,16 +345,16 @@ def test_module_moves_keep_the_states_and_the_parameter():
 
 def test_channels_last_weights_keep_their_states():
     layer = Conv2d(3, 4, 2)
-    states, values = layer.weight.indices(), layer.weight.values()
+    states, values = layer.weight.indices(), layer.weight.dequantize()
     layer.to(memory_format=torch.channels_last)
     w = layer.weight
     for twin in (w, copy.deepcopy(w), saved(w), w.clone(), w.detach(), w.to(torch.float64)):
         assert twin.is_contiguous(memory_format=torch.channels_last) and not twin.is_contiguous()
-        assert twin.values().is_contiguous(memory_format=torch.channels_last)
-        assert torch.equal(twin.indices(), states) and torch.equal(twin.values().float(), values)
-    assert w.detach().contiguous().is_contiguous() and torch.equal(w.detach().contiguous().values(), values)
+        assert twin.dequantize().is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(twin.indices(), states) and torch.equal(twin.dequantize().float(), values)
+    assert w.detach().contiguous().is_contiguous() and torch.equal(w.detach().contiguous().dequantize(), values)
     w.set_indices(2 - states)
-    assert torch.equal(w.values(), -values)
+    assert torch.equal(w.dequantize(), -values)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -372,10 +374,10 @@ def test_says_what_it_is():
 
 def test_states_are_shared_between_processes_as_tensors_are():
     layer = Linear(5, 3)
-    before = layer.weight.values()
+    before = layer.weight.dequantize()
     assert not layer.weight.is_shared()
     layer.share_memory()
-    assert layer.weight.is_shared() and torch.equal(layer.weight.values(), before)
+    assert layer.weight.is_shared() and torch.equal(layer.weight.dequantize(), before)
 
 
 def test_a_layer_made_on_the_meta_device_takes_states_later():

@@ -8,7 +8,7 @@ import torch
 from gxnor import native
 from gxnor.nn import DiscreteParameter, phi, threads
 from gxnor.nn.activation import phi_reference
-from gxnor.nn.parameter import values_reference
+from gxnor.nn.parameter import dequantize_reference
 from gxnor.space import DiscreteSpace
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library was not built")
@@ -33,8 +33,8 @@ def test_every_piece_is_done_once(pool, count):
             x = torch.randn(n, generator=torch.Generator().manual_seed(n))
             assert torch.equal(phi(x), phi_reference(x, 1, 0.5, 1.0))
             weight = DiscreteParameter.random((n,), DiscreteSpace(1), torch.Generator().manual_seed(n))
-            expected = values_reference(weight.packed, weight.space, weight.shape, torch.float32)
-            assert torch.equal(weight.values(), expected)
+            expected = dequantize_reference(weight.packed, weight.space, weight.shape, torch.float32)
+            assert torch.equal(weight.dequantize(), expected)
     finally:
         torch.set_num_threads(before)
 
