@@ -1,0 +1,245 @@
+"""The float form: integers in float32, which is exact while none is larger than 2^24 (`Program.largest_sum`).
+
+Every partial sum of a Conv or Gemm is an integer within the bound of its output, so no order of summation rounds."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import gxnor
+from gxnor.errors import GxnorError
+from gxnor.program import (
+    NEVER,
+    Add,
+    Conv,
+    Dense,
+    Flatten,
+    Layer,
+    MaxPool,
+    Program,
+    Scale,
+    StateTensor,
+    SumPool,
+    Threshold,
+    Value,
+)
+from gxnor.space import DiscreteSpace
+
+EXACT = 2**24  # float32 holds every integer up to here
+
+
+class Floats:
+    """Builds the model layer by layer. Other forms override what they do in another way."""
+
+    dtype = TensorProto.FLOAT  # of integers, while they are summed and compared
+    input_dtype = TensorProto.UINT8
+    batch: int | str = "batch"
+    domains: tuple[tuple[str, int], ...] = ()  # of operators beside ONNX's own
+
+    def __init__(self, program: Program, opset: int):
+        self.program, self.opset = program, opset
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.infos: list[onnx.ValueInfoProto] = []
+        self.check()
+        self.names = [self.input()]
+        for number, layer in enumerate(program.layers, 1):
+            self.names.append(self.layer(number, layer, [self.names[i] for i in layer.inputs]))
+
+    def check(self) -> None:
+        """Raises GxnorError, naming the layer, for sums that this form cannot hold."""
+        for number, value in enumerate(self.program.values):
+            if value.bound > EXACT:
+                name = f"layer {number} ({type(self.program.layers[number - 1]).__name__})"
+                raise GxnorError(
+                    f"{name}: its sums can reach {value.bound}, float32 is exact up to {EXACT}: take --onnx-form integer"
+                )
+
+    def model(self) -> onnx.ModelProto:
+        """The whole model, checked, with the shape of every value."""
+        program = self.program
+        graph = helper.make_graph(
+            self.nodes, "gxnor",
+            [self.info(self.source, self.input_dtype, program.input.shape)],
+            [self.info("logits", TensorProto.FLOAT, (len(program.classes),))],
+            self.constants, value_info=self.infos,
+        )  # fmt: skip
+        opsets = [helper.make_opsetid(*domain) for domain in (("", self.opset), *self.domains)]
+        model = helper.make_model(
+            graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets[:1]),
+            producer_name="gxnor", producer_version=gxnor.__version__,
+        )  # fmt: skip
+        about = {"classes": json.dumps(program.classes)} | ({"data": program.data} if program.data else {})
+        helper.set_model_props(model, about)
+        onnx.checker.check_model(model, full_check=True)
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+
+    @property
+    def source(self) -> str:
+        """The name of the input."""
+        return "pixels" if self.program.input.space is None else "states"
+
+    # One node, one constant.
+
+    def node(self, op: str, inputs: list[str], name: str, **attributes) -> str:
+        """Adds a node with one output, which has its name."""
+        self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, name: str, values, dtype: int | None = None) -> str:
+        """Adds a constant, of the form's own type where none is named."""
+        kind = helper.tensor_dtype_to_np_dtype(self.dtype if dtype is None else dtype)
+        self.constants.append(numpy_helper.from_array(np.array(values, dtype=kind, order="C"), name))
+        return name
+
+    def info(self, name: str, dtype: int, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, dtype, (self.batch, *shape))
+
+    def affine(self, x: str, name: str, factor: int, offset: int) -> str:
+        """factor x + offset as `name`, x itself where that is x."""
+        if factor != 1:
+            last = name if not offset else f"{name}.scaled"
+            x = self.node("Mul", [x, self.constant(f"{name}.factor", factor)], last)
+        return self.node("Add", [x, self.constant(f"{name}.offset", offset)], name) if offset else x
+
+    # What the form makes of the input and of each kind of layer.
+
+    def input(self) -> str:
+        """Value 0."""
+        return self.affine(
+            self.node("Cast", [self.source], "0.cast", to=self.dtype), "0.integers", *levels(self.program)
+        )
+
+    def layer(self, number: int, layer: Layer, inputs: list[str]) -> str:
+        """Adds a layer and gives the name of its value."""
+        name, out = f"{number}.{type(layer).__name__}", self.program.values[number]
+        sources = [self.program.values[i] for i in layer.inputs]
+        match layer:
+            case Conv():
+                weight = self.weight(f"{number}.weight", layer.weight)
+                return self.conv(name, inputs[0], sources[0], weight, layer, layer.dilation, layer.groups)
+            case SumPool():
+                channels = out.shape[0]
+                ones = self.ones(f"{number}.ones", (channels, 1, *layer.kernel))
+                return self.conv(name, inputs[0], sources[0], ones, layer, (1,) * len(layer.kernel), channels)
+            case Dense():
+                return self.dense(name, inputs[0], sources[0], f"{number}.weight", layer.weight)
+            case Threshold():
+                return self.threshold(name, inputs[0], sources[0], number, layer)
+            case MaxPool():
+                return self.max_pool(name, inputs[0], sources[0], out, layer)
+            case Add():
+                terms = enumerate(zip(inputs, layer.factors, strict=True))
+                scaled = [self.affine(x, f"{name}.term{i}", factor, 0) for i, (x, factor) in terms]
+                return self.node("Add", scaled, name)
+            case Flatten():
+                return self.node("Flatten", inputs, name, axis=1)
+            case Scale():
+                return self.scale(inputs[0], number, layer)
+        raise TypeError(f"{type(layer).__name__} is no layer")
+
+    def weight(self, name: str, weight: StateTensor) -> str:
+        """Levels as a constant, in as few bits as the opset has, made floats when the model is loaded or run."""
+        one = self.constant(f"{name}.step", 1)
+        return self.node("DequantizeLinear", [self.small(name, weight.levels(), weight.space), one], f"{name}.levels")
+
+    def small(self, name: str, values: np.ndarray, space: DiscreteSpace) -> str:
+        """A constant of 2 bits for binary and ternary levels from opset 25 on, of 4 bits for levels to 7 from 21 on, of 8
+        bits otherwise."""
+        if space.N <= 1 and self.opset >= 25:
+            return self._packed(name, values, TensorProto.INT2, 2)
+        if space.N <= 3 and self.opset >= 21:
+            return self._packed(name, values, TensorProto.INT4, 4)
+        return self.constant(name, values, TensorProto.INT8)
+
+    def _packed(self, name: str, values: np.ndarray, dtype: int, bits: int) -> str:
+        flat = values.reshape(-1).astype(np.uint8) & (2**bits - 1)  # two's complement, low bits first
+        columns = np.concatenate([flat, np.zeros(-flat.size % (8 // bits), np.uint8)]).reshape(-1, 8 // bits)
+        packed = np.bitwise_or.reduce(columns << np.arange(0, 8, bits, dtype=np.uint8), axis=1)
+        self.constants.append(helper.make_tensor(name, dtype, values.shape, packed.tobytes(), raw=True))
+        return name
+
+    def ones(self, name: str, shape: tuple[int, ...]) -> str:
+        return self.constant(name, np.ones(shape))
+
+    def conv(self, name: str, x: str, source: Value, weight: str, layer: Conv | SumPool, dilation, groups: int) -> str:
+        """The sums of `layer`, whose stride and padding are read, with weights of that name."""
+        return self.node("Conv", [x, weight], name, **window(layer, dilation), group=groups)
+
+    def dense(self, name: str, x: str, source: Value, weight_name: str, weight: StateTensor) -> str:
+        return self.node("Gemm", [x, self.weight(weight_name, weight)], name, transB=1)
+
+    def threshold(self, name: str, x: str, source: Value, number: int, layer: Threshold) -> str:
+        """Compares with every step on an axis of its own, and counts along it."""
+        axis = self.constant(f"{number}.axis", [1], TensorProto.INT64)
+        x = self.node("Unsqueeze", [self.signed(x, source, number, layer), axis], f"{name}.each")
+        steps = channels_of(reachable(layer.thresholds, source.bound).T, source)
+        reached = self.node("GreaterOrEqual", [x, self.constant(f"{number}.thresholds", steps)], f"{name}.reached")
+        reached = self.node("Cast", [reached], f"{name}.ones", to=self.dtype)
+        index = self.node("ReduceSum", [reached, axis], f"{name}.index", keepdims=0)
+        return self.affine(index, name, *steps_to_levels(layer.space))
+
+    def signed(self, x: str, source: Value, number: int, layer: Threshold) -> str:
+        """x times the sign of its channel, x where all are +1."""
+        if (layer.sign > 0).all():
+            return x
+        return self.node(
+            "Mul", [x, self.constant(f"{number}.sign", channels_of(layer.sign, source))], f"{number}.signed"
+        )
+
+    def max_pool(self, name: str, x: str, source: Value, out: Value, layer: MaxPool, real=TensorProto.FLOAT) -> str:
+        """Padding that differs at both ends says what ceil_mode means, which runtimes do not agree on; an operator of its
+        own, where MaxPool may not pad that much."""
+        ends = [
+            max((count - 1) * s + d * (k - 1) + 1 - n - p, 0)
+            for count, n, k, s, p, d in zip(
+                out.shape[1:], source.shape[1:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True
+            )
+        ]
+        pads = [*layer.padding, *ends]
+        if any(p >= k for p, k in zip(pads, 2 * layer.kernel, strict=True)):
+            sizes = self.constant(f"{name}.pads", [0, 0, *layer.padding, 0, 0, *ends], TensorProto.INT64)
+            lowest = self.constant(f"{name}.lowest", -source.bound, real)  # no window is all padding
+            x = self.node("Pad", [x, sizes, lowest], f"{name}.padded")
+            pads = [0] * len(pads)
+        return self.node(
+            "MaxPool", [x], name, kernel_shape=layer.kernel, strides=layer.stride, dilations=layer.dilation, pads=pads
+        )
+
+    def scale(self, x: str, number: int, layer: Scale) -> str:
+        scale, bias = (
+            self.constant(f"{number}.{name}", values, TensorProto.FLOAT)
+            for name, values in (("scale", layer.scale), ("bias", layer.bias))
+        )
+        return self.node("Add", [self.node("Mul", [x, scale], f"{number}.scaled"), bias], "logits")
+
+
+def levels(program: Program) -> tuple[int, int]:
+    """(factor, offset) that make value 0 of pixels or state indices."""
+    space = program.input.space
+    return (2, -255) if space is None else steps_to_levels(space)
+
+
+def steps_to_levels(space: DiscreteSpace) -> tuple[int, int]:
+    """(factor, offset) that make levels of state indices."""
+    return (2, -1) if space.N == 0 else (1, -space.denominator)
+
+
+def channels_of(values: np.ndarray, source: Value) -> np.ndarray:
+    """(..., C) with an axis of one for each spatial axis of `source`, so that it meets (batch, C, ...)."""
+    return values.reshape(*values.shape, *(1,) * (len(source.shape) - 1))
+
+
+def reachable(thresholds: np.ndarray, bound: int) -> np.ndarray:
+    """The same steps for values within the bound, in numbers that float32 holds: bound + 2 is
+    reached by none."""
+    return np.where(thresholds > bound, min(bound + 2, NEVER), np.maximum(thresholds, -bound).astype(np.int64))
+
+
+def window(layer: Conv | SumPool, dilation: tuple[int, ...]) -> dict:
+    """The attributes of a convolution; ONNX wants its padding at the start of every axis, then at the end."""
+    return {"strides": layer.stride, "pads": [*layer.padding, *layer.padding], "dilations": dilation}
