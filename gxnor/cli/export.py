@@ -11,7 +11,7 @@ from gxnor.cli.telling import warnings_told
 from gxnor.errors import GxnorError
 from gxnor.program import Program, file
 
-OPTIONS = ("name", "arena")  # of targets; each takes those that its function names
+OPTIONS = ("name", "arena", "onnx_form", "opset")  # of targets; each takes those that its function names
 
 
 def add_parser(commands) -> None:
@@ -23,6 +23,10 @@ def add_parser(commands) -> None:
     parser.add_argument("--to", choices=targets.TARGETS, metavar="TARGET", help=f"{', '.join(targets.TARGETS)}")
     parser.add_argument("--name", help="c: what files and functions are called (default: the last part of PATH)")
     parser.add_argument("--arena", type=int, metavar="BYTES", help="c: refuse a network that needs more RAM than this")
+    parser.add_argument("--onnx-form", metavar="FORM", help="onnx: float (default) or integer")
+    parser.add_argument(
+        "--opset", type=int, metavar="N", help="onnx: 13 to 25 (default), for runtimes that lack the newest"
+    )
     parser.set_defaults(main=main)
 
 

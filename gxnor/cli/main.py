@@ -54,8 +54,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     """What to tell the user, and the exit code."""
     if isinstance(error, GxnorError):
         return str(error), error.exit_code
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _TRAINING_PACKAGES:
-        return f'this command needs {error.name}, which is not installed: pip install "gxnor[train]"', 1
+    if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get((error.name or "").split(".")[0])):
+        return f'this command needs {error.name}, which is not installed: pip install "gxnor[{extra}]"', 1
     if isinstance(error, FloatingPointError):
         return str(error), 1
     if isinstance(error, MemoryError):
@@ -65,4 +65,5 @@ def _explain(error: Exception) -> tuple[str, int]:
     return f"internal error: {type(error).__name__}: {error} (--debug before the command shows where)", 1
 
 
-_TRAINING_PACKAGES = {"torch", "pydantic", "tomli_w", "tomli", "pooch", "sklearn", "scipy", "matplotlib", "jinja2"}
+_TRAINING = ("torch", "pydantic", "tomli_w", "tomli", "pooch", "sklearn", "scipy", "matplotlib", "jinja2")
+_EXTRAS = {**dict.fromkeys(_TRAINING, "train"), "onnx": "onnx"}  # which extra of this package installs a package

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import programs
 from benchmarks.programs import Builder
+from gxnor.cli import main as cli
 from gxnor.errors import GxnorError
 from gxnor.program import ALWAYS, NEVER, Threshold, reference
 from gxnor.runtime.engine import Engine
@@ -203,3 +204,17 @@ def test_wrong_options_are_refused(tmp_path, options, message):
     with pytest.raises(GxnorError, match=message):
         to_onnx.write(programs.one_d(), tmp_path / "net.onnx", **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_models_and_says_what_is_wrong(tmp_path, capsys):
+    program = programs.one_d()
+    program.save(tmp_path / "net.gxnor")
+    x, path = programs.batch(program, 2), tmp_path / "net.onnx"
+    call = ["export", str(tmp_path / "net.gxnor"), "-o", str(path), "--to"]
+    assert cli.main([*call, "onnx", "--onnx-form", "integer", "--opset", "21"]) == 0
+    assert f"ONNX in integer form, opset 21, {path.stat().st_size:,} bytes" in capsys.readouterr().out
+    np.testing.assert_array_equal(run(onnx.load(path), x), reference.run(program, x), strict=True)
+    assert cli.main([*call, "qonnx", "--opset", "21"]) == 2
+    assert "--opset is no option of an export to qonnx" in capsys.readouterr().err
+    assert cli.main([*call, "onnx", "--opset", "99"]) == 2
+    assert "expected an opset from 13 to 25, got 99" in capsys.readouterr().err

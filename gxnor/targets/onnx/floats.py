@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-import gxnor
 from gxnor.errors import GxnorError
 from gxnor.program import (
     NEVER,
@@ -28,6 +27,7 @@ from gxnor.program import (
     Value,
 )
 from gxnor.space import DiscreteSpace
+from gxnor.version import VERSION
 
 EXACT = 2**24  # float32 holds every integer up to here
 
@@ -71,7 +71,7 @@ class Floats:
         opsets = [helper.make_opsetid(*domain) for domain in (("", self.opset), *self.domains)]
         model = helper.make_model(
             graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets[:1]),
-            producer_name="gxnor", producer_version=gxnor.__version__,
+            producer_name="gxnor", producer_version=VERSION,
         )  # fmt: skip
         about = {"classes": json.dumps(program.classes)} | ({"data": program.data} if program.data else {})
         helper.set_model_props(model, about)
