@@ -9,7 +9,11 @@ from collections.abc import Callable
 from gxnor.errors import GxnorError
 
 # A module for every target, with `write(program, path, *, ...options) -> str`, which returns what to tell the user.
-TARGETS: dict[str, str] = {"onnx": "gxnor.targets.onnx", "qonnx": "gxnor.targets.qonnx"}
+TARGETS = {
+    "c": "gxnor.targets.c",
+    "onnx": "gxnor.targets.onnx",
+    "qonnx": "gxnor.targets.qonnx",
+}
 
 
 def writer(name: str) -> Callable[..., str]:

@@ -1,0 +1,52 @@
+"""The C target: one `.c` and one `.h` of C99 for microcontrollers and any other machine with a C compiler."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from gxnor.errors import GxnorError, WorkError
+from gxnor.program import Program
+from gxnor.targets.c import plan as planning
+from gxnor.targets.c import source
+from gxnor.targets.lowering import lower
+from gxnor.writing import write_text
+
+KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while and asm bool "
+    "catch class delete explicit export false friend mutable namespace new not operator or private protected public "
+    "template this throw true try typename using virtual xor main".split()
+)
+
+
+def write(program: Program, path: Path, *, name: str | None = None, arena: int | None = None) -> str:
+    """Writes NAME.c and NAME.h into the folder `path`; returns what they take.
+
+    Args:
+        name: what files and functions are called; the last part of `path` by default.
+        arena: refuse a network that needs more bytes of RAM than this.
+
+    Raises GxnorError for a name that is no C identifier, for a network that the arena or the kernels do not fit."""
+    path = Path(path)
+    name = identifier(path.resolve().name if name is None else name)
+    if path.exists() and not path.is_dir():
+        raise GxnorError(f"expected the name of a folder to write {name}.c and {name}.h into, got {path}, a file")
+    plan = planning.make(lower(program))
+    if arena is not None and 4 * plan.arena > arena:
+        raise GxnorError(f"expected a network that runs in {arena:,} bytes of RAM, got one that needs {4 * plan.arena:,}")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkError(f"{path} cannot be made: {error.strerror}") from None
+    write_text(path / f"{name}.c", source.source(plan, name))
+    write_text(path / f"{name}.h", source.header(plan, name))
+    tables = sum(step.flash for step in plan.steps)
+    return f"{path / name}.c, {name}.h: {tables:,} bytes of tables in flash, {4 * plan.arena:,} bytes of RAM"
+
+
+def identifier(name: str) -> str:
+    """Raises GxnorError unless C and C++ allow the name for a function, with `_predict` after it."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", name) or name in KEYWORDS:
+        raise GxnorError(f"expected a C identifier of at most 41 characters that begins with a letter, got {name!r:.60}: give one with --name")
+    return name

@@ -1,0 +1,291 @@
+"""Which kernel runs a stage, with which tables, and where its values lie."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gxnor.errors import GxnorError
+from gxnor.targets.arena import Buffer, place
+from gxnor.targets.c import tables
+from gxnor.targets.lowering import (
+    Linear,
+    Logits,
+    Lowered,
+    Max,
+    Plus,
+    Quantize,
+    Reorder,
+    Stage,
+    Sum,
+    Window,
+    on_pixels,
+)
+
+LIST = 128  # events that are listed before they are counted
+MAX_EXTENT = 2**15 - 1  # of what the kernels keep in 16 bits
+MAX_PAIRED = 2**14 - 1  # of a sum over pixels: two share a word, and so do their distances to thresholds
+
+
+@dataclass
+class Step:
+    """A call of a kernel.
+
+    kernel: its name and that of its struct. parts: the files of `kernels` that it needs. fields: the numbers of its
+    struct, after the window. tables: name and array. arguments: of the call, where buffers stand for their place."""
+
+    label: str
+    kernel: str
+    parts: tuple[str, ...]
+    arguments: list
+    struct: str | None = None
+    fields: list = field(default_factory=list)
+    tables: dict[str, np.ndarray] = field(default_factory=dict)
+    ram: int = 0  # bytes of its result and scratch
+
+    @property
+    def flash(self) -> int:
+        """Bytes of its tables."""
+        return sum(table.nbytes for table in self.tables.values())
+
+
+@dataclass
+class Plan:
+    lowered: Lowered
+    steps: list[Step]
+    arena: int  # words
+
+
+@dataclass(frozen=True)
+class At:
+    """A buffer as an argument, of a type."""
+
+    buffer: Buffer
+    signed: bool
+
+
+def make(lowered: Lowered) -> Plan:
+    """Raises GxnorError that names the layer where one is beyond the kernels."""
+    planner = _Planner(lowered)
+    for stage in lowered.stages:
+        try:
+            planner.add(stage)
+        except GxnorError as error:
+            number = stage.layers[0]
+            raise GxnorError(f"layer {number} ({type(lowered.program.layers[number - 1]).__name__}): {error}") from None
+    return Plan(lowered, planner.steps, place(planner.buffers))
+
+
+def state_words(channels: int, places: int, bound: int) -> int:
+    return places * -(-channels // tables.LANES) * 2 * bound.bit_length()
+
+
+class _Planner:
+    def __init__(self, lowered: Lowered):
+        self.lowered = lowered
+        self.steps: list[Step] = []
+        self.buffers: list[Buffer] = []
+        self.made: dict[tuple[int, bool], Buffer] = {}  # by value and whether it is integers
+
+    def add(self, stage: Stage) -> None:
+        match stage:
+            case Linear():
+                self._linear(stage)
+            case Quantize():
+                self._quantize(stage)
+            case Max() | Sum():
+                source, kernel = stage.sources[0], "max" if isinstance(stage, Max) else "sum"
+                read = self._read(source, True)
+                self._step(
+                    stage, f"{kernel}_pool", ("common", kernel), [read, self._write(stage, True), self._channels(source)],
+                    struct="window", fields=_window(stage.window, self.lowered.values[source].shape[1:]),
+                )  # fmt: skip
+            case Plus():
+                count = math.prod(self.lowered.values[stage.result].shape)
+                reads = [self._read(source, True) for source in stage.sources]
+                self._step(stage, "add", ("add",), [*reads, self._write(stage, True), count, *stage.factors])
+            case Reorder():
+                channels, *extents = self.lowered.values[stage.sources[0]].shape
+                read = self._read(stage.sources[0], True)
+                self._step(
+                    stage, "reorder", ("reorder",), [read, self._write(stage, True), math.prod(extents), channels]
+                )
+            case Logits():
+                read = self._read(stage.sources[0], True)
+                scale = {"scale": stage.scale, "bias": stage.bias}
+                self._step(stage, "scale_sums", ("logits",), [read, "logits", len(stage.scale), *scale], tables=scale)
+            case _:
+                raise GxnorError(f"the C target has no kernel for {type(stage).__name__}")
+
+    def _linear(self, stage: Linear) -> None:
+        value = self.lowered.values[stage.sources[0]]
+        if stage.sources[0] == 0 and value.space is None and stage.steps is not None and stage.groups == 1:
+            factor, border, steps = on_pixels(stage)
+            reach = np.abs(tables.rows(stage.weight)).sum(axis=1) * 255 * factor
+            if reach.max() <= MAX_PAIRED:
+                return self._pixels(stage, factor, border, steps, reach)
+        if value.space is not None and stage.groups == 1:
+            return self._events(stage)
+        return self._direct(stage)
+
+    def _pixels(self, stage: Linear, factor: int, border: int, steps: np.ndarray, reach: np.ndarray) -> None:
+        channels, *extents = self.lowered.values[stage.sources[0]].shape
+        out, groups, count = len(stage.weight), -(-len(stage.weight) // tables.LANES), steps.shape[1]
+        thresholds = tables.pixel_thresholds(steps, reach)
+        constants = {
+            "weights": tables.pixel_weights(stage.weight),
+            "thresholds": np.concatenate([thresholds.reshape(-1), tables.words(stage.steps.flip)]),
+        }
+        scratch = self._scratch(16 + groups * count + 2 * stage.weight[0].size)
+        self._step(
+            stage, "pixels_to_states", ("common", "states", "pixels"), ["pixels", self._write(stage, False), scratch],
+            struct="pixels", tables=constants,
+            fields=[_linear_window(stage, extents), channels, groups, count, out, factor, border],
+        )  # fmt: skip
+
+    def _events(self, stage: Linear) -> None:
+        source = self.lowered.values[stage.sources[0]]
+        channels, *extents = source.shape
+        read = self._read(stage.sources[0], False)
+        out, groups = len(stage.weight), -(-len(stage.weight) // tables.LANES)
+        in_bits, weight_bits = source.bound.bit_length(), max(int(np.abs(stage.weight).max()).bit_length(), 1)
+        planes = max(int(stage.reach.max() + 1).bit_length() + 1, in_bits + weight_bits + 2)
+        count = 0 if stage.steps is None else stage.steps.steps.shape[1]
+        constants = {"weights": tables.event_weights(stage.weight, weight_bits)}
+        if stage.steps is not None:
+            thresholds = tables.event_thresholds(stage.steps.steps, stage.reach, planes)
+            constants["thresholds"] = np.concatenate([thresholds.reshape(-1), tables.words(stage.steps.flip)])
+        scratch = self._scratch(LIST + 8 + groups * (planes + count))
+        write, kernel = self._write(stage, stage.steps is None), "sums" if stage.steps is None else "states"
+        needs = ("common", "lowest", "events", "events_sums")
+        if stage.steps is not None:
+            needs = ("common", "states", "lowest", "events", "events_states")
+        self._step(
+            stage, f"events_to_{kernel}", needs, [read, write, scratch], struct="events", tables=constants,
+            fields=[_linear_window(stage, extents), channels, -(-channels // tables.LANES), in_bits, groups, weight_bits,
+                    planes, count, out],
+        )  # fmt: skip
+
+    def _direct(self, stage: Linear) -> None:
+        """Without its pool and thresholds, which follow as stages of their own."""
+        channels, *extents = self.lowered.values[stage.sources[0]].shape
+        read = self._read(stage.sources[0], True)
+        number = stage.layers[0]
+        if stage.steps is None:
+            write = self._write(stage, True)
+        else:
+            write = self._new(number, math.prod(stage.window.count) * len(stage.weight), True)
+        self._step(
+            stage, "direct_sums", ("common", "direct"), [read, write], struct="direct",
+            fields=[_linear_window(stage, extents), channels, len(stage.weight), stage.groups],
+            tables={"weights": tables.rows(stage.weight).astype(np.int8)},
+        )  # fmt: skip
+        if stage.steps is None:
+            return
+        if stage.pool.kernel != (1, 1) or stage.pool.count != stage.window.count:
+            write = self._turned_max(stage, write)
+        self._quantize_from(stage, write, math.prod(stage.pool.count), len(stage.weight))
+
+    def _turned_max(self, stage: Linear, read: At) -> At:
+        """Pools sums before their thresholds."""
+        write = self._new(-stage.result, math.prod(stage.pool.count) * len(stage.weight), True)
+        self._last(read.buffer)
+        self._step(
+            stage, "max_pool", ("common", "max"), [read, write, len(stage.weight)], struct="window",
+            fields=_window(stage.pool, stage.window.count),
+        )  # fmt: skip
+        return write
+
+    def _quantize(self, stage: Quantize) -> None:
+        channels, *extents = self.lowered.values[stage.sources[0]].shape
+        self._quantize_from(stage, self._read(stage.sources[0], True), math.prod(extents), channels)
+
+    def _quantize_from(self, stage: Linear | Quantize, read: At, places: int, channels: int) -> None:
+        ends = np.iinfo(np.int32)
+        steps = np.clip(stage.steps.steps, ends.min, ends.max).astype(np.int32)
+        self._last(read.buffer)
+        scratch, write = self._scratch(steps.shape[1]), self._write(stage, False)
+        self._step(
+            stage, "quantize", ("states", "quantize"), [read, write, scratch], struct="quantize",
+            fields=[places, channels, steps.shape[1]],
+            tables={"thresholds": steps, "flips": tables.words(stage.steps.flip)},
+        )  # fmt: skip
+
+    def _read(self, number: int, integers: bool) -> At:
+        """The value as integers or as states, made from the other form if need be."""
+        if (number, integers) not in self.made:
+            self._convert(number, integers)
+        buffer = self.made[number, integers]
+        self._last(buffer)
+        return At(buffer, integers)
+
+    def _convert(self, number: int, integers: bool) -> None:
+        value = self.lowered.values[number]
+        channels, *extents = value.shape
+        places, size = math.prod(extents), math.prod(value.shape)
+        if number == 0 and (0, True) not in self.made:
+            factor, offset = (2, -255) if value.space is None else (1, -value.bound)
+            if value.space is not None and value.space.N == 0:
+                factor = 2
+            write = self._new(0, size, True)
+            self._step(None, "read_input", ("read",), ["pixels", write, places, channels, factor, offset])
+            if integers:
+                return
+        read = self._read(number, not integers)
+        bits = value.bound.bit_length()
+        write = self._new(number, size if integers else state_words(channels, places, value.bound), integers)
+        kernel = "unpack" if integers else "pack"
+        self._step(None, kernel, (kernel,), [read, write, places, channels, bits])
+
+    def _channels(self, number: int) -> int:
+        return self.lowered.values[number].shape[0]
+
+    def _write(self, stage: Stage, integers: bool) -> At:
+        value = self.lowered.values[stage.result]
+        size = math.prod(value.shape)
+        if not integers:
+            size = state_words(value.shape[0], math.prod(value.shape[1:]), value.bound)
+        return self._new(stage.result, size, integers)
+
+    def _new(self, number: int, words: int, integers: bool) -> At:
+        buffer = Buffer(words, len(self.steps), len(self.steps))
+        self.buffers.append(buffer)
+        self.made[number, integers] = buffer
+        return At(buffer, integers)
+
+    def _scratch(self, words: int) -> At:
+        buffer = Buffer(words, len(self.steps), len(self.steps))
+        self.buffers.append(buffer)
+        return At(buffer, False)
+
+    def _last(self, buffer: Buffer) -> None:
+        buffer.last = len(self.steps)
+
+    def _step(self, stage: Stage | None, kernel: str, parts: tuple[str, ...], arguments: list, **more) -> None:
+        label = "" if stage is None else layer_names(self.lowered, stage)
+        for number in (n for entry in more.get("fields", []) for n in (entry if isinstance(entry, list) else [entry])):
+            if number > MAX_EXTENT and kernel != "quantize":
+                raise GxnorError(f"expected no number beyond {MAX_EXTENT} in its description, got {number}")
+        ram = 4 * sum(at.buffer.words for at in arguments if isinstance(at, At) and at.buffer.first == len(self.steps))
+        self.steps.append(Step(label, kernel, parts, arguments, ram=ram, **more))
+
+
+def layer_names(lowered: Lowered, stage: Stage) -> str:
+    names = [type(lowered.program.layers[number - 1]).__name__ for number in stage.layers]
+    return f"{stage.layers[0]} {' '.join(names)}"
+
+
+def _linear_window(stage: Linear, extents) -> list[int]:
+    """struct window of a Linear."""
+    pool = stage.pool or Window((1, 1), (1, 1), (0, 0), (1, 1), stage.window.count)
+    window = stage.window
+    return [*extents, *window.kernel, *window.stride, *window.padding, *window.dilation, *window.count, *pool.kernel,
+            *pool.stride, *pool.padding, *pool.dilation, *pool.count]  # fmt: skip
+
+
+def _window(window: Window, extents) -> list[int]:
+    """struct window of a pool alone."""
+    return [*extents, *window.kernel, *window.stride, *window.padding, *window.dilation, *(0, 0), *(0, 0), *(0, 0),
+            *(0, 0), *(0, 0), *window.count]  # fmt: skip

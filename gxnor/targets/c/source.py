@@ -1,0 +1,176 @@
+"""A plan as C99 text."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import numpy as np
+
+from gxnor.targets.c.plan import LIST, At, Plan, Step
+
+TYPES = {"uint32": "uint32_t", "int32": "int32_t", "int8": "int8_t", "float32": "float"}
+
+
+def header(plan: Plan, name: str) -> str:
+    program = plan.lowered.program
+    guard = f"{name.upper()}_H"
+    classes = "\n".join(f" *   {number}  {_comment(text)}" for number, text in enumerate(program.classes))
+    return f"""/* {_summary(plan, name)} */
+#ifndef {guard}
+#define {guard}
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+#define {name.upper()}_INPUTS {_count(program.input.shape)} /* bytes: {_input(program)} */
+#define {name.upper()}_CLASSES {len(program.classes)}
+#define {name.upper()}_ARENA {4 * plan.arena} /* bytes of static memory */
+
+/* The class of an input, the first of the largest logits:
+{classes}
+ * Not to be called twice at once: both functions work in the one arena. */
+int {name}_predict(const uint8_t *pixels);
+
+/* {name.upper()}_CLASSES logits. */
+void {name}_logits(const uint8_t *pixels, float *logits);
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+
+
+def source(plan: Plan, name: str) -> str:
+    kernels = "\n".join(part(file) for file in _parts(plan))
+    layers = "\n".join(filter(None, (_constants(number, step) for number, step in enumerate(plan.steps, 1))))
+    calls = "\n".join(f"    {_call(number, step)}" for number, step in enumerate(plan.steps, 1))
+    upper = name.upper()
+    return f"""/* {_summary(plan, name)}
+ *
+{_table(plan)} */
+#include "{name}.h"
+
+#define LIST {LIST} /* events that are listed before they are counted */
+
+{kernels}
+{layers}
+static uint32_t arena[{upper}_ARENA / 4];
+
+void {name}_logits(const uint8_t *pixels, float *logits)
+{{
+{calls}
+}}
+
+int {name}_predict(const uint8_t *pixels)
+{{
+    float logits[{upper}_CLASSES];
+    int best = 0, i;
+    {name}_logits(pixels, logits);
+    for (i = 1; i < {upper}_CLASSES; i++) {{
+        best = (logits[i] > logits[best]) ? i : best;
+    }}
+    return best;
+}}
+"""
+
+
+def part(name: str) -> str:
+    """The text of a kernel."""
+    return resources.files("gxnor.targets.c").joinpath("kernels", f"{name}.c").read_text(encoding="utf-8")
+
+
+def _parts(plan: Plan) -> list[str]:
+    """The kernels' files that are needed, in an order that declares first."""
+    order = ("common", "lowest", "states", "events", "events_states", "events_sums", "pixels", "direct", "quantize",
+             "unpack", "pack", "read", "max", "sum", "add", "reorder", "logits")  # fmt: skip
+    needed = {part for step in plan.steps for part in step.parts}
+    return [name for name in order if name in needed]
+
+
+def _constants(number: int, step: Step) -> str:
+    """The tables of a step and its struct."""
+    text = ""
+    names = []
+    for table, array in step.tables.items():
+        names.append(f"{table}_{number}")
+        kind = TYPES[str(array.dtype)]
+        text += f"static const {kind} {names[-1]}[{array.size}] = {{\n{_numbers(array)}}};\n"
+    if step.struct is None:
+        return text
+    if step.struct == "events" and len(names) == 1:
+        names.append("0")  # without thresholds
+    window, *rest = step.fields if isinstance(step.fields[0], list) else (None, *step.fields)
+    if window is not None:
+        rest = [f"{{{_window(window)}}}", *rest]
+    inner = _window(step.fields) if step.struct == "window" else ", ".join(map(str, (*rest, *names)))
+    return text + f"static const struct {step.struct} layer_{number} = {{{inner}}};\n"
+
+
+def _window(numbers: list[int]) -> str:
+    pairs = zip(numbers[::2], numbers[1::2], strict=True)
+    return ", ".join(f"{{{a}, {b}}}" for a, b in pairs)
+
+
+def _numbers(array: np.ndarray) -> str:
+    flat = array.reshape(-1)
+    match str(array.dtype):
+        case "uint32":
+            texts, width = [f"0x{number:08X}U" for number in flat.tolist()], 9
+        case "float32":
+            texts, width = [_float(number) for number in flat], 6
+        case "int32":
+            texts, width = ["INT32_MIN" if n == -(2**31) else str(n) for n in flat.tolist()], 12
+        case _:
+            texts, width = [str(number) for number in flat.tolist()], 24
+    lines = (", ".join(texts[i : i + width]) for i in range(0, len(texts), width))
+    return "".join(f"    {line},\n" for line in lines)
+
+
+def _float(number: np.float32) -> str:
+    """A constant that reads as exactly this number."""
+    return float(number).hex() + "F"
+
+
+def _call(number: int, step: Step) -> str:
+    arguments = [f"&layer_{number}"] if step.struct else []
+    for argument in step.arguments:
+        if isinstance(argument, At):
+            arguments.append(f"{'(int32_t *)' if argument.signed else ''}&arena[{argument.buffer.offset}]")
+        elif argument in step.tables:
+            arguments.append(f"{argument}_{number}")
+        else:
+            arguments.append(str(argument))
+    return f"{step.kernel}({', '.join(arguments)});"
+
+
+def _summary(plan: Plan, name: str) -> str:
+    return f"{name}: a network of discrete weights and activations, written by gxnor; integers up to the logits."
+
+
+def _table(plan: Plan) -> str:
+    """The comment table: what runs every layer, and what that takes."""
+    lines = [f" * {'layers':<28}{'kernel':<18}{'tables':>9}{'RAM':>9}"]
+    for step in plan.steps:
+        lines.append(f" * {step.label:<28}{step.kernel:<18}{step.flash:>9,}{step.ram:>9,}")
+    lines.append(f" * {'all, bytes':<46}{sum(step.flash for step in plan.steps):>9,}{4 * plan.arena:>9,}")
+    return "\n".join(lines)
+
+
+def _input(program) -> str:
+    shape = " x ".join(map(str, program.input.shape))
+    kind = "pixels" if program.input.space is None else f"state indices below {program.input.space.size}"
+    return f"{shape} {kind}, channel by channel, row by row"
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape))
+
+
+def _comment(text: str) -> str:
+    """Without what would end a comment."""
+    return text.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/")
