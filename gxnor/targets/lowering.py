@@ -44,9 +44,7 @@ class Window:
         """Whether no two windows share a place."""
         return all(
             count == 1 or stride > dilation * (kernel - 1)
-            for kernel, stride, dilation, count in zip(
-                self.kernel, self.stride, self.dilation, self.count, strict=True
-            )
+            for kernel, stride, dilation, count in zip(self.kernel, self.stride, self.dilation, self.count, strict=True)
         )
 
 

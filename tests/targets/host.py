@@ -10,7 +10,7 @@ import pytest
 from gxnor.program import Program
 from gxnor.targets.c import write
 
-WARNINGS = "-std=c99 -Wall -Wextra -Wpedantic -Wconversion -Werror".split()
+WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
 
 
 def compiler(name: str = "gcc") -> str:

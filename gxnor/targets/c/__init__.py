@@ -13,10 +13,71 @@ from gxnor.targets.lowering import lower
 from gxnor.writing import write_text
 
 KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while and asm bool "
-    "catch class delete explicit export false friend mutable namespace new not operator or private protected public "
-    "template this throw true try typename using virtual xor main".split()
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "and",
+        "asm",
+        "bool",
+        "catch",
+        "class",
+        "delete",
+        "explicit",
+        "export",
+        "false",
+        "friend",
+        "mutable",
+        "namespace",
+        "new",
+        "not",
+        "operator",
+        "or",
+        "private",
+        "protected",
+        "public",
+        "template",
+        "this",
+        "throw",
+        "true",
+        "try",
+        "typename",
+        "using",
+        "virtual",
+        "xor",
+        "main",
+    ]
 )
 
 
@@ -34,7 +95,9 @@ def write(program: Program, path: Path, *, name: str | None = None, arena: int |
         raise GxnorError(f"expected the name of a folder to write {name}.c and {name}.h into, got {path}, a file")
     plan = planning.make(lower(program))
     if arena is not None and 4 * plan.arena > arena:
-        raise GxnorError(f"expected a network that runs in {arena:,} bytes of RAM, got one that needs {4 * plan.arena:,}")
+        raise GxnorError(
+            f"expected a network that runs in {arena:,} bytes of RAM, got one that needs {4 * plan.arena:,}"
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -48,5 +111,7 @@ def write(program: Program, path: Path, *, name: str | None = None, arena: int |
 def identifier(name: str) -> str:
     """Raises GxnorError unless C and C++ allow the name for a function, with `_predict` after it."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", name) or name in KEYWORDS:
-        raise GxnorError(f"expected a C identifier of at most 41 characters that begins with a letter, got {name!r:.60}: give one with --name")
+        raise GxnorError(
+            f"expected a C identifier of at most 41 characters that begins with a letter, got {name!r:.60}: give one with --name"
+        )
     return name
