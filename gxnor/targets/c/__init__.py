@@ -12,72 +12,11 @@ from gxnor.targets.c import source
 from gxnor.targets.lowering import lower
 from gxnor.writing import write_text
 
-KEYWORDS = frozenset(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "and",
-        "asm",
-        "bool",
-        "catch",
-        "class",
-        "delete",
-        "explicit",
-        "export",
-        "false",
-        "friend",
-        "mutable",
-        "namespace",
-        "new",
-        "not",
-        "operator",
-        "or",
-        "private",
-        "protected",
-        "public",
-        "template",
-        "this",
-        "throw",
-        "true",
-        "try",
-        "typename",
-        "using",
-        "virtual",
-        "xor",
-        "main",
-    ]
+KEYWORDS = (  # of C and C++
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while and asm bool "
+    "catch class delete explicit export false friend mutable namespace new not operator or private protected public "
+    "template this throw true try typename using virtual xor main"
 )
 
 
@@ -110,8 +49,9 @@ def write(program: Program, path: Path, *, name: str | None = None, arena: int |
 
 def identifier(name: str) -> str:
     """Raises GxnorError unless C and C++ allow the name for a function, with `_predict` after it."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", name) or name in KEYWORDS:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", name) or name in KEYWORDS.split():
         raise GxnorError(
-            f"expected a C identifier of at most 41 characters that begins with a letter, got {name!r:.60}: give one with --name"
+            f"expected a C identifier of at most 41 characters that begins with a letter, got {name!r:.60}: "
+            "give one with --name"
         )
     return name
