@@ -195,7 +195,7 @@ class Compiler {
     }
     const std::vector<uint16_t> flips = behind ? thresholds->flips : std::vector<uint16_t>();
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
-    const Epilogue finish = {std::move(thresholds), !behind, cells, kernels_};
+    const Epilogue epilogue = {std::move(thresholds), !behind, cells, kernels_};
     const Xnor xnor = xnor_of(geometry, values_[layer.inputs[0]].space, layer.space);
     const int top = static_cast<int>(top_level(values_[layer.inputs[0]].space));
     const Choice choice = choose(layer, plan_->buffers[input], top, values_[number], geometry, xnor);

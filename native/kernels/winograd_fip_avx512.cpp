@@ -135,12 +135,12 @@ void filter_transform(const PackedWeights& weights, int, int8_t* u, int64_t poin
 }  // namespace
 
 const WinogradKernels winograd2_fip_avx512 = {
-    spread_avx512, expand<2>,
+    spread_avx512, filter_transform<2>,
     avx512<winograd_enter<2, 64, Raise::fip>>, winograd_products<Fast, 2>,
     avx512<winograd_leave<2, 64, kUsualGroup, kBlocksAvx512>>, nullptr,
     kBlocksAvx512, kUsualGroup, kFarStrip, own<2>};
 const WinogradKernels winograd4_fip_avx512 = {
-    spread_avx512, expand<4>,
+    spread_avx512, filter_transform<4>,
     avx512<winograd_enter<4, 64, Raise::fip>>, winograd_products<Fast, 4>,
     avx512<winograd_leave<4, 64, kUsualGroup, kBlocksAvx512>>, winograd_pack<kUsualGroup, kBlocksAvx512>,
     kBlocksAvx512, kUsualGroup, kFarStrip, own<4>};
