@@ -6,8 +6,9 @@
 #include <cstring>
 
 #include "common/gxnor.h"
-#include "training/team.h"
 #include "common/vectorise.h"
+#include "training/stream.h"
+#include "training/team.h"
 
 namespace {
 
@@ -21,15 +22,6 @@ struct Rule {
   bool tanh;
   uint64_t key;
 };
-
-GXNOR_BODY void uniform_block(uint64_t key, int64_t first, float* u) {
-  for (int i = 0; i < kBlock; ++i) {
-    uint64_t z = key + static_cast<uint64_t>(first + i + 1) * 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    u[i] = static_cast<float>(static_cast<int32_t>((z ^ (z >> 31)) >> 40)) * 0x1p-24f;
-  }
-}
 
 // State indices of a block; a word of 32 bits at a time.
 template <int kBits>
@@ -140,7 +132,7 @@ GXNOR_BODY int64_t move_weights(uint8_t* packed, uint8_t* counters, const float*
   for (int64_t first = begin; first < end; first += kBlock) {
     uint8_t* bytes = packed + first * kBits / 8;
     uint8_t* places = counters + first / 8 * rule->bits;
-    uniform_block(rule->key, first, u);
+    gxnor::uniform_block<kBlock>(rule->key, first, u);
     if (end - first >= kBlock) {
       moved += transition_block<kBits, kTanh>(bytes, places, dW + first, u, *rule);
       continue;

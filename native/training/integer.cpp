@@ -1,0 +1,79 @@
+// The C interface of the products of a training step in small integers; the reference is gxnor/nn/integer.py.
+#include "training/integer.h"
+
+#include <initializer_list>
+
+#include "common/vectorise.h"
+#include "training/integer_direct.h"
+#include "training/integer_weight.h"
+
+namespace gxnor {
+
+const Kernels& training_kernels() {
+#if defined(__x86_64__)
+  const int chosen = isa.load(std::memory_order_relaxed);
+  if (chosen == kPortable) return *find_kernels("portable");
+  if (chosen == kAvx2) {
+    const Kernels* const vnni = find_kernels("avxvnni");
+    return vnni ? *vnni : *find_kernels("avx2");
+  }
+#endif
+  return *find_kernels(nullptr);
+}
+
+namespace {
+
+// Whether sums of so many products of levels stay in int32, and those of two in 16 bits.
+bool fits(int64_t count, int64_t bound, int64_t other) {
+  return piece(static_cast<int>(bound), static_cast<int>(other)) > 0 && (!bound || !other || count <= INT32_MAX / (bound * other));
+}
+
+bool is_shape(const gxnor_int_conv& c) {
+  if (c.n < 1 || c.h < 1 || c.w < 1 || c.c_in < 1 || c.ho < 1 || c.wo < 1 || c.c_out < 1 || c.groups < 1) return false;
+  if (c.c_in % c.groups || c.c_out % c.groups) return false;
+  for (const int32_t bound : {c.x_bound, c.w_bound, c.q_bound})
+    if (bound < 0 || bound > 128) return false;
+  for (int axis = 0; axis < 2; ++axis) {
+    if (c.kernel[axis] < 1 || c.stride[axis] < 1 || c.padding[axis] < 0 || c.dilation[axis] < 1) return false;
+    const int64_t free = int64_t{axis ? c.w : c.h} + int64_t{2} * c.padding[axis] - int64_t{c.dilation[axis]} * (c.kernel[axis] - 1) - 1;
+    if (free < 0 || free / c.stride[axis] + 1 != (axis ? c.wo : c.ho)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+}  // namespace gxnor
+
+// x (n, h, w, c_in), w [c_out][kernel][kernel][c_in / groups] -> y (n, ho, wo, c_out), the sums. Returns 0, or 1 where the
+// shape is none or sums could leave 32 bits, 2 where memory is short; so do those below.
+GXNOR_API int32_t gxnor_int_conv_forward(const gxnor_int_conv* conv, const int8_t* x, const int8_t* w, float* y, int threads) {
+  const gxnor_int_conv& c = *conv;
+  if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
+  if (!gxnor::fits(int64_t{c.c_in / c.groups} * c.kernel[0] * c.kernel[1], c.x_bound, c.w_bound)) return gxnor::kUnsupported;
+  const gxnor::Correlation of = {c.n,       {c.h, c.w}, c.c_in, {c.ho, c.wo}, c.c_out, {c.kernel[0], c.kernel[1]}, {1, 1},
+                                 {c.padding[0], c.padding[1]}, {c.stride[0], c.stride[1]},
+                                 {c.dilation[0], c.dilation[1]}, c.groups, c.x_bound, c.w_bound};
+  return gxnor::correlate(of, x, gxnor::forward_panels(of, w, threads), nullptr, y, threads);
+}
+
+// q (n, ho, wo, c_out), w as above -> dx (n, h, w, c_in) = float(sum) * scale[n]
+GXNOR_API int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t* q, const int8_t* w, const float* scale,
+                                       float* dx, int threads) {
+  const gxnor_int_conv& c = *conv;
+  if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
+  if (!gxnor::fits(int64_t{c.c_out / c.groups} * c.kernel[0] * c.kernel[1], c.q_bound, c.w_bound)) return gxnor::kUnsupported;
+  const gxnor::Correlation of = {
+      c.n, {c.ho, c.wo}, c.c_out, {c.h, c.w}, c.c_in, {c.kernel[0], c.kernel[1]}, {c.stride[0], c.stride[1]},
+      {c.dilation[0] * (c.kernel[0] - 1) - c.padding[0], c.dilation[1] * (c.kernel[1] - 1) - c.padding[1]}, {1, 1},
+      {c.dilation[0], c.dilation[1]}, c.groups, c.q_bound, c.w_bound};
+  return gxnor::correlate(of, q, gxnor::backward_panels(of, w, threads), scale, dx, threads);
+}
+
+// q and x as above -> dw [c_out][kernel][kernel][c_in / groups] = float(sum) * scale[c_out]
+GXNOR_API int32_t gxnor_int_conv_weight(const gxnor_int_conv* conv, const int8_t* q, const int8_t* x, const float* scale,
+                                        float* dw, int threads) {
+  const gxnor_int_conv& c = *conv;
+  if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
+  if (!gxnor::fits(int64_t{c.n} * c.ho * c.wo, c.q_bound, c.x_bound)) return gxnor::kUnsupported;
+  return gxnor::weight_gradient(c, q, x, scale, dw, threads);
+}

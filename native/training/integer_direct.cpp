@@ -1,0 +1,112 @@
+#include "training/integer_direct.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "training/team.h"
+
+namespace gxnor {
+namespace {
+
+constexpr int kStrip = 64;           // positions that one block of weights is applied to in turn
+constexpr int64_t kPositions = 256;  // at least, that a piece of work has, where there are so many
+
+// Rows and columns of x, spread out and surrounded, that windows reach.
+int64_t reach(const Correlation& of, int axis) {
+  return (of.out[axis] - 1) * int64_t{of.stride[axis]} + (of.kernel[axis] - 1) * int64_t{of.dilation[axis]} + 1;
+}
+
+// Surrounds one image.
+void surround(const Correlation& of, const int8_t* x, int8_t* to) {
+  const int64_t rows = reach(of, 0), columns = reach(of, 1), pixel = of.channels;
+  std::memset(to, 0, rows * columns * pixel);
+  const auto first = [&](int axis) { return std::max(0, (-of.before[axis] + of.up[axis] - 1) / of.up[axis]); };
+  const auto last = [&](int axis) {  // the first pixel that no window reaches
+    const int64_t end = (reach(of, axis) - of.before[axis] + of.up[axis] - 1) / of.up[axis];
+    return std::clamp<int64_t>(end, first(axis), std::max(first(axis), of.size[axis]));
+  };
+  const int64_t left = first(1), right = last(1), bottom = last(0);
+  for (int64_t y = first(0); y < bottom; ++y) {
+    const int8_t* from = x + (y * of.size[1] + left) * pixel;
+    int8_t* row = to + ((of.before[0] + y * of.up[0]) * columns + of.before[1] + left * of.up[1]) * pixel;
+    if (of.up[1] == 1) {
+      std::memcpy(row, from, (right - left) * pixel);
+      continue;
+    }
+    for (int64_t column = left; column < right; ++column, from += pixel, row += of.up[1] * pixel)
+      std::memcpy(row, from, pixel);
+  }
+}
+
+GXNOR_BODY void write(const int32_t* sums, int count, int lanes, const float* scales, float* y, int64_t pixel) {
+  for (int p = 0; p < count; ++p, sums += kLanes, y += pixel) {
+    if (lanes == kLanes)
+      for (int lane = 0; lane < kLanes; ++lane) y[lane] = static_cast<float>(sums[lane]) * scales[p];
+    else
+      for (int lane = 0; lane < lanes; ++lane) y[lane] = static_cast<float>(sums[lane]) * scales[p];
+  }
+}
+
+// The outputs of some images.
+void products(const Correlation& of, const Kernels& kernels, const int8_t* x, int64_t image, int64_t images, const Panels& w,
+              const float* scale, float* y) {
+  const int64_t columns = reach(of, 1), pixels = int64_t{of.out[0]} * of.out[1];
+  const int64_t fan = of.channels / of.groups, outputs = of.out_channels / of.groups;
+  const uint8_t* from[kStrip];
+  float scales[kStrip];
+  alignas(64) int32_t sums[kMostBlocks * kStrip * kLanes];
+  Window window = {w.offsets.get(), static_cast<int>(w.units), 0, of.x_bound, 0, 1};
+  window.piece = std::min(window.units, piece(of.x_bound, of.w_bound));
+  for (int64_t first = 0; first < images * pixels; first += kStrip) {
+    const int count = static_cast<int>(std::min<int64_t>(kStrip, images * pixels - first));
+    for (int p = 0; p < count; ++p) {
+      const int64_t at = (first + p) / pixels, row = (first + p) % pixels / of.out[1], column = (first + p) % of.out[1];
+      from[p] = reinterpret_cast<const uint8_t*>(x) +
+                ((at * reach(of, 0) + row * of.stride[0]) * columns + column * of.stride[1]) * of.channels;
+      scales[p] = scale ? scale[image + at] : 1.0f;
+    }
+    for (int64_t group = 0; group < of.groups; ++group) {
+      for (int64_t b = 0; b < w.group_blocks; b += window.blocks) {
+        window.blocks = static_cast<int>(std::min<int64_t>(kernels.dot8_blocks, w.group_blocks - b));
+        kernels.dot8(from, count, window, w.block(group * w.group_blocks + b), sums);
+        for (int i = 0; i < window.blocks; ++i) {
+          const int64_t lane = (b + i) * kLanes;
+          vectorised<write>(static_cast<const int32_t*>(sums + i * count * kLanes), count,
+                            static_cast<int>(std::min<int64_t>(kLanes, outputs - lane)), static_cast<const float*>(scales),
+                            y + first * of.out_channels + group * outputs + lane, int64_t{of.out_channels});
+        }
+      }
+      for (int p = 0; p < count; ++p) from[p] += fan;
+    }
+  }
+}
+
+}  // namespace
+
+int64_t row_bytes(const Correlation& of) { return reach(of, 1) * of.channels; }
+
+int correlate(const Correlation& of, const int8_t* x, const Panels& w, const float* scale, float* y, int threads) {
+  const Kernels& kernels = training_kernels();
+  const int64_t surrounded = reach(of, 0) * row_bytes(of), pixels = int64_t{of.out[0]} * of.out[1];
+  const int64_t size = int64_t{of.size[0]} * of.size[1] * of.channels;
+  if (!w) return kNoMemory;
+  if (surrounded > INT32_MAX) return kUnsupported;
+  const int64_t grain = (kPositions + pixels - 1) / pixels;
+  std::atomic<bool> failed{false};
+  team_for((of.images + grain - 1) / grain, 1, threads, [&](int64_t begin, int64_t end) {
+    const Memory<int8_t> memory(grain * surrounded + kQuad);  // a quad may reach beyond the last channel
+    if (!memory) {
+      failed = true;
+      return;
+    }
+    for (int64_t image = begin * grain; image < std::min(of.images, end * grain); image += grain) {
+      const int64_t images = std::min(grain, of.images - image);
+      for (int64_t i = 0; i < images; ++i) surround(of, x + (image + i) * size, memory.get() + i * surrounded);
+      products(of, kernels, memory.get(), image, images, w, scale, y + image * pixels * of.out_channels);
+    }
+  });
+  return failed ? kNoMemory : kDone;
+}
+
+}  // namespace gxnor

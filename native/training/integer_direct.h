@@ -1,0 +1,45 @@
+// Convolutions of small integers by dot8: forward passes, and gradients of inputs, which are convolutions too.
+#pragma once
+
+#include "training/integer.h"
+
+namespace gxnor {
+
+// x (images, size, channels) is spread out, up - 1 zeros between two pixels, and surrounded by zeros, of which `before` come
+// before its first pixel (or, where negative, so many are cut off there); outputs (images, out, out_channels) are then
+// a convolution without padding, of stride and dilation.
+struct Correlation {
+  int64_t images;
+  int size[2], channels, out[2], out_channels;
+  int kernel[2], up[2], before[2], stride[2], dilation[2], groups;
+  int x_bound, w_bound;
+};
+
+// Bytes of a row of x, spread out and surrounded.
+int64_t row_bytes(const Correlation& of);
+
+// Weights as dot8 takes them, the blocks of a group after those of the one before. `offsets`: of the units of a window.
+struct Panels {
+  int64_t units, blocks, group_blocks;
+  Memory<int32_t> offsets;
+  Memory<int8_t> bytes;
+
+  Panels(int64_t units, int64_t groups, int64_t group_channels)
+      : units(units),
+        blocks(groups * blocks_of(group_channels)),
+        group_blocks(blocks_of(group_channels)),
+        offsets(units),
+        bytes(blocks * (units + 1) * kUnitBytes) {}
+  explicit operator bool() const { return offsets && bytes; }
+  int8_t* block(int64_t block) const { return bytes.get() + block * (units + 1) * kUnitBytes; }
+};
+
+// w [out_channels][taps][channels / groups]
+Panels forward_panels(const Correlation& of, const int8_t* w, int threads);
+// w [channels][taps][out_channels / groups], the taps in reverse
+Panels backward_panels(const Correlation& of, const int8_t* w, int threads);
+
+// y = float(sum) * scale[image], or without scale where that is null.
+int correlate(const Correlation& of, const int8_t* x, const Panels& w, const float* scale, float* y, int threads);
+
+}  // namespace gxnor

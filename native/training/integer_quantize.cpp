@@ -1,0 +1,147 @@
+// Gradients to small integers by stochastic rounding; the reference is gxnor/nn/integer.py.
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "common/gxnor.h"
+#include "common/vectorise.h"
+#include "training/stream.h"
+#include "training/team.h"
+
+namespace {
+
+constexpr int kBlock = 256;              // elements at a time: what lies between two loops over a block stays in cache
+constexpr int64_t kGrain = 64 * kBlock;  // elements
+constexpr int32_t kInfinite = 0x7f800000;
+
+// As bits, magnitudes of floats are in order, infinity and NaN behind all finite ones.
+GXNOR_BODY int32_t largest(const float* x, int64_t n) {
+  int32_t top = 0;
+  for (int64_t begin = 0; begin < n; begin += kBlock) {
+    const int size = static_cast<int>(n - begin < kBlock ? n - begin : kBlock);
+    int32_t bits[kBlock];
+    std::memcpy(bits, x + begin, sizeof bits[0] * size);
+    for (int i = 0; i < size; ++i) {
+      const int32_t magnitude = bits[i] & 0x7fffffff;
+      top = top < magnitude ? magnitude : top;
+    }
+  }
+  return top;
+}
+
+// top[c] over `rows` rows of so many channels.
+GXNOR_BODY void largest_of_channels(const float* x, int64_t rows, int64_t channels, int32_t* top) {
+  for (int64_t row = 0; row < rows; ++row, x += channels) {
+    for (int64_t c = 0; c < channels; ++c) {
+      int32_t bits;
+      std::memcpy(&bits, x + c, sizeof bits);
+      bits &= 0x7fffffff;
+      top[c] = top[c] < bits ? bits : top[c];
+    }
+  }
+}
+
+// floor(x * inverse + u). Rounding alone can lead out of -levels..levels.
+GXNOR_BODY void round_block(const float* x, const float* inverse, const float* u, float levels, int8_t* q) {
+  int32_t whole[kBlock];
+  for (int i = 0; i < kBlock; ++i) {
+    const float y = x[i] * inverse[i] + u[i];
+    const float low = y < -levels ? -levels : y;
+    const float inside = low > levels ? levels : low;
+    const int32_t towards_zero = static_cast<int32_t>(inside);
+    whole[i] = towards_zero - (static_cast<float>(towards_zero) > inside ? 1 : 0);
+  }
+  for (int i = 0; i < kBlock; ++i) q[i] = static_cast<int8_t>(whole[i]);
+}
+
+struct Rounding {
+  const float* inverse;
+  int64_t period, run;  // element i has the inverse number i / run % period
+  float levels;
+  uint64_t key;
+};
+
+// Elements begin..end, begin a multiple of kBlock.
+GXNOR_BODY void round_some(const float* x, int64_t begin, int64_t end, const Rounding* rounding, int8_t* q) {
+  const auto [inverses, period, run, levels, key] = *rounding;
+  float u[kBlock], inverse[kBlock], last[kBlock] = {};
+  int64_t at = begin / run % period, left = run - begin % run;
+  for (int64_t first = begin; first < end; first += kBlock) {
+    const int size = static_cast<int>(end - first < kBlock ? end - first : kBlock);
+    if (left >= kBlock) {
+      for (int i = 0; i < kBlock; ++i) inverse[i] = inverses[at];
+      left -= kBlock;
+    } else {
+      for (int i = 0; i < kBlock; ++i) {
+        if (left == 0) left = run, at = at + 1 == period ? 0 : at + 1;
+        inverse[i] = inverses[at];
+        --left;
+      }
+    }
+    gxnor::uniform_block<kBlock>(key, first, u);
+    if (size == kBlock) {
+      round_block(x + first, inverse, u, levels, q + first);
+      continue;
+    }
+    int8_t rounded[kBlock];
+    std::memcpy(last, x + first, sizeof last[0] * size);
+    round_block(last, inverse, u, levels, rounded);
+    std::memcpy(q + first, rounded, size);
+  }
+}
+
+}  // namespace
+
+// dy[samples][positions][channels] -> q of the same shape and scale[samples], or [channels]:
+//   scale = largest |dy| / levels,   q = floor(dy * (levels / largest |dy|) + u),   levels = 2^(bits - 1) - 1,
+// u the draws of the stream with this key. What is zero, or too small for levels / |dy|, has scale 0 and q 0. bits: 2 to 8.
+// Returns 1 where dy is not finite, 2 for other bits, 3 where memory is short; q and scale then hold nothing.
+GXNOR_API int32_t gxnor_int_quantize(const float* dy, int64_t samples, int64_t positions, int64_t channels, int32_t bits,
+                                     int32_t per_channel, uint64_t key, int8_t* q, float* scale, int threads) {
+  if (bits < 2 || bits > 8) return 2;
+  const float levels = static_cast<float>((1 << (bits - 1)) - 1);
+  const int64_t count = per_channel ? channels : samples, size = positions * channels, n = samples * size;
+  const std::unique_ptr<std::atomic<int32_t>[]> top(new (std::nothrow) std::atomic<int32_t>[count]());
+  const std::unique_ptr<float[]> inverse(new (std::nothrow) float[count]);
+  std::atomic<bool> short_of_memory{false};
+  if (!top || !inverse) return 3;
+  if (per_channel) {
+    const int64_t grain = 8 * kGrain / (channels + 1) + 1;
+    gxnor::team_for(samples * positions, grain, threads, [&](int64_t begin, int64_t end) {
+      const std::unique_ptr<int32_t[]> some(new (std::nothrow) int32_t[channels]());
+      if (!some) {
+        short_of_memory = true;
+        return;
+      }
+      gxnor::vectorised<largest_of_channels>(dy + begin * channels, end - begin, channels, some.get());
+      for (int64_t c = 0; c < channels; ++c) {
+        int32_t before = top[c].load(std::memory_order_relaxed);
+        while (before < some[c] && !top[c].compare_exchange_weak(before, some[c])) {
+        }
+      }
+    });
+  } else {
+    gxnor::team_for(samples, kGrain / (size + 1) + 1, threads, [&](int64_t begin, int64_t end) {
+      for (int64_t s = begin; s < end; ++s) top[s] = gxnor::vectorised<largest>(dy + s * size, size);
+    });
+  }
+  if (short_of_memory) return 3;
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t some = top[i];
+    if (some >= kInfinite) return 1;
+    float absmax;
+    std::memcpy(&absmax, &some, sizeof absmax);
+    inverse[i] = levels / absmax;
+    const bool nothing = !(absmax > 0.0f) || std::isinf(inverse[i]);
+    if (nothing) inverse[i] = 0.0f;
+    scale[i] = nothing ? 0.0f : absmax / levels;
+  }
+  const Rounding rounding = {inverse.get(), count, per_channel ? 1 : size, levels, key};
+  gxnor::team_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {
+    gxnor::vectorised<round_some>(dy, begin, end, &rounding, q);
+  });
+  return 0;
+}

@@ -1,0 +1,11 @@
+// Gradients of weights in small integers.
+#pragma once
+
+#include "training/integer.h"
+
+namespace gxnor {
+
+// dw [c_out][kernel][kernel][c_in / groups] = float(sum) * scale[c_out]
+int weight_gradient(const gxnor_int_conv& conv, const int8_t* q, const int8_t* x, const float* scale, float* dw, int threads);
+
+}  // namespace gxnor
