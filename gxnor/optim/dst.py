@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
+from typing import NoReturn
 
 import torch
 from torch import nn
@@ -20,8 +21,10 @@ from torch import nn
 from gxnor.nn import stream
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.optim import counter as counters
+from gxnor.optim import gradients, replicas
 from gxnor.optim import increment as increments
 from gxnor.optim import transition as transitions
+from gxnor.optim.statistics import RunningStatistics
 
 
 class DST(torch.optim.Optimizer):
@@ -41,13 +44,19 @@ class DST(torch.optim.Optimizer):
             `state_dict`. Default: a new one, seeded from torch's global generator.
         model: where given, every trainable parameter of it must be in `params`.
 
-    Raises ValueError for impossible settings and for a model with a parameter that no group claims; `step` raises
-    FloatingPointError, naming the parameter and leaving all weights as they were, for a gradient that is not finite.
+    Raises ValueError for impossible settings and for a model with a parameter that no group claims. `step` raises
+    FloatingPointError, naming the parameter, for a gradient that is not finite or too large to square, and leaves all as
+    it was: weights, the optimizer's memory and, of a module that was given as `params` or `model`, the running statistics
+    as they were after the last `zero_grad()` or `step()`.
 
     `update_in_backward` moves the weights inside the backward pass, so that no model-sized gradient exists.
+
+    In a process group of several workers all train one network: the random moves are those of worker 0's generator, and
+    `step` raises RuntimeError on all workers where their weights are no longer the same.
     """
 
     _key: int | None = None  # of the step under way, once something has moved in it
+    _statistics: RunningStatistics | None = None
     _hooks: contextlib.ExitStack | None = None
     _accumulating = False
 
@@ -72,6 +81,8 @@ class DST(torch.optim.Optimizer):
         super().__init__(params, defaults)
         if model is not None:
             self._check_claims(model)
+            self._statistics = RunningStatistics(model)
+        self._moved: set[int] = set()  # numbers of the parameters that have moved in the step under way
         if generator is None:
             generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         if not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
@@ -91,6 +102,10 @@ class DST(torch.optim.Optimizer):
                 "pass them too, or freeze them with requires_grad_(False)"
             )
 
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        super().zero_grad(set_to_none)
+        self._remember_statistics()
+
     @torch.no_grad()
     def step(self, closure=None):
         """One step. Parameters without a gradient stay as they are."""
@@ -98,13 +113,23 @@ class DST(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._check_gradients([(name, p.grad) for name, p, *_ in self._parameters() if p.grad is not None])
+        given = [(name, p, group, number) for name, p, group, number in self._parameters() if p.grad is not None]
+        wrong = gradients.find_wrong([(name, p.grad) for name, p, *_ in given])
+        if replicas.any_of(wrong is not None, self._device()):
+            self._refuse(wrong or "another worker's gradient is not finite or too large")
+        for name, *_, number in given:
+            self._check_moves_once(name, number)
         self._step_key()  # drawn for every step, whether anything moves in it or not
-        for _, p, group, number in self._parameters():
-            if p.grad is not None:
-                self._update(p, p.grad, self.param_groups[group], number)
-        self._key = None
+        for _, p, group, number in given:
+            self._update(p, p.grad, self.param_groups[group], number)
+        self._end_step()
+        self._remember_statistics()
+        replicas.check_equal((name, p) for name, p, *_ in self._parameters())
         return loss
+
+    def _remember_statistics(self) -> None:
+        if self._statistics is not None:
+            self._statistics.remember()
 
     def update_in_backward(self, reduce: Callable[[torch.Tensor], None] | None = None) -> contextlib.ExitStack:
         """From now on every discrete weight moves inside the backward pass, as soon as its gradient is complete, and the
@@ -112,9 +137,14 @@ class DST(torch.optim.Optimizer):
         the real parameters and ends the step, so the training loop stays as it is, and so do the moves, bit for bit.
 
         Args:
-            reduce: called with every gradient before the rule, to change it in place: a sum over workers, say.
+            reduce: called with every gradient before the rule, to change it in place: a sum over workers, say. Then the
+                workers' DistributedDataParallel is to leave the discrete weights alone, as the one that
+                `gxnor.training.distributed.replicate` makes does.
 
-        Returns an ExitStack that undoes it on `close()`, or as a context. Raises RuntimeError where it is on already.
+        Returns an ExitStack that undoes it on `close()`, or as a context. Raises RuntimeError where it is on already, and
+        ValueError where there are several workers and no `reduce`. A weight moves once a step: a backward pass, or a
+        step, that has a second gradient for it raises RuntimeError. So do checkpoints with `use_reentrant=True` around
+        several uses of a layer, each of which is a backward pass of its own.
 
         What it costs: where a gradient is not finite, the layers behind it in the forward order have moved before that
         is seen (the FloatingPointError says so). Clipping by the norm of all gradients needs them all before anything
@@ -125,6 +155,11 @@ class DST(torch.optim.Optimizer):
         """
         if self._hooks is not None:
             raise RuntimeError("the update runs inside the backward pass already; close what turned it on first")
+        if reduce is None and replicas.count() > 1:
+            raise ValueError(
+                f"expected reduce, which sums a gradient over the {replicas.count()} workers in place "
+                "(torch.distributed.all_reduce), got None: the weights would move by each worker's own gradient"
+            )
         hooks = contextlib.ExitStack()
         for name, p, group, number in self._parameters():
             if isinstance(p, DiscreteParameter) and p.requires_grad:
@@ -160,42 +195,56 @@ class DST(torch.optim.Optimizer):
         def move(p: torch.Tensor) -> None:
             if self._accumulating:
                 return
+            self._check_moves_once(name, number)
             if reduce is not None:
                 reduce(p.grad)
-            self._check_gradients([(name, p.grad)])
+            wrong = gradients.find_wrong([(name, p.grad)])
+            if wrong is not None:
+                self._refuse(wrong)
             self._update(p, p.grad, self.param_groups[group], number)
             p.grad = None
 
         return move
 
-    def _check_gradients(self, gradients: list[tuple[str | int, torch.Tensor]]) -> None:
-        """Raises FloatingPointError, naming the parameter, for a gradient that is not finite."""
-        sums: dict[torch.device, list[torch.Tensor]] = {}
-        for _, grad in gradients:
-            sums.setdefault(grad.device, []).append(grad.sum().double())
-        # Read together: a GPU then waits once, not once a parameter.
-        if all(math.isfinite(total) for values in sums.values() for total in torch.stack(values).tolist()):
-            return
-        for name, grad in gradients:
-            if torch.isfinite(grad).all():  # a sum may overflow where no element does
-                continue
-            consequence = (
-                "no weight was moved" if self._key is None else "other weights have moved already in this step"
-            )
-            self._key = None
-            raise FloatingPointError(
-                f"the gradient of parameter {name} is not finite; {consequence}. "
-                "A lower learning rate, or a look at the loss and the data, is the usual mend"
+    def _refuse(self, wrong: str) -> NoReturn:
+        """Raises FloatingPointError for a gradient that no increment can be made of."""
+        consequence = "no weight was moved" if self._key is None else "other weights have moved already in this step"
+        if self._statistics is not None:
+            self._statistics.restore()
+            consequence += ", and running statistics are those of the last zero_grad() or step()"
+        self._end_step()
+        raise FloatingPointError(
+            f"{wrong}; {consequence}. A lower learning rate, or a look at the loss and the data, is the usual mend"
+        )
+
+    def _check_moves_once(self, name: str | int, number: int) -> None:
+        if number in self._moved:
+            raise RuntimeError(
+                f"parameter {name} has moved in this step already and has another gradient. Expected one backward pass a "
+                "step: several need accumulating(), a layer that is used several times needs checkpoint(..., "
+                "use_reentrant=False), and DistributedDataParallel is to leave out what update_in_backward moves; the plain "
+                "step() needs none of this. step() ends the step under way"
             )
 
     def _step_key(self) -> int:
         if self._key is None:
-            self._key = int(torch.randint(-(2**63), 2**63 - 1, (), generator=self.generator))
+            key = int(torch.randint(-(2**63), 2**63 - 1, (), generator=self.generator))
+            self._key = replicas.agree(key, self._device())
         return self._key
+
+    def _device(self) -> torch.device:
+        return self.param_groups[0]["params"][0].device
+
+    def _end_step(self) -> None:
+        self._key = None
+        self._moved.clear()
 
     def _update(self, p: torch.Tensor, grad: torch.Tensor, group: dict, number: int) -> None:
         """Moves one parameter by its complete gradient."""
         state = self.state[p]
+        self._moved.add(number)
+        if grad.dtype.itemsize < 4:  # a mean of squares that forgets a thousandth a step takes more than 8 bits
+            grad = grad.float()
         dW = increments.RULES[group["increment"]](grad, state, group)
         if not isinstance(p, DiscreteParameter):
             p.add_(dW)
@@ -231,13 +280,13 @@ class DST(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
         for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
             for p, number in zip(group["params"], saved["params"], strict=True):
-                counter = state_dict["state"].get(number, {}).get("counter")
-                if counter is not None:  # torch has made floats of it
-                    self.state[p]["counter"] = counter.to(p.device, copy=True)
+                for key, value in state_dict["state"].get(number, {}).items():
+                    if isinstance(value, torch.Tensor):  # torch has given it the parameter's dtype
+                        self.state[p][key] = value.to(p.device, copy=True)
         self.generator.set_state(generator.cpu())
 
     def __getstate__(self) -> dict:
-        return {**super().__getstate__(), "generator": self.generator}
+        return {**super().__getstate__(), "generator": self.generator, "_moved": set(self._moved)}
 
 
 def _check_settings(group: dict) -> None:

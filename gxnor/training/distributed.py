@@ -26,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gxnor.errors import GxnorError, WorkError
 from gxnor.nn.parameter import DiscreteParameter
+from gxnor.optim import replicas
 
 PATIENCE = datetime.timedelta(minutes=30)  # while worker 0 evaluates, the others wait
 
@@ -39,9 +40,7 @@ def rank() -> int:
     return int(os.environ["RANK"]) if launched() else 0
 
 
-def size() -> int:
-    """The number of workers in touch with each other."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+size = replicas.count
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import weakref
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from gxnor.nn import Activation, Conv2d, DiscreteParameter, Linear
 from gxnor.optim import DST
@@ -147,6 +148,106 @@ def test_a_layer_used_twice_moves_once_by_its_whole_gradient():
         for step in range(4):
             optimizer.zero_grad()
             net(torch.randn(16, 8, generator=torch.Generator().manual_seed(step))).square().mean().backward()
+            optimizer.step()
+        runs.append(everything(net, optimizer))
+    assert runs[0] == runs[1]
+
+
+def several_uses(layer: nn.Module, x: torch.Tensor, use) -> torch.Tensor:
+    for _ in range(3):
+        x = nn.functional.hardtanh(use(layer, x))
+    return x.square().mean()
+
+
+USES = {
+    "called": lambda layer, x: layer(x),
+    "checkpointed": lambda layer, x: checkpoint(layer, x, use_reentrant=False),
+    "summed": lambda layer, x: layer(x) + layer(x.flip(0)),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_layer_used_several_times_in_a_graph_moves_as_by_the_plain_step(use):  # pytorch/pytorch#81296
+    runs = []
+    for inside in (False, True):
+        torch.manual_seed(0)
+        layer = Linear(8, 8)
+        optimizer = optimizer_of(layer)
+        if inside:
+            optimizer.update_in_backward()
+        for step in range(4):
+            optimizer.zero_grad()
+            x = torch.randn(16, 8, generator=torch.Generator().manual_seed(step)).requires_grad_()
+            several_uses(layer, x, USES[use]).backward()
+            optimizer.step()
+        runs.append(everything(layer, optimizer))
+    assert runs[0] == runs[1]
+
+
+def test_one_reentrant_checkpoint_a_layer_moves_as_by_the_plain_step():  # pytorch/pytorch#81296
+    runs = []
+    for inside in (False, True):
+        net = network()
+        optimizer = optimizer_of(net)
+        if inside:
+            optimizer.update_in_backward()
+        for step in range(3):
+            optimizer.zero_grad()
+            x = torch.randn(16, 1, 6, 6, generator=torch.Generator().manual_seed(step)).requires_grad_()
+            checkpoint(net[3:], checkpoint(net[:3], x, use_reentrant=True), use_reentrant=True).sum().backward()
+            optimizer.step()
+        runs.append(everything(net, optimizer))
+    assert runs[0] == runs[1]
+
+
+def twice(net, x):
+    net(x).sum().backward()
+    net(x).sum().backward()
+
+
+SEVERAL_PASSES = {
+    "reentrant checkpoints": lambda layer, x: several_uses(
+        layer, x, lambda layer, x: checkpoint(layer, x, use_reentrant=True)
+    ).backward(),
+    "two backward passes": twice,
+    "two losses": lambda layer, x: [loss.backward() for loss in (layer(x).sum(), layer(-x).square().sum())],
+}
+
+
+@pytest.mark.parametrize("kind", SEVERAL_PASSES)
+def test_a_second_gradient_in_a_step_is_refused_and_not_a_second_move(kind):  # pytorch/pytorch#81296
+    layer = Linear(8, 8)
+    optimizer = optimizer_of(layer)
+    optimizer.update_in_backward()
+    x = torch.randn(16, 8).requires_grad_()
+    # what torch says where the second graph was made before the first one's backward pass moved the weight
+    by_torch = "modified by an inplace operation"
+    with pytest.raises(
+        RuntimeError, match=f"parameter weight has moved in this step already.*use_reentrant|{by_torch}"
+    ):
+        SEVERAL_PASSES[kind](layer, x)
+    optimizer.zero_grad()
+    optimizer.step()  # ends it
+    layer(x).sum().backward()
+
+
+def test_gradients_that_were_made_by_hand_move_as_by_the_plain_step():  # pytorch/pytorch#81296
+    runs = []
+    for inside in (False, True):
+        net = network()
+        optimizer = optimizer_of(net)
+        if inside:
+            optimizer.update_in_backward()
+        for step in range(3):
+            optimizer.zero_grad()
+            x = torch.randn(16, 1, 6, 6, generator=torch.Generator().manual_seed(step))
+            if step == 1:  # given to the parameters, and nothing is left to the backward pass
+                for p, grad in zip(net.parameters(), torch.autograd.grad(net(x).sum(), net.parameters()), strict=True):
+                    p.grad = grad
+            else:  # added to by the backward pass
+                for p in net.parameters():
+                    p.grad = torch.ones(p.shape)
+                net(x).sum().backward()
             optimizer.step()
         runs.append(everything(net, optimizer))
     assert runs[0] == runs[1]

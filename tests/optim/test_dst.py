@@ -320,11 +320,80 @@ def test_a_parameter_without_a_name_is_told_by_its_number():
         DST([a, b]).step()
 
 
-def test_finite_gradients_may_add_up_to_infinity():
-    p = real(0.0, 0.0, 0.0)
-    p.grad = torch.full((3,), 3e38)
-    DST([p], 0.1, increment="sgd", betas=(0.0, 0.0)).step()
-    assert torch.isfinite(p).all() and (p < 0).all()
+@pytest.mark.parametrize("rule", ["factored", "adam", "sgd"])
+@pytest.mark.parametrize("name", ["0.weight", "1.bias", "7.weight"])
+@pytest.mark.parametrize("size", [1e20, 3e38, -1e25])
+def test_a_gradient_whose_square_overflows_is_named_and_the_next_steps_are_not_touched(
+    name, size, rule
+):  # ferx-core#1112
+    net, reference = network(), network()
+    optimizers = [DST(n, 0.05, increment=rule, generator=generator()) for n in (net, reference)]
+    for n, optimizer in zip((net, reference), optimizers, strict=True):
+        train(n, optimizer, 2)
+    for p in net.parameters():
+        p.grad = torch.ones_like(p)
+    dict(net.named_parameters())[name].grad.view(-1)[0] = size
+    with pytest.raises(FloatingPointError, match=f"gradient of parameter {name} is too large: .*no weight was moved"):
+        optimizers[0].step()
+    for n, optimizer in zip((net, reference), optimizers, strict=True):
+        train(n, optimizer, 3)
+    assert equal(bits(net), bits(reference))
+
+
+def test_gradients_that_only_together_overflow_are_refused():  # ferx-core#1112
+    p = real(*[0.0] * 100)
+    p.grad = torch.full((100,), 3e18)
+    with pytest.raises(FloatingPointError, match="parameter 0 is too large: squares, up to 3e\\+18\\^2"):
+        DST([p], 0.1).step()
+    p.grad.fill_(3e17)
+    DST([p], 0.1).step()
+    assert (p < 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("rule", ["factored", "adam", "sgd"])
+def test_gradients_of_short_types_are_averaged_in_float32(dtype, rule):  # ferx-core#1112
+    """A square of 300 overflows float16, an eps of 1e-8 underflows it, and 1 - 0.999 is lost in bfloat16."""
+    grads = torch.tensor([[300.0, 0.0], [-2.0, 1e-3]])
+    moves = []
+    for kind in (torch.float32, dtype):
+        p = nn.Parameter(torch.zeros(2, 2, dtype=kind))
+        optimizer = DST([p], 0.01, increment=rule, eps=1e-8)
+        for _ in range(20):
+            p.grad = grads.to(dtype).to(kind)
+            optimizer.step()
+        assert all(v.dtype == torch.float32 for v in optimizer.state[p].values() if isinstance(v, torch.Tensor))
+        moves.append(p.detach().float())
+    torch.testing.assert_close(*moves, rtol=0.05, atol=1e-3)
+
+
+def test_the_memory_of_short_types_is_loaded_as_it_was_saved():
+    p = nn.Parameter(torch.ones(3, dtype=torch.bfloat16))
+    optimizer, twin = DST([p]), DST([p])
+    p.grad = torch.tensor([1.0, 2.0, 3.0], dtype=torch.bfloat16)
+    optimizer.step()
+    twin.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for key in ("exp_avg", "exp_avg_sq"):
+        before, after = optimizer.state[p][key], twin.state[p][key]
+        assert after.dtype == torch.float32 and torch.equal(before, after)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["step", "update_in_backward"])
+@pytest.mark.parametrize("number", [0, 2])
+def test_after_a_refused_batch_the_running_statistics_are_those_before_it(number, inside):  # ferx-core#1112
+    net = network()
+    optimizer = DST(net, 0.05, generator=generator())
+    if inside:
+        optimizer.update_in_backward()
+    train(net, optimizer, number)
+    optimizer.zero_grad()
+    before = [b.clone() for b in net.buffers()]
+    with pytest.raises(FloatingPointError, match=r"running statistics are those of the last zero_grad\(\) or step\(\)"):
+        net(torch.full((4, 1, 6, 6), math.nan)).sum().backward()
+        optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(net.buffers(), before, strict=True))
+    train(net, optimizer, 1)
+    assert all(torch.isfinite(t).all() for t in net.buffers())
 
 
 def test_gradients_accumulate_until_the_step():

@@ -130,8 +130,8 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
             loss = step.forward(batch)
         with step.optimizer.accumulating() if accumulates else contextlib.nullcontext():
             loss.backward()
-    gradients = {name: p.grad is not None for name, p in step.model.named_parameters()}
-    step.optimizer.step()
+        gradients = {name: p.grad is not None for name, p in step.model.named_parameters()}
+        step.optimizer.step()
     for name, p in step.model.named_parameters():
         layer = layers[name.rpartition(".")[0]]
         layer.weights += _bytes(getattr(p, "packed", p))
