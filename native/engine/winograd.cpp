@@ -47,7 +47,40 @@ GXNOR_BODY void spread_bytes(const uint8_t* from, int64_t pixel, int channels, i
   }
 }
 
+WinogradWeights arrange(const States& states, int fan, int channels, int threads) {
+  WinogradWeights weights(fan, channels, std::max(2, states.storage()), static_cast<int>(top_level(states.N)));
+  const int bits = weights.bits, top = weights.top;
+  const int together = 8 / bits * kPacked;  // levels in kPacked bytes
+  std::fill(weights.levels.begin(), weights.levels.end(), static_cast<uint8_t>(top * (255 / ((1 << bits) - 1))));
+  parallel_for(channels, kLanes, threads, [&](int64_t begin, int64_t end) {
+    std::vector<uint8_t> memory;
+    for (int64_t channel = begin; channel < end; ++channel) {
+      const int64_t block = channel / kLanes, lane = channel % kLanes;
+      const uint8_t* indices = states.read(channel * fan * kTaps, int64_t{fan} * kTaps, memory);
+      for (int64_t c = 0; c < fan; ++c) {
+        const int64_t n = (c / 4 * kLanes + lane) * 4 + c % 4;  // its place in U
+        const int shift = static_cast<int>(n % together / kPacked) * bits;
+        uint8_t* to = weights.levels.data() + block * weights.block_bytes() + n / together * kTaps * kPacked + n % kPacked;
+        for (int t = 0; t < kTaps; ++t, ++indices, to += kPacked) {
+          const int code = states.N == 0 ? 2 * *indices : *indices;
+          *to = static_cast<uint8_t>(*to ^ ((top ^ code) << shift));  // level 0 stood there
+          weights.sums[(block * kTaps + t) * kLanes + lane] += code - top;
+        }
+      }
+    }
+  });
+  return weights;
+}
+
 }  // namespace
+
+WinogradWeights::WinogradWeights(int inputs, int outputs, int bits, int top)
+    : quads(quads_of(inputs)),
+      blocks((outputs - 1) / kLanes + 1),
+      bits(bits),
+      top(top),
+      levels(static_cast<size_t>(blocks * block_bytes())),
+      sums(static_cast<size_t>(blocks) * kTaps * kLanes) {}
 
 // What one thread works in.
 template <int M>
@@ -75,60 +108,40 @@ struct Winograd<M>::Strip {
 };
 
 template <int M>
+bool Winograd<M>::suits(int channels, int64_t top, int64_t weight_top, bool fip) {
+  // The sums of weights are held in 16 bits; so the outputs, however many times too large, fit in 32. Sums on the way may wrap.
+  return fits<M>(top, weight_top, fip) && channels * weight_top <= INT16_MAX;
+}
+
+template <int M>
 bool Winograd<M>::suits(const Buffer& input, const Geometry& g, int top, int space, bool fip) {
   const bool states = input.form == Form::bits || input.form == Form::int8;
   if (!both(g.kernel, 3) || !both(g.stride, 1) || !both(g.dilation, 1) || g.groups != 1 || !states) return false;
-  const int64_t weight_top = top_level(space);
-  // The sums of weights are held in 16 bits; so the outputs, however many times too large, fit in 32. Sums on the way may wrap.
-  return fits<M>(top, weight_top, fip) && input.channels * weight_top <= INT16_MAX;
+  return suits(input.channels, top, top_level(space), fip);
 }
 
 template <int M>
 Winograd<M>::Winograd(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
                       const States& states, int top, const WinogradKernels& kernels, int threads, Epilogue epilogue)
+    : Winograd(input, output, geometry.padding, arrange(states, buffers[input].channels, buffers[output].channels, threads),
+               top, kernels, std::move(epilogue)) {}
+
+template <int M>
+Winograd<M>::Winograd(int input, int output, const int padding[2], WinogradWeights weights, int top,
+                      const WinogradKernels& kernels, Epilogue epilogue)
     : input_(input),
       output_(output),
-      padding_{geometry.padding[0], geometry.padding[1]},
+      padding_{padding[0], padding[1]},
       epilogue_(std::move(epilogue)),
       top_(top),
       kernels_(kernels),
-      quads_(quads_of(buffers[input].channels)),
-      blocks_((buffers[output].channels - 1) / kLanes + 1),
-      bits_(std::max(2, states.storage())),
-      weight_top_(static_cast<int>(top_level(states.N))) {
-  arrange(states, buffers[output].channels, buffers[input].channels, threads);
-}
-
-template <int M>
-void Winograd<M>::arrange(const States& states, int channels, int fan, int threads) {
-  const int64_t tap = int64_t{quads_} * 4 * kLanes * bits_ / 8;  // bytes of a block's weights for it
-  const int together = 8 / bits_ * kPacked;                      // levels in kPacked bytes
-  weights_.assign(static_cast<size_t>(blocks_ * kTaps * tap), static_cast<uint8_t>(weight_top_ * (255 / ((1 << bits_) - 1))));
-  sums_.resize(static_cast<size_t>(blocks_) * kTaps * kLanes);
-  parallel_for(channels, kLanes, threads, [&](int64_t begin, int64_t end) {
-    std::vector<uint8_t> memory;
-    for (int64_t channel = begin; channel < end; ++channel) {
-      const int64_t block = channel / kLanes, lane = channel % kLanes;
-      const uint8_t* indices = states.read(channel * fan * kTaps, int64_t{fan} * kTaps, memory);
-      for (int64_t c = 0; c < fan; ++c) {
-        const int64_t n = (c / 4 * kLanes + lane) * 4 + c % 4;  // its place in U
-        const int shift = static_cast<int>(n % together / kPacked) * bits_;
-        uint8_t* to = weights_.data() + block * kTaps * tap + n / together * kTaps * kPacked + n % kPacked;
-        for (int t = 0; t < kTaps; ++t, ++indices, to += kPacked) {
-          const int code = states.N == 0 ? 2 * *indices : *indices;
-          *to = static_cast<uint8_t>(*to ^ ((weight_top_ ^ code) << shift));  // level 0 stood there
-          sums_[(block * kTaps + t) * kLanes + lane] += code - weight_top_;
-        }
-      }
-    }
-  });
-}
+      weights_(std::move(weights)) {}
 
 // V, raised where the product wants that, of `tiles` tiles of one row of tiles.
 template <int M>
 void Winograd<M>::input_transform(const Buffer& in, const uint8_t* image, int64_t tile_y, int64_t tile_x, int tiles, uint8_t* points,
                      int64_t point, uint8_t* rows) const {
-  const int64_t width = int64_t{4} * quads_, pixels = M * int64_t{tiles} + 2, x0 = M * tile_x - padding_[1];
+  const int64_t width = int64_t{4} * weights_.quads, pixels = M * int64_t{tiles} + 2, x0 = M * tile_x - padding_[1];
   const int64_t begin = std::clamp<int64_t>(-x0, 0, pixels), end = std::clamp<int64_t>(in.width - x0, begin, pixels);
   for (int i = 0; i < M + 2; ++i) {
     const int64_t y = M * tile_y - padding_[0] + i;
@@ -183,16 +196,16 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
   constexpr int kPoints = Point<M>::kCount;
   const int size = M / epilogue_.side();  // of a tile, in outputs
   const int group = kernels_.group;
-  const int64_t across = divide_up(out.width, size), down = divide_up(out.height, size), width = int64_t{4} * quads_;
+  const int64_t across = divide_up(out.width, size), down = divide_up(out.height, size), width = int64_t{4} * weights_.quads;
   const int64_t tiles = run.images * across * down;
   const int64_t groups = std::clamp<int64_t>(kernels_.strip / (kPoints * width * group), 1, kMostGroups);
-  int64_t strips = divide_up(tiles, groups * group), share = blocks_;
+  int64_t strips = divide_up(tiles, groups * group), share = weights_.blocks;
   if (strips > 1)
     strips = std::min(divide_up(strips, run.threads) * run.threads, divide_up(tiles, group));
   else
-    share = divide_up(blocks_, std::min(run.threads, blocks_));  // threads share the output channels instead
+    share = divide_up(weights_.blocks, std::min(run.threads, weights_.blocks));  // threads share the output channels instead
   share = divide_up(share, kernels_.blocks) * kernels_.blocks;
-  const int64_t shares = divide_up(blocks_, share);
+  const int64_t shares = divide_up(weights_.blocks, share);
 
   parallel_for(strips * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
     Strip memory(divide_up(tiles, strips), width, kernels_, out);
@@ -207,23 +220,21 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
         uint8_t* const image_output = run.scratch[output_] + image * out.image;
         uint8_t* const points = memory.points.get() + tile * width;
         input_transform(in, run.scratch[input_] + image * in.image, y, x, static_cast<int>(some), points, point, memory.rows.get());
-        if (kernels_.own) kernels_.own(points, point, static_cast<int>(some), quads_, memory.own.get() + tile, count);
+        if (kernels_.own) kernels_.own(points, point, static_cast<int>(some), weights_.quads, memory.own.get() + tile, count);
         output = locate(out, image_output, y, x, x + some, memory.outside.get(), output);
       }
-      const int64_t behind = std::min<int64_t>(block + share, blocks_);
+      const int64_t behind = std::min<int64_t>(block + share, weights_.blocks);
       for (int64_t from = block; from < behind; from += kernels_.blocks) {
         const int blocks = static_cast<int>(std::min<int64_t>(kernels_.blocks, behind - from));
         const int64_t weight = blocks * width * kLanes + kApart;
         for (int b = 0; b < blocks; ++b) {
-          const PackedWeights packed = {weights_.data() + (from + b) * (kTaps * quads_ * 4 * kLanes * bits_ / 8),
-                                        sums_.data() + (from + b) * kTaps * kLanes, quads_, bits_, weight_top_};
-          kernels_.filter_transform(packed, top_, memory.weights.get() + b * width * kLanes, weight,
-                          memory.offsets.get() + b * kPoints * kLanes);
+          kernels_.filter_transform(weights_.block(from + b), top_, memory.weights.get() + b * width * kLanes, weight,
+                                    memory.offsets.get() + b * kPoints * kLanes);
         }
         for (int64_t tile = 0, some; tile < count; tile += some) {
           some = divide_up(count - tile, divide_up(count - tile, group));
           kernels_.products({memory.points.get() + tile * width, point, memory.own.get() + tile, count, memory.weights.get(),
-                             weight, memory.offsets.get(), static_cast<int>(some), quads_, blocks, top_ * weight_top_,
+                             weight, memory.offsets.get(), static_cast<int>(some), weights_.quads, blocks, top_ * weights_.top,
                              memory.products.get()});
           for (int b = 0; b < blocks; ++b)
             output_transform(out, static_cast<int>(from + b), memory.products.get() + b * kLanes, static_cast<int>(some),
@@ -237,7 +248,7 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
 
 template <int M>
 int64_t Winograd<M>::bytes() const {
-  return static_cast<int64_t>(sizeof *this + weights_.size() + sums_.size() * sizeof(int16_t)) + epilogue_.bytes();
+  return static_cast<int64_t>(sizeof *this + weights_.levels.size() + weights_.sums.size() * sizeof(int16_t)) + epilogue_.bytes();
 }
 
 template class Winograd<2>;

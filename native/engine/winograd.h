@@ -13,15 +13,35 @@
 
 namespace gxnor {
 
+// Of all blocks of 16 output channels, see PackedWeights. Beyond the channels levels are 0.
+struct WinogradWeights {
+  int quads, blocks;  // of four input and 16 output channels
+  int bits, top;
+  aligned_vector<uint8_t> levels;  // [blocks][quads * bits / 8][9 taps][kPacked]
+  aligned_vector<int16_t> sums;    // [blocks][9 taps][16 lanes]
+
+  // Not written yet.
+  WinogradWeights(int inputs, int outputs, int bits, int top);
+
+  PackedWeights block(int64_t block) const {
+    return {levels.data() + block * block_bytes(), sums.data() + block * 9 * kLanes, quads, bits, top};
+  }
+  int64_t block_bytes() const { return int64_t{quads} * bits / 8 * 9 * kPacked; }
+};
+
 template <int M>
 class Winograd : public Step {
  public:
+  // Whether levels of these sizes suit, of so many input channels.
+  static bool suits(int channels, int64_t top, int64_t weight_top, bool fip);
   // Whether a convolution can be computed so: 3x3, dense, its points in bytes. top: the largest level of the input; space: N of
   // the weights; fip: by fast inner products.
   static bool suits(const Buffer& input, const Geometry& geometry, int top, int space, bool fip);
 
   Winograd(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
            int top, const WinogradKernels& kernels, int threads, Epilogue epilogue);
+  Winograd(int input, int output, const int padding[2], WinogradWeights weights, int top, const WinogradKernels& kernels,
+           Epilogue epilogue);
 
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
   const char* name() const override {
@@ -33,7 +53,6 @@ class Winograd : public Step {
  private:
   struct Strip;
 
-  void arrange(const States& states, int channels, int fan, int threads);
   void input_transform(const Buffer& input, const uint8_t* image, int64_t tile_y, int64_t tile_x, int tiles, uint8_t* points,
              int64_t point, uint8_t* rows) const;
   uint8_t** locate(const Buffer& output, uint8_t* image, int64_t row, int64_t begin, int64_t end, uint8_t* outside,
@@ -45,10 +64,7 @@ class Winograd : public Step {
   const Epilogue epilogue_;
   const int top_;                    // the largest level of the input
   const WinogradKernels& kernels_;
-  const int quads_, blocks_;         // of four input and 16 output channels
-  const int bits_, weight_top_;      // see PackedWeights
-  aligned_vector<uint8_t> weights_;
-  aligned_vector<int16_t> sums_;
+  const WinogradWeights weights_;
 };
 
 }  // namespace gxnor

@@ -6,6 +6,7 @@
 #include "common/vectorise.h"
 #include "training/integer_direct.h"
 #include "training/integer_weight.h"
+#include "training/integer_winograd.h"
 
 namespace gxnor {
 
@@ -53,6 +54,8 @@ GXNOR_API int32_t gxnor_int_conv_forward(const gxnor_int_conv* conv, const int8_
   const gxnor::Correlation of = {c.n,       {c.h, c.w}, c.c_in, {c.ho, c.wo}, c.c_out, {c.kernel[0], c.kernel[1]}, {1, 1},
                                  {c.padding[0], c.padding[1]}, {c.stride[0], c.stride[1]},
                                  {c.dilation[0], c.dilation[1]}, c.groups, c.x_bound, c.w_bound};
+  const gxnor_kernel kernel = gxnor::fastest_kernel(of);
+  if (kernel != GXNOR_DIRECT) return gxnor::correlate_winograd(of, kernel, x, w, false, nullptr, y, threads);
   return gxnor::correlate(of, x, gxnor::forward_panels(of, w, threads), nullptr, y, threads);
 }
 
@@ -66,6 +69,8 @@ GXNOR_API int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t*
       c.n, {c.ho, c.wo}, c.c_out, {c.h, c.w}, c.c_in, {c.kernel[0], c.kernel[1]}, {c.stride[0], c.stride[1]},
       {c.dilation[0] * (c.kernel[0] - 1) - c.padding[0], c.dilation[1] * (c.kernel[1] - 1) - c.padding[1]}, {1, 1},
       {c.dilation[0], c.dilation[1]}, c.groups, c.q_bound, c.w_bound};
+  const gxnor_kernel kernel = gxnor::fastest_kernel(of);
+  if (kernel != GXNOR_DIRECT) return gxnor::correlate_winograd(of, kernel, q, w, true, scale, dx, threads);
   return gxnor::correlate(of, q, gxnor::backward_panels(of, w, threads), scale, dx, threads);
 }
 
