@@ -8,10 +8,13 @@ from pathlib import Path
 from gxnor import targets
 from gxnor.analysis import sizes
 from gxnor.cli.telling import warnings_told
+from gxnor.cli.testset import check_images, load
 from gxnor.errors import GxnorError
 from gxnor.program import Program, file
 
 OPTIONS = ("name", "arena", "onnx_form", "opset")  # of targets; each takes those that its function names
+
+SAMPLES = 200  # typical images: enough to tell which states are frequent
 
 
 def add_parser(commands) -> None:
@@ -23,6 +26,10 @@ def add_parser(commands) -> None:
     parser.add_argument("--to", choices=targets.TARGETS, metavar="TARGET", help=f"{', '.join(targets.TARGETS)}")
     parser.add_argument("--name", help="c: what files and functions are called (default: the last part of PATH)")
     parser.add_argument("--arena", type=int, metavar="BYTES", help="c: refuse a network that needs more RAM than this")
+    parser.add_argument(
+        "--data", metavar="NAME", help="c: digits, mnist, ...: typical images, which make the code faster"
+    )
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the data is")
     parser.add_argument("--onnx-form", metavar="FORM", help="onnx: float (default) or integer")
     parser.add_argument(
         "--opset", type=int, metavar="N", help="onnx: 13 to 25 (default), for runtimes that lack the newest"
@@ -34,6 +41,10 @@ def main(arguments: argparse.Namespace) -> None:
     """Writes the program, or what a target makes of it, and says what it weighs."""
     options = {name: value for name in OPTIONS if (value := getattr(arguments, name)) is not None}
     write = targets.writer(arguments.to) if arguments.to else _write
+    if arguments.data is not None and "samples" not in targets.takes(write):
+        raise GxnorError(f"--data is no option of an export to {arguments.to or 'a .gxnor file'}")
+    if arguments.data_dir is not None and arguments.data is None:
+        raise GxnorError("--data-dir says where data is: add --data NAME")
     for name in options.keys() - targets.takes(write):
         raise GxnorError(f"--{name.replace('_', '-')} is no option of an export to {arguments.to or 'a .gxnor file'}")
     if arguments.path.is_file() and not arguments.to:
@@ -43,7 +54,12 @@ def main(arguments: argparse.Namespace) -> None:
             f"expected the name of a .gxnor file after -o, got {arguments.output}: for another kind of file, "
             f"add --to with one of {', '.join(targets.TARGETS)}"
         )
-    print(write(_program(arguments.path), arguments.output, **options))
+    program = _program(arguments.path)
+    if arguments.data is not None:
+        images = load(program, arguments.data, arguments.data_dir).train_images[:SAMPLES]
+        check_images(program, arguments.data, images)
+        options["samples"] = images
+    print(write(program, arguments.output, **options))
 
 
 def _program(path: Path) -> Program:

@@ -23,9 +23,9 @@ def compiler(name: str = "gcc") -> str:
 class Compiled:
     """A program as C, compiled to a library and opened."""
 
-    def __init__(self, program: Program, folder, *flags: str, using: str = "gcc"):
+    def __init__(self, program: Program, folder, *flags: str, using: str = "gcc", samples=None):
         self.program = program
-        write(program, folder, name="net")
+        write(program, folder, name="net", samples=samples)
         library = folder / "net.so"
         call = [compiler(using), *WARNINGS, *(flags or ("-O1",)), "-shared", "-fPIC", "net.c", "-o", library.name]
         done = subprocess.run(call, cwd=folder, capture_output=True, text=True)

@@ -8,7 +8,9 @@ import pytest
 from benchmarks.programs import Builder, batch, mnist, one_d, random_program, residual
 from gxnor.errors import GxnorError
 from gxnor.program import Add, reference
+from gxnor.targets import rest
 from gxnor.targets.c import write
+from gxnor.targets.lowering import lower
 from tests.targets.host import WARNINGS, Compiled, compiler
 
 SPACES = [(1, 1), (0, 0), (2, 2), (0, 2), (3, 1)]
@@ -39,6 +41,30 @@ def test_networks(make, N1, N2, tmp_path):
 @pytest.mark.parametrize("seed", range(24))
 def test_any_mixture_of_layers(seed, tmp_path):
     agree(Compiled(random_program(seed), tmp_path))
+
+
+@pytest.mark.parametrize("seed", range(30, 42))
+def test_states_at_rest_change_nothing(seed, tmp_path):
+    """Whatever the samples are that say which states rest: here few, so that most channels rest elsewhere than at 0."""
+    program = random_program(seed)
+    agree(Compiled(program, tmp_path, samples=batch(program, 2, seed)))
+
+
+@pytest.mark.parametrize("N", [0, 1])
+def test_states_at_rest_beside_padding(N, tmp_path):
+    """Padding is 0 and not at rest."""
+    net = Builder((1, 7, 6), seed=N)
+    net.conv(40, 3, padding=2)
+    net.threshold(N)
+    net.conv(33, 3, padding=(1, 3), stride=2, dilation=(2, 1))
+    net.threshold(N)
+    net.conv(3, (2, 4), padding=1)
+    net.flatten()
+    program = net.program()
+    x = samples(program, 6)
+    agree(Compiled(program, tmp_path, samples=x))
+    rests = rest.states(lower(program), x)
+    assert all(np.any(states) for states in rests.values())  # or this test tests nothing
 
 
 @pytest.mark.parametrize("channels", [1, 31, 32, 33, 65])

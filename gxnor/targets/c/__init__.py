@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
+
 from gxnor.errors import GxnorError, WorkError
 from gxnor.program import Program
+from gxnor.targets import rest
 from gxnor.targets.c import plan as planning
 from gxnor.targets.c import source
 from gxnor.targets.lowering import lower
@@ -20,11 +23,20 @@ KEYWORDS = (  # of C and C++
 )
 
 
-def write(program: Program, path: Path, *, name: str | None = None, arena: int | None = None) -> str:
+def write(
+    program: Program,
+    path: Path,
+    *,
+    name: str | None = None,
+    arena: int | None = None,
+    samples: np.ndarray | None = None,
+) -> str:
     """Writes NAME.c and NAME.h into the folder `path`; returns what they take.
 
     Args:
         name: what files and functions are called; the last part of `path` by default.
+        samples: typical inputs, uint8 (n, *shape). States that are frequent among them are taken as rest, which makes the
+            code faster; what it computes does not depend on them.
         arena: refuse a network that needs more bytes of RAM than this.
 
     Raises GxnorError for a name that is no C identifier, for a network that the arena or the kernels do not fit."""
@@ -32,11 +44,10 @@ def write(program: Program, path: Path, *, name: str | None = None, arena: int |
     name = identifier(path.resolve().name if name is None else name)
     if path.exists() and not path.is_dir():
         raise GxnorError(f"expected the name of a folder to write {name}.c and {name}.h into, got {path}, a file")
-    plan = planning.make(lower(program))
-    if arena is not None and 4 * plan.arena > arena:
-        raise GxnorError(
-            f"expected a network that runs in {arena:,} bytes of RAM, got one that needs {4 * plan.arena:,}"
-        )
+    lowered = lower(program)
+    plan = planning.make(lowered, rest.states(lowered, samples))
+    if arena is not None and plan.ram > arena:
+        raise GxnorError(f"expected a network that runs in {arena:,} bytes of RAM, got one that needs {plan.ram:,}")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -44,7 +55,7 @@ def write(program: Program, path: Path, *, name: str | None = None, arena: int |
     write_text(path / f"{name}.c", source.source(plan, name))
     write_text(path / f"{name}.h", source.header(plan, name))
     tables = sum(step.flash for step in plan.steps)
-    return f"{path / name}.c, {name}.h: {tables:,} bytes of tables in flash, {4 * plan.arena:,} bytes of RAM"
+    return f"{path / name}.c, {name}.h: {tables:,} bytes of tables in flash, {plan.ram:,} bytes of RAM"
 
 
 def identifier(name: str) -> str:

@@ -24,7 +24,7 @@ from gxnor.targets.lowering import (
     on_pixels,
 )
 
-LIST = 128  # events that are listed before they are counted
+LIST = 256  # events that are listed before they are counted
 MAX_EXTENT = 2**15 - 1  # of what the kernels keep in 16 bits
 MAX_PAIRED = 2**14 - 1  # of a sum over pixels: two share a word, and so do their distances to thresholds
 
@@ -43,6 +43,7 @@ class Step:
     struct: str | None = None
     fields: list = field(default_factory=list)
     tables: dict[str, np.ndarray] = field(default_factory=dict)
+    rows: int = 0  # what an event's number is below
     ram: int = 0  # bytes of its result and scratch
 
     @property
@@ -57,6 +58,17 @@ class Plan:
     steps: list[Step]
     arena: int  # words
 
+    @property
+    def event_bytes(self) -> int:
+        """Of a listed event; 0 where no kernel lists events."""
+        rows = max(step.rows for step in self.steps)
+        return 0 if rows == 0 else 2 if rows < 2**16 else 4
+
+    @property
+    def ram(self) -> int:
+        """Bytes of static memory: the arena, and the list of events."""
+        return 4 * self.arena + self.event_bytes * (LIST + 8)
+
 
 @dataclass(frozen=True)
 class At:
@@ -66,9 +78,10 @@ class At:
     signed: bool
 
 
-def make(lowered: Lowered) -> Plan:
-    """Raises GxnorError that names the layer where one is beyond the kernels."""
-    planner = _Planner(lowered)
+def make(lowered: Lowered, rests: dict[int, np.ndarray]) -> Plan:
+    """The plan for states that rest as `rest.states` says. Raises GxnorError that names the layer where one is beyond the
+    kernels."""
+    planner = _Planner(lowered, rests)
     for stage in lowered.stages:
         try:
             planner.add(stage)
@@ -83,8 +96,8 @@ def state_words(channels: int, places: int, bound: int) -> int:
 
 
 class _Planner:
-    def __init__(self, lowered: Lowered):
-        self.lowered = lowered
+    def __init__(self, lowered: Lowered, rests: dict[int, np.ndarray]):
+        self.lowered, self.rests = lowered, rests
         self.steps: list[Step] = []
         self.buffers: list[Buffer] = []
         self.made: dict[tuple[int, bool], Buffer] = {}  # by value and whether it is integers
@@ -150,22 +163,32 @@ class _Planner:
         channels, *extents = source.shape
         read = self._read(stage.sources[0], False)
         out, groups = len(stage.weight), -(-len(stage.weight) // tables.LANES)
+        rest = self.rests[stage.sources[0]]
+        if source.bound > 1:
+            rest = np.zeros_like(rest)  # the kernel knows rests of binary and ternary states
+        constants = tables.resting_sums(stage.weight, rest)
         in_bits, weight_bits = source.bound.bit_length(), max(int(np.abs(stage.weight).max()).bit_length(), 1)
-        planes = max(int(stage.reach.max() + 1).bit_length() + 1, in_bits + weight_bits + 2)
+        bits = 2 if rest.any() else in_bits
+        largest = int((stage.reach + np.abs(constants)).max())
+        planes = max((largest + 1).bit_length() + 1, bits + weight_bits + 3)
         count = 0 if stage.steps is None else stage.steps.steps.shape[1]
-        constants = {"weights": tables.event_weights(stage.weight, weight_bits)}
-        if stage.steps is not None:
-            thresholds = tables.event_thresholds(stage.steps.steps, stage.reach, planes)
-            constants["thresholds"] = np.concatenate([thresholds.reshape(-1), tables.words(stage.steps.flip)])
-        scratch = self._scratch(LIST + 8 + groups * (planes + count))
+        arrays = {"weights": tables.event_weights(stage.weight, weight_bits), "masks": tables.event_masks(rest, bits)}
+        if stage.steps is None:
+            arrays["constants"] = constants.astype(np.int32)
+        else:
+            steps = tables.clipped(stage.steps.steps, stage.reach) - constants[:, None]
+            thresholds = tables.event_thresholds(steps, planes)
+            arrays["thresholds"] = np.concatenate([thresholds.reshape(-1), tables.words(stage.steps.flip)])
+        scratch = self._scratch(groups * (planes + count))
         write, kernel = self._write(stage, stage.steps is None), "sums" if stage.steps is None else "states"
         needs = ("common", "lowest", "events", "events_sums")
         if stage.steps is not None:
             needs = ("common", "states", "lowest", "events", "events_states")
         self._step(
-            stage, f"events_to_{kernel}", needs, [read, write, scratch], struct="events", tables=constants,
-            fields=[_linear_window(stage, extents), channels, -(-channels // tables.LANES), in_bits, groups, weight_bits,
-                    planes, count, out],
+            stage, f"events_to_{kernel}", needs, [read, write, scratch], struct="events", tables=arrays,
+            fields=[_linear_window(stage, extents), channels, -(-channels // tables.LANES), in_bits, bits, groups,
+                    weight_bits, planes, count, out],
+            rows=stage.weight[0].size,
         )  # fmt: skip
 
     def _direct(self, stage: Linear) -> None:

@@ -27,7 +27,7 @@ extern "C" {{
 
 #define {name.upper()}_INPUTS {_count(program.input.shape)} /* bytes: {_input(program)} */
 #define {name.upper()}_CLASSES {len(program.classes)}
-#define {name.upper()}_ARENA {4 * plan.arena} /* bytes of static memory */
+#define {name.upper()}_ARENA {plan.ram} /* bytes of static memory */
 
 /* The class of an input, the first of the largest logits:
 {classes}
@@ -55,12 +55,9 @@ def source(plan: Plan, name: str) -> str:
 {_table(plan)} */
 #include "{name}.h"
 
-#define LIST {LIST} /* events that are listed before they are counted */
-
+{_memory(plan)}
 {kernels}
 {layers}
-static uint32_t arena[{upper}_ARENA / 4];
-
 void {name}_logits(const uint8_t *pixels, float *logits)
 {{
 {calls}
@@ -77,6 +74,17 @@ int {name}_predict(const uint8_t *pixels)
     return best;
 }}
 """
+
+
+def _memory(plan: Plan) -> str:
+    text = f"static uint32_t arena[{max(plan.arena, 1)}];\n"
+    if plan.event_bytes:
+        text += f"""
+#define LIST {LIST} /* events that are listed before they are counted */
+typedef uint{8 * plan.event_bytes}_t event_row; /* the number of a row of weights */
+static event_row event_list[LIST + 8];
+"""
+    return text
 
 
 def part(name: str) -> str:
@@ -98,12 +106,15 @@ def _constants(number: int, step: Step) -> str:
     names = []
     for table, array in step.tables.items():
         names.append(f"{table}_{number}")
-        kind = TYPES[str(array.dtype)]
-        text += f"static const {kind} {names[-1]}[{array.size}] = {{\n{_numbers(array)}}};\n"
+        if step.struct == "events" and table == "weights":
+            text += f"static const struct weights {names[-1]}[{array.size // 2}] = {{\n{_pairs(array)}}};\n"
+        else:
+            kind = TYPES[str(array.dtype)]
+            text += f"static const {kind} {names[-1]}[{array.size}] = {{\n{_numbers(array)}}};\n"
     if step.struct is None:
         return text
-    if step.struct == "events" and len(names) == 1:
-        names.append("0")  # without thresholds
+    if step.struct == "events":  # without thresholds or without constants
+        names.insert(2 if "constants" in step.tables else 3, "0")
     window, *rest = step.fields if isinstance(step.fields[0], list) else (None, *step.fields)
     if window is not None:
         rest = [f"{{{_window(window)}}}", *rest]
@@ -129,6 +140,11 @@ def _numbers(array: np.ndarray) -> str:
             texts, width = [str(number) for number in flat.tolist()], 24
     lines = (", ".join(texts[i : i + width]) for i in range(0, len(texts), width))
     return "".join(f"    {line},\n" for line in lines)
+
+
+def _pairs(array: np.ndarray) -> str:
+    texts = [f"{{0x{above:08X}U, 0x{zero:08X}U}}" for above, zero in array.reshape(-1, 2).tolist()]
+    return "".join(f"    {', '.join(texts[i : i + 4])},\n" for i in range(0, len(texts), 4))
 
 
 def _float(number: np.float32) -> str:
@@ -157,7 +173,7 @@ def _table(plan: Plan) -> str:
     lines = [f" * {'layers':<28}{'kernel':<18}{'tables':>9}{'RAM':>9}"]
     for step in plan.steps:
         lines.append(f" * {step.label:<28}{step.kernel:<18}{step.flash:>9,}{step.ram:>9,}")
-    lines.append(f" * {'all, bytes':<46}{sum(step.flash for step in plan.steps):>9,}{4 * plan.arena:>9,}")
+    lines.append(f" * {'all, bytes':<46}{sum(step.flash for step in plan.steps):>9,}{plan.ram:>9,}")
     return "\n".join(lines)
 
 

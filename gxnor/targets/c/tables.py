@@ -31,10 +31,30 @@ def event_weights(weight: np.ndarray, bits: int) -> np.ndarray:
     return words(np.moveaxis(planes, 1, 0))
 
 
-def event_thresholds(steps: np.ndarray, reach: np.ndarray, planes: int) -> np.ndarray:
-    """uint32 (groups, steps, planes): thresholds plus 2^(planes - 1), bit by bit; constant ones as the nearest number that
-    no sum leaves undecided."""
-    shifted = clipped(steps, reach) + 2 ** (planes - 1)
+def event_masks(rest: np.ndarray, bits: int) -> np.ndarray:
+    """uint32 (bits, 2, groups, 2): for every bit of an event's size and sign (positive, negative), the channels whose
+    states of that sign are such events, and those whose zeros are. An event is x - rest:
+
+        rest 0: as x;   rest -1: 0 makes 1, and 1 makes 2;   rest 1: 0 makes -1, and -1 makes -2."""
+    masks = np.zeros((len(rest), bits, 2, 2), dtype=bool)
+    masks[rest == 0, :, :, 0] = True
+    if rest.any():
+        masks[rest == 0, 1] = False
+        for sign in (0, 1):
+            resting = rest == 2 * sign - 1
+            masks[resting, 0, sign, 1] = True
+            masks[resting, 1, sign, 0] = True
+    return np.moveaxis(words(masks), 0, 2)
+
+
+def resting_sums(weight: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """int64 (out,): what inputs at rest sum up to, in every window."""
+    return np.einsum("oihw,i->o", weight.astype(np.int64), rest.astype(np.int64))
+
+
+def event_thresholds(steps: np.ndarray, planes: int) -> np.ndarray:
+    """uint32 (groups, steps, planes): thresholds plus 2^(planes - 1), bit by bit."""
+    shifted = steps + 2 ** (planes - 1)
     return words((shifted[:, :, None] >> np.arange(planes) & 1).astype(bool))
 
 

@@ -2,19 +2,17 @@
 static void events_to_sums(const struct events *layer, const uint32_t *in, int32_t *out, uint32_t *scratch)
 {
     const struct window *w = &layer->window;
-    uint32_t *const list = scratch;
-    uint32_t *const counters = &list[LIST + 8];
     int32_t y, x, output, i;
     for (y = 0; y < w->sums[0]; y++) {
         for (x = 0; x < w->sums[1]; x++) {
-            count_states(layer, in, y, x, 1U << (layer->planes - 1), counters, list);
+            count_events(layer, in, y, x, 1U << (layer->planes - 1), scratch);
             for (output = 0; output < layer->outputs; output++) {
-                const uint32_t *const counter = &counters[(output / 32) * layer->planes];
+                const uint32_t *const counter = &scratch[(output / 32) * layer->planes];
                 int32_t sum = 0;
                 for (i = layer->planes - 1; i >= 0; i--) {
                     sum = (2 * sum) + (int32_t)((counter[i] >> (output % 32)) & 1U);
                 }
-                *out = sum - (int32_t)(1U << (layer->planes - 1));
+                *out = sum - (int32_t)(1U << (layer->planes - 1)) + layer->constants[output];
                 out++;
             }
         }
