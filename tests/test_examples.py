@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("torch")
-from gxnor import data, native
+from gxnor import data, native  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
+from torch import nn
 
 from gxnor.errors import GxnorError
 from gxnor.exporter import folding
@@ -26,8 +27,11 @@ class Tensor:
     shape: tuple[int, ...]  # without the batch
     unit: Fraction
     norms: tuple[Norm, ...] = ()
-    later: tuple[Layer, ...] = ()  # max pooling and flattening behind the norms: they wait for the activation
+    later: tuple[Layer, ...] = ()  # max pooling and flattening after the norms: they wait for the activation
     pixels: bool = False  # the model's input, before `Pixels`
+    rounding: float = (
+        0.0  # how far PyTorch's float32 numbers, before the norms, can be from it: a share of bound * unit
+    )
 
 
 UNKNOWN = object()  # in a tensor's place: it comes from something that was refused
@@ -37,37 +41,57 @@ class Unknown(Exception):
     """Something depends on a value that comes from something refused: there is nothing more to say about it."""
 
 
+@dataclass(frozen=True)
+class Call:
+    """A call of a module, or of `phi`, as it was traced: what went in and what came out."""
+
+    place: str
+    module: nn.Module | None  # None: phi
+    given: Tensor
+    made: Tensor
+
+
 class Builder:
-    """Layers and values so far, and `rounded`: where PyTorch rounds sums that the program does not.
+    """Layers and values so far; `rounded`: where PyTorch rounds sums that the program does not; `calls`: what is compared
+    with the model when the program is done; `logits`: what the scores are, once `finish` was called.
 
     `at` says which part of the model is being looked at."""
+
+    logits: Tensor
 
     def __init__(self, source: Input):
         self.source, self.layers, self.values = source, [], [source.value()]
         self.at = ""
         self.rounded: dict[str, None] = {}  # in order, once each
+        self.calls: list[Call] = []
 
     def input(self) -> Tensor:
         space = self.source.space
         return Tensor(0, self.source.shape, unit_of(space) if space else Fraction(1), pixels=space is None)
 
-    def emit(self, layer: Layer, unit: Fraction) -> Tensor:
-        """Appends a layer whose output stands for real numbers in this unit."""
+    def emit(self, layer: Layer, unit: Fraction, *given: Tensor) -> Tensor:
+        """Appends a layer whose output stands for real numbers in this unit.
+
+        Where PyTorch rounds, its sum of n terms is off by at most n 2^-24 of the largest sum, and by what the terms were
+        off (N. J. Higham, Accuracy and Stability of Numerical Algorithms, section 3.1)."""
         value = layer.infer(*(self.values[i] for i in layer.inputs))
         if value.bound >= NEVER:
             raise GxnorError(f"a sum could reach {value.bound} and leave int32")
-        if isinstance(layer, Conv | Dense | SumPool | Add) and not (power_of_two(unit) and value.bound <= EXACT):
+        rounding = max((x.rounding for x in given), default=0.0)
+        exact = not rounding and power_of_two(unit) and value.bound <= EXACT
+        if isinstance(layer, Conv | Dense | SumPool | Add) and not exact:
             self.rounded[self.at] = None
+            rounding += (terms(layer) + 2) / EXACT
         self.layers.append(layer)
         self.values.append(value)
-        return Tensor(len(self.layers), value.shape, unit)
+        return Tensor(len(self.layers), value.shape, unit, rounding=rounding)
 
     def move(self, x: Tensor, layer: Layer) -> Tensor:
         """A layer that picks values and changes none. Behind norms it waits: the activation that follows never
         decreases, so it may come first."""
         if x.norms:
             return replace(x, shape=layer.infer(Value(x.shape, 1)).shape, later=(*x.later, layer))
-        return replace(self.emit(replace(layer, inputs=(x.number,)), x.unit), pixels=x.pixels)
+        return replace(self.emit(replace(layer, inputs=(x.number,)), x.unit, x), pixels=x.pixels)
 
     def settle(self, x: Tensor, later: tuple[Layer, ...]) -> Tensor:
         """x with layers done that waited."""
@@ -77,7 +101,7 @@ class Builder:
 
     def finish(self, x: Tensor) -> None:
         """Makes x the logits."""
-        x = known(x)
+        self.logits = x = known(x)
         if len(x.shape) != 1 or any(isinstance(layer, MaxPool) for layer in x.later):
             raise GxnorError(f"expected scores (batch, classes) from a weighted layer, got (batch, *{x.shape})")
         scale, bias = folding.scale(x.norms, x.unit, self.values[x.number].shape[0])
@@ -107,6 +131,16 @@ def integers(x) -> Tensor:
     if known(x).norms:
         raise GxnorError("expected discrete input, got real: batch norm or a bias, and no activation behind it")
     return x
+
+
+def terms(layer: Layer) -> int:
+    """How many numbers a sum of the layer adds up."""
+    match layer:
+        case Conv() | Dense():
+            return layer.weight.size // layer.weight.shape[0]
+        case SumPool():
+            return math.prod(layer.kernel)
+    return 2
 
 
 def unit_of(space: DiscreteSpace) -> Fraction:

@@ -48,6 +48,15 @@ class Norm:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, training=False, eps=self.eps)
 
+    def rises(self) -> bool:
+        """Whether no channel falls."""
+        return bool((self.weight >= 0).all())
+
+    def repeat(self, each: int) -> Norm:
+        """The same for channels that have become so many features each."""
+        tensors = (t.repeat_interleave(each) for t in (self.mean, self.var, self.weight, self.bias))
+        return Norm(*tensors, self.eps)
+
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
         """float32 [channels] factor and offset, to the bit as PyTorch computes with them."""
         zero, one = torch.zeros(1, len(self.mean)), torch.ones(1, len(self.mean))

@@ -18,7 +18,7 @@ from torch import nn
 
 from gxnor.errors import GxnorError
 from gxnor.exporter import folding
-from gxnor.exporter.builder import Builder, Tensor, integers, known, power_of_two, tensor, unit_of
+from gxnor.exporter.builder import EXACT, Builder, Tensor, integers, known, power_of_two, tensor, unit_of
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.nn.networks import Pixels
@@ -43,16 +43,30 @@ def weighted(build: Builder, x, module: DiscreteLayer) -> Tensor:
     else:
         padding = _padding(module)
         layer = Conv((integers(x).number,), weight, module.stride, padding, module.dilation, module.groups)
-    y = build.emit(layer, x.unit * unit_of(module.space))
+    y = build.emit(layer, x.unit * unit_of(module.space), x)
     return y if module.bias is None else replace(y, norms=(folding.Norm.adding(module.bias),))
 
 
 def norm(build: Builder, x, module) -> Tensor:
     if module.running_mean is None:
         raise GxnorError("batch norm without running statistics depends on the batch")
-    if known(x).later:
-        raise GxnorError("a second batch norm, behind pooling or flattening: put both before it or both behind")
+    x = _settled(build, known(x))
     return replace(x, norms=(*x.norms, folding.Norm.of(module)))
+
+
+def _settled(build: Builder, x: Tensor) -> Tensor:
+    """x with no layer left that waits after its norms: those that never fall may come after the pooling as well."""
+    if not x.later:
+        return x
+    if any(isinstance(layer, MaxPool) for layer in x.later) and not all(step.rises() for step in x.norms):
+        raise GxnorError(
+            "a second batch norm after max pooling, where the first has a negative weight: put both before the pooling or "
+            "both after it"
+        )
+    channels = build.values[x.number].shape[0]
+    plain = build.settle(replace(x, norms=(), later=(), shape=build.values[x.number].shape), x.later)
+    each = plain.shape[0] // channels  # features of one channel, where they were flattened
+    return replace(plain, norms=tuple(step.repeat(each) for step in x.norms))
 
 
 def activation(build: Builder, x, module: Activation) -> Tensor:
@@ -76,7 +90,7 @@ def average_pool(build: Builder, x, module: nn.AvgPool1d | nn.AvgPool2d) -> Tens
     rest = [(n + 2 * p - k) % s for n, k, s, p in zip(x.shape[1:], kernel, stride, padding, strict=True)]
     if (any(padding) and not module.count_include_pad) or (any(rest) and module.ceil_mode):
         raise GxnorError("its divisor differs at the border: expected count_include_pad=True and ceil_mode=False")
-    y = build.emit(SumPool((x.number,), kernel, stride, padding), x.unit)
+    y = build.emit(SumPool((x.number,), kernel, stride, padding), x.unit, x)
     return replace(y, unit=x.unit / (divisor or math.prod(kernel)))
 
 
@@ -98,7 +112,7 @@ def mean(build: Builder, x, dim=None, keepdim=False) -> Tensor:
 def _average(build: Builder, x) -> Tensor:
     """Over all places, of which one is left."""
     kernel = integers(x).shape[1:]
-    y = build.emit(SumPool((x.number,), kernel, kernel, (0,) * len(kernel)), x.unit)
+    y = build.emit(SumPool((x.number,), kernel, kernel, (0,) * len(kernel)), x.unit, x)
     return replace(y, unit=x.unit / math.prod(kernel))
 
 
@@ -127,7 +141,7 @@ def add(build: Builder, a, b, alpha=1) -> Tensor:
     units = a.unit, b.unit
     common = math.lcm(*(unit.denominator for unit in units))
     unit = Fraction(math.gcd(*(int(unit * common) for unit in units)), common)
-    return build.emit(Add((a.number, b.number), (int(units[0] / unit), int(units[1] / unit))), unit)
+    return build.emit(Add((a.number, b.number), (int(units[0] / unit), int(units[1] / unit))), unit, a, b)
 
 
 def multiply(build: Builder, a, b) -> Tensor:
@@ -142,9 +156,11 @@ def divide(build: Builder, x, number) -> Tensor:
 def _scaled(build: Builder, x, number, power: int) -> Tensor:
     if not isinstance(number, int | float) or not 0 < np.float32(number) < math.inf:
         raise GxnorError("expected a product or quotient of a value and a positive number")
-    if not power_of_two(integers(x).unit):
+    rounding = integers(x).rounding
+    if not power_of_two(x.unit):
         build.rounded[build.at] = None  # for a second time
-    return replace(x, unit=x.unit * Fraction(float(np.float32(number))) ** power)
+        rounding += 2 / EXACT
+    return replace(x, unit=x.unit * Fraction(float(np.float32(number))) ** power, rounding=rounding)
 
 
 def size(build: Builder, x, dim=None):
@@ -186,6 +202,12 @@ def _padding(module: nn.Conv1d | nn.Conv2d) -> tuple[int, ...]:
     return module.padding
 
 
+def dropout(build: Builder, x, p=0.5, training=True, inplace=False) -> Tensor:
+    if training and p:
+        raise GxnorError("drops values in evaluation too: expected training=self.training")
+    return tensor(x)
+
+
 def _functional(operation, module: type, *names: str):
     """A function with arguments `names` behind the tensor, as the module that does the same."""
     return lambda build, x, *args, **kwargs: operation(build, x, module(**dict(zip(names, args)), **kwargs))  # noqa: B905
@@ -221,7 +243,10 @@ FUNCTIONS = {
     torch.add: add,
     operator.mul: multiply,
     operator.truediv: divide,
-    F.dropout: same,
+    F.dropout: dropout,
+    F.dropout1d: dropout,
+    F.dropout2d: dropout,
+    torch.dropout: lambda build, x, p, train: dropout(build, x, p, train),
     getattr: attribute,
 }
 METHODS = {
@@ -230,6 +255,11 @@ METHODS = {
     "view": reshape,
     "reshape": reshape,
     "add": add,
+    "add_": add,
+    "mul": multiply,
+    "mul_": multiply,
+    "div": divide,
+    "div_": divide,
     "contiguous": same,
     "size": size,
     "dim": lambda build, x: len(size(build, x)),

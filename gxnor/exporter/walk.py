@@ -12,47 +12,55 @@ from torch import fx, nn
 from torch.utils._pytree import tree_leaves
 
 from gxnor.errors import GxnorError
-from gxnor.exporter.builder import UNKNOWN, Builder, Tensor, Unknown, tensor
+from gxnor.exporter import compare
+from gxnor.exporter.builder import UNKNOWN, Builder, Call, Tensor, Unknown, tensor
 from gxnor.exporter.operations import FUNCTIONS, METHODS, MODULES
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.nn.networks import Pixels
-from gxnor.program import Input, Program, reference
+from gxnor.program import Input, Program
 from gxnor.space import DiscreteSpace
 
 
 def to_program(
-    model: nn.Module, input_shape: tuple[int, ...], classes: Sequence[str], space: DiscreteSpace | None = None
+    model: nn.Module,
+    input_shape: Sequence[int],
+    classes: Sequence[str] | int,
+    space: DiscreteSpace | None = None,
+    samples: np.ndarray | None = None,
 ) -> Program:
     """The integer program of a model with discrete weights and activations, latent weights by their projected states.
 
     Every integer and every state of the program is what PyTorch's evaluation on a CPU computes in float32; logits are
     equal but for their rounding. Only where PyTorch rounds its sums, the program is more exact than the model, and a
-    RuntimeWarning names the layers: behind an average over a number that is no power of two, with a weight range H that
-    is none, and with sums that can exceed 2^24.
+    RuntimeWarning names the layers: after an average over a number that is not a power of two, with a weight range H that
+    is none, and with sums that can exceed 2^24. Whatever is exported was compared with the model, layer by layer.
 
     Args:
         model: made of gxnor's layers, activations and `Pixels`, and of torch's BatchNorm, max and average pooling,
             Flatten, Dropout, Identity and containers; or any model of yours that computes with these, residual sums and
-            functional forms. It is left as it is.
+            functional forms. What torch.compile, DataParallel or DistributedDataParallel have wrapped is taken out. It is
+            left as it is.
         input_shape: of one sample, (C, H, W), (C, L) or (F,).
-        classes: a name for every output.
+        classes: a name for every output, or their number: the names are then "0", "1", ...
         space: None where the model takes uint8 pixels and begins with `Pixels`; else it takes values of this space, and
             the program their state indices.
+        samples: uint8 pixels or state indices (batch, *input_shape) to compare the program with the model on, besides
+            the few that are made up.
 
-    Raises GxnorError that names every part of the model that no integer program can compute, and why.
+    Raises GxnorError that names every part of the model that no integer program can compute, and why, and where the
+    program that was traced computes something else than the model.
     """
-    model = copy.deepcopy(model).cpu().float().eval()
-    try:
-        traced = fx.GraphModule(model, _Tracer(autowrap_functions=(phi,)).trace(model))
-    except Exception as error:  # whatever the model's own code raises
-        raise GxnorError(f"cannot export: torch.fx cannot trace the model: {error!s:.200}") from error
-    traced.graph.eliminate_dead_code()
-    build = Builder(Input(tuple(input_shape), space))
-    walk = _Walk(traced, build)
-    walk.run()
-    if walk.refused:
-        raise GxnorError(f"cannot export: {'; '.join(walk.refused)}")
+    if not isinstance(input_shape, tuple | list | torch.Size) or not input_shape:
+        raise GxnorError(f"expected the shape of one sample, (C, H, W), (C, L) or (F,), got {input_shape!r:.60}")
+    names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
+    source = Input(tuple(map(int, input_shape)), space)
+    seen = compare.inputs(source)
+    if samples is not None:
+        source.integers(samples)  # refuses what does not fit
+        seen = np.concatenate([seen, np.asarray(samples)])
+    model = copy.deepcopy(_unwrap(model)).cpu().float().eval()
+    build = _build(model, source)
     if build.rounded:
         warnings.warn(
             f"PyTorch rounds the sums of {', '.join(build.rounded)}, the program does not: predictions can differ "
@@ -60,24 +68,34 @@ def to_program(
             RuntimeWarning,
             stacklevel=2,
         )
-    program = Program(build.source, tuple(build.layers), tuple(classes))
-    if not build.rounded:
-        _verify(model, program)
+    program = Program(build.source, tuple(build.layers), names)
+    compare.compare(model, program, build, seen)
     return program
 
 
-@torch.no_grad()
-def _verify(model: nn.Module, program: Program) -> None:
-    """Compares logits on random input: a model can do what tracing does not see, such as to change a tensor in place."""
-    space = program.input.space
-    x = np.random.default_rng(0).integers(space.size if space else 256, size=(2, *program.input.shape), dtype=np.uint8)
-    expected = model(torch.from_numpy(space.value(x) if space else x)).numpy()
-    last, sums = program.layers[-1], program.values[-1].bound
-    if (np.abs(reference.run(program, x) - expected) > 1e-5 * (np.abs(last.scale) * sums + np.abs(last.bias))).any():
-        raise GxnorError(
-            "cannot export: the program that was traced computes something else than the model; expected one without hooks, "
-            "without tensors changed in place, and with forward depending on nothing but the input"
-        )
+def _build(model: nn.Module, source: Input) -> Builder:
+    """The layers of a model's program. Raises GxnorError that names all that no program computes."""
+    try:
+        traced = fx.GraphModule(model, _Tracer().trace(model))
+    except Exception as error:  # whatever the model's own code raises
+        raise GxnorError(f"cannot export: torch.fx cannot trace the model: {error!s:.200}") from error
+    build = Builder(source)
+    walk = _Walk(traced, build)
+    walk.run()
+    if walk.refused:
+        raise GxnorError(f"cannot export: {'; '.join(walk.refused)}")
+    return build
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    """The model itself, without what torch.compile and data parallelism put around it."""
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif (inner := getattr(model, "_orig_mod", None)) is not None:
+            model = inner
+        else:
+            return model
 
 
 class _Tracer(fx.Tracer):
@@ -87,37 +105,65 @@ class _Tracer(fx.Tracer):
         )
         return ours or super().is_leaf_module(module, name)
 
+    def create_args_for_root(self, root_fn, is_module, concrete_args=None):
+        """One input; further arguments of forward, targets for example, keep their defaults."""
+        return root_fn, [self.root, self.create_proxy("placeholder", "input", (), {})]
+
+
+def _live(graph: fx.Graph) -> set[fx.Node]:
+    """What the output depends on, and what changes a tensor in place."""
+    live: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        if node.op == "output" or node in live or _changes(node):
+            live.update((node, *node.all_input_nodes))
+    return live
+
+
+def _changes(node: fx.Node) -> bool:
+    """Whether a node is seen to change a tensor in place: `x.add_(y)`, F.relu(x, inplace=True), torch.add(x, y, out=z).
+    torch.fx takes `x += y` for x = x + y."""
+    if node.op == "call_method":
+        return node.target.endswith("_") and not node.target.endswith("__")
+    return node.op == "call_function" and (bool(node.kwargs.get("inplace")) or "out" in node.kwargs)
+
 
 class _Walk(fx.Interpreter):
     """Runs a traced model on `Tensor`s. `refused` collects what no program can compute, in order, once each."""
 
     def __init__(self, model: fx.GraphModule, build: Builder):
-        super().__init__(model)
+        super().__init__(model, garbage_collect_values=False)
         self.build = build
+        self.live = _live(model.graph)
         self.refused: dict[str, None] = {}
-        self.inputs = 0
 
     def run_node(self, node: fx.Node):
         self.build.at = _place(node)
+        if node not in self.live and node.op != "placeholder":
+            return UNKNOWN
         try:
-            return super().run_node(node)
+            result = super().run_node(node)
         except Unknown:
-            pass
+            result = UNKNOWN
         except (GxnorError, TypeError) as error:  # a TypeError: arguments that the operation does not know
             self.refused[f"{self.build.at}: {error}"] = None
-        return UNKNOWN
+            result = UNKNOWN
+        if _changes(node) and node.args and isinstance(node.args[0], fx.Node):
+            self.env[node.args[0]] = result
+        return result
 
     def placeholder(self, target, args, kwargs) -> Tensor:
-        self.inputs += 1
-        if self.inputs > 1:
-            raise GxnorError("expected a model with one input")
         return self.build.input()
 
     def call_module(self, target, args, kwargs):
         module = self.fetch_attr(target)
+        for name, t in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
+            if t.is_floating_point() and not torch.isfinite(t).all():
+                raise GxnorError(f"its {name} is not finite")
         for kinds, operation in MODULES.items():
             if isinstance(module, kinds):
-                return operation(self.build, *args, module, **kwargs)
+                made = operation(self.build, *args, module, **kwargs)
+                self.build.calls.append(Call(self.build.at, module, args[0], made))
+                return made
         if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
             raise GxnorError(f"{type(module).__name__} has real weights")
         if type(module).__module__ == nn.ReLU.__module__:
@@ -128,8 +174,13 @@ class _Walk(fx.Interpreter):
         given = tree_leaves((args, kwargs))
         if not any(x is UNKNOWN or isinstance(x, Tensor) for x in given):
             return super().call_function(target, args, kwargs)  # sizes and other plain numbers
+        if kwargs.get("out") is not None:
+            raise GxnorError("expected no out=, which changes another tensor")
         if target in FUNCTIONS:
-            return FUNCTIONS[target](self.build, *args, **kwargs)
+            made = FUNCTIONS[target](self.build, *args, **kwargs)
+            if target is phi:
+                self.build.calls.append(Call(self.build.at, None, tensor(args[0]), made))
+            return made
         if any(x is UNKNOWN for x in given) and getattr(target, "__module__", None) in ("_operator", "builtins"):
             raise Unknown  # arithmetic with the sizes of something refused
         raise GxnorError("no operation of an integer program")

@@ -24,10 +24,12 @@ import math
 
 import torch
 from torch import nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from gxnor import native
 from gxnor.nn import saved_formats
 from gxnor.nn.parameter import pack_indices
+from gxnor.nn.tracing import refuse_recording
 from gxnor.space import DiscreteSpace
 
 WINDOWS = ("rectangular", "triangular")
@@ -165,6 +167,7 @@ def _pack_windows(x: torch.Tensor, N: int, r: float, H: float, a: float) -> tupl
 
 
 def _apply(x: torch.Tensor, N: int, r: float, H: float, a: float, window: str) -> torch.Tensor:
+    refuse_recording()
     if (
         window == "rectangular"
         and x.requires_grad
@@ -215,6 +218,8 @@ def phi(
 
     Returns a tensor like x whose values are states of Z_N in [-1, 1]. Raises ValueError for impossible settings.
     """
+    if has_torch_function_unary(x):  # traced by torch.fx, for example
+        return handle_torch_function(phi, (x,), x, N=N, r=r, a=a, H=H, window=window)
     check_settings(N, r, a, H, window)
     return _apply(x, N, r, H, a, window)
 

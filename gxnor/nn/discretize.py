@@ -85,19 +85,23 @@ class Report:
 
 @torch.no_grad()
 def discretize(
-    model: nn.Module, precision: Precision = PRECISIONS["gxnor"], *, keep: Iterable[str | type] = ()
+    model: nn.Module, precision: Precision | str = PRECISIONS["gxnor"], *, keep: Iterable[str | type] = ()
 ) -> Report:
     """Makes a model discrete, in place; see the module's text.
 
     Args:
         model: the model. Its layers are replaced, so make the optimizer afterwards.
-        precision: spaces of weights and activations; a space of None leaves that kind as it is.
+        precision: spaces of weights and activations, or a name in `PRECISIONS`; a space of None leaves that kind as it is.
         keep: what to leave real: paths as in `model.named_modules()`, with all that is below them, and module types.
 
     Returns a report of what was changed and what was left. Raises ValueError, and leaves the model as it was, for modules
     and functions that have no discrete form and are not in `keep` (all of them are named, with the reason), for a name in
     `keep` that the model does not have, and for a model that is itself one of the layers to replace.
     """
+    if not isinstance(precision, Precision):
+        if precision not in PRECISIONS:
+            raise ValueError(f"expected a Precision or one of {', '.join(PRECISIONS)}, got {precision!r:.60}")
+        precision = PRECISIONS[precision]
     paths: dict[nn.Module, list[str]] = {}
     for path, module in model.named_modules(remove_duplicate=False):
         paths.setdefault(module, []).append(path)

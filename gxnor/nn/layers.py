@@ -18,6 +18,7 @@ from torch import nn
 from gxnor.nn import saved_formats
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.projection import nearest, project
+from gxnor.nn.tracing import refuse_recording
 from gxnor.space import DiscreteSpace
 
 
@@ -165,6 +166,7 @@ class DiscreteLayer:
 
     def _convolve(self, x: torch.Tensor) -> torch.Tensor:
         """The bias comes behind the sums: those of discrete inputs stay exact, in whatever order they are taken."""
+        refuse_recording()
         padding = self._plain_padding()
         if self._is_sliced(x) and padding is not None:
             y = _Convolution.apply(
@@ -210,6 +212,7 @@ class Linear(DiscreteLayer, nn.Linear):
         self._make_discrete(N, H, latent)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        refuse_recording()
         if self.latent:
             y = F.linear(x, self.effective_weight())
         else:

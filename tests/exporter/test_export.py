@@ -398,6 +398,12 @@ def test_everything_that_cannot_be_exported_is_named():
     assert not named & {"pixels", "body.0", "norm", "norm2", "fc"}
 
 
+def falling():
+    norm = nn.BatchNorm2d(3)
+    nn.init.constant_(norm.weight, -1)
+    return norm
+
+
 @pytest.mark.parametrize(
     "model, words",
     [
@@ -411,7 +417,7 @@ def test_everything_that_cannot_be_exported_is_named():
         (lambda: nn.Sequential(Pixels(), nn.Flatten(), nn.MaxPool1d(2), Linear(16, 3)), "2: MaxPool1d does not fit"),
         (
             lambda: nn.Sequential(
-                Pixels(), Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.MaxPool2d(2), nn.BatchNorm2d(3), Activation(),
+                Pixels(), Conv2d(1, 3, 3), falling(), nn.MaxPool2d(2), nn.BatchNorm2d(3), Activation(),
                 nn.Flatten(), Linear(3, 3),
             ),
             "4: a second batch norm",

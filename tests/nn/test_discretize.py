@@ -423,3 +423,12 @@ def test_a_discretised_model_learns(make):
             schedule.step()
     model.eval()
     assert (model(x[1400:]).argmax(1) == y[1400:]).float().mean() > 0.9
+
+
+def test_a_precision_by_its_name():
+    by_name, by_value = (nn.Sequential(nn.Linear(3, 4), nn.ReLU()) for _ in range(2))
+    assert (
+        str(discretize(by_name, "bnn")).count("Z_0") == str(discretize(by_value, PRECISIONS["bnn"])).count("Z_0") == 1
+    )
+    with pytest.raises(ValueError, match="one of full, bwn"):
+        discretize(nn.Sequential(nn.Linear(3, 4)), "ternary")
