@@ -3,6 +3,7 @@
 from gxnor.nn import threads
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.discretize import Report, discretize
+from gxnor.nn.integer_products import integer_arithmetic
 from gxnor.nn.layers import Conv1d, Conv2d, DiscreteLayer, Linear
 from gxnor.nn.networks import PRECISIONS, Pixels, Precision, network
 from gxnor.nn.parameter import DiscreteParameter
@@ -22,6 +23,7 @@ __all__ = [
     "Precision",
     "Report",
     "discretize",
+    "integer_arithmetic",
     "network",
     "pack_saved_activations",
     "phi",

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gxnor.nn import saved_formats
+from gxnor.nn import integer_products, saved_formats
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.projection import nearest, project
 from gxnor.nn.tracing import refuse_recording
@@ -168,11 +168,11 @@ class DiscreteLayer:
         """The bias comes behind the sums: those of discrete inputs stay exact, in whatever order they are taken."""
         refuse_recording()
         padding = self._plain_padding()
-        if self._is_sliced(x) and padding is not None:
-            y = _Convolution.apply(
-                x, self.weight, *saved_formats.small(x), self.stride, padding, self.dilation, self.groups
-            )
-        else:
+        geometry = self.stride, padding, self.dilation, self.groups
+        y = integer_products.multiply(self, x, *geometry)
+        if y is None and self._is_sliced(x) and padding is not None:
+            y = _Convolution.apply(x, self.weight, *saved_formats.small(x), *geometry)
+        elif y is None:
             y = self._conv_forward(x, self.effective_weight(), None)
         return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, *(1,) * len(self.kernel_size))
 
@@ -213,9 +213,10 @@ class Linear(DiscreteLayer, nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         refuse_recording()
-        if self.latent:
+        y = integer_products.multiply(self, x)
+        if y is None and self.latent:
             y = F.linear(x, self.effective_weight())
-        else:
+        elif y is None:
             if torch.is_autocast_enabled(x.device.type):
                 x = x.to(torch.get_autocast_dtype(x.device.type))
             y = _Linear.apply(x, self.weight, *saved_formats.small(x))

@@ -23,7 +23,7 @@ SLICE = 4 * 2**20  # bytes of a large tensor that an operation on the CPU works 
 GRID = 12  # the largest e
 LARGEST = 2.0**18  # the largest |x|
 LOOK = 1024  # values at the start of a tensor that say what form to try first
-TOPS = {1: 1, 2: 1, 4: 7, 8: 127, 16: 32767}  # bits -> the largest |m|
+TOPS = (1, 1), (2, 1), (4, 7), (8, 127), (16, 255), (16, 32767)  # bits, the largest |m|
 INTEGERS = {8: torch.int8, 16: torch.int16}
 
 state = threading.local()  # state.on is set by gxnor.nn.pack_saved_activations
@@ -40,6 +40,7 @@ class Form:
 
     bits: int
     exponent: int
+    top: int  # no |m| is larger
     shape: torch.Size
     strides: tuple[int, ...]
     dtype: torch.dtype
@@ -59,7 +60,19 @@ class Form:
             return x.mul_(2.0**-self.exponent) if self.exponent else x
         size = self.shape[1:].numel() * self.bits
         packed = data[begin * size // 8 : (end * size + 7) // 8]
-        return unpack(packed, self.bits, tuple(m * 2.0**-self.exponent for m in _levels(self.bits)), x)
+        return unpack(packed, self.bits, tuple(m * 2.0**-self.exponent for m in self._levels()), x)
+
+    def integers(self, data: torch.Tensor) -> torch.Tensor:
+        """All m, as int8 or int16 in the tensor's memory format."""
+        if self.bits >= 8:
+            return data
+        m = torch.empty_strided(self.shape, self.strides, dtype=torch.int8, device=data.device)
+        index = unpack_indices(data, self.bits, torch.Size([m.numel()]), torch.int8)
+        in_memory_order(m).copy_(index.mul_(2).sub_(1) if self.bits == 1 else index.sub_(self.top))
+        return m
+
+    def _levels(self) -> tuple[int, ...]:
+        return (-1, 1) if self.bits == 1 else tuple(range(-self.top, self.top + 1))
 
     def channels(self, data: torch.Tensor, begin: int, end: int) -> torch.Tensor:
         """The part [begin:end] of the tensor's second dimension, dense, in the tensor's memory format; at least 8 bits."""
@@ -71,22 +84,28 @@ def small(x: torch.Tensor, least: int = 1) -> tuple[torch.Tensor, Form]:
     """What holds x, in at least `least` bits a value, and its form. That is x itself where it has no exact small form,
     is no dense float32 or float64 tensor of two dimensions or more, or where saving small is off."""
     x = x.detach()
-    as_it_is = x, Form(0, 0, x.shape, x.stride(), x.dtype)
-    if not is_on() or type(x) is not torch.Tensor or x.dtype not in (torch.float32, torch.float64):
-        return as_it_is
-    if x.dim() < 2 or x.numel() == 0 or not is_dense(x):
-        return as_it_is
+    held = None
+    if is_on() and type(x) is torch.Tensor and x.dtype in (torch.float32, torch.float64) and x.dim() >= 2:
+        held = integers(x, least)
+    return held or (x, Form(0, 0, 0, x.shape, x.stride(), x.dtype))
+
+
+def integers(x: torch.Tensor, least: int = 8) -> tuple[torch.Tensor, Form] | None:
+    """The smallest exact form of a dense float tensor, of at least `least` bits a value; None where it has none."""
+    if x.numel() == 0 or not is_dense(x):
+        return None
     for part in (in_memory_order(x)[:LOOK], x):  # mostly, what the first values are, all are
         found = _find_levels(part)
         if found is None:
             break
         exponent, largest, zeros = found
-        for bits, top in TOPS.items():
-            if bits >= least and largest <= top and not (bits == 1 and zeros):
-                data = _pack(x, bits, exponent)
+        for bits, top in TOPS:
+            if largest <= top and not (bits == 1 and zeros):
+                bits = max(bits, least)
+                data = _pack(x, bits, exponent, top)
                 if data is not None:
-                    return data, Form(bits, exponent, x.shape, x.stride(), x.dtype)
-    return as_it_is
+                    return data, Form(bits, exponent, top, x.shape, x.stride(), x.dtype)
+    return None
 
 
 def refuse_double_backward(form: Form | None = None) -> None:
@@ -146,10 +165,6 @@ def in_memory_order(x: torch.Tensor) -> torch.Tensor:
     return x.as_strided((x.numel(),), (1,))
 
 
-def _levels(bits: int) -> tuple[int, ...]:
-    return (-1, 1) if bits == 1 else tuple(range(-TOPS[bits], TOPS[bits] + 1))
-
-
 def _find_levels(x: torch.Tensor) -> tuple[int, int, bool] | None:
     """`levels_reference`, by the native kernel where it applies."""
     lib = _native() if is_plain(x) else None
@@ -163,10 +178,10 @@ def _find_levels(x: torch.Tensor) -> tuple[int, int, bool] | None:
     return exponent, largest >> (GRID - exponent), bool(zeros)
 
 
-def _pack(x: torch.Tensor, bits: int, exponent: int) -> torch.Tensor | None:
+def _pack(x: torch.Tensor, bits: int, exponent: int, top: int) -> torch.Tensor | None:
     """int8 or int16 like x, or the bits of its levels' indices, in the order of its memory; None where one of its values
     does not fit."""
-    top, scale = TOPS[bits], 2.0**exponent
+    scale = 2.0**exponent
     if bits >= 8:
         packed = torch.empty_strided(x.shape, x.stride(), dtype=INTEGERS[bits], device=x.device)
         offset, first, last = 0.0, -top, top

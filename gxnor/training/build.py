@@ -9,6 +9,7 @@ import torch
 
 from gxnor import data
 from gxnor.errors import GxnorError, WorkError
+from gxnor.nn.integer_products import integer_arithmetic
 from gxnor.nn.networks import network, parse
 from gxnor.nn.saved_activations import pack_saved_activations
 from gxnor.nn.stream import subkey
@@ -96,6 +97,14 @@ def saving(recipe: Recipe) -> contextlib.AbstractContextManager:
     """The context of a forward pass in training: what it saves for backward is small where the recipe says so."""
     on = recipe.train.pack_saved_activations and not recipe.train.compile
     return pack_saved_activations() if on else contextlib.nullcontext()
+
+
+def arithmetic(recipe: Recipe, model: torch.nn.Module, key: int) -> contextlib.AbstractContextManager:
+    """The context of a forward pass in training: products of integers where the recipe says so. `key` is another one for
+    every forward pass."""
+    if recipe.train.arithmetic == "float":
+        return contextlib.nullcontext()
+    return integer_arithmetic(recipe.train.gradient_bits, key, model)
 
 
 def save_network(path: Path, model: torch.nn.Module, dataset: data.Dataset) -> None:

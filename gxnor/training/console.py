@@ -52,6 +52,10 @@ class Console:
 
     def stepped(self) -> None:
         now = self.trainer.progress
+        if not self.images:
+            for name, what in self.trainer.arithmetic:
+                if what != "integer":
+                    self.terminal.print(f"layer {name} trains in {what}", highlight=False)
         self.images += self.trainer.batch
         rate = self.images / max(now.seconds - self.started, 1e-9)
         self.bar.update(

@@ -125,7 +125,16 @@ class Train(Section):
     channels_last: bool = True
     compile: bool = False
     pack_saved_activations: bool = False  # save what backward needs in its true size: the same gradients, slower steps
+    arithmetic: Literal["float", "integer"] = "float"  # of the products forward and backward (docs/integer-training.md)
+    gradient_bits: Annotated[int, Field(ge=2, le=8)] = 6  # integer arithmetic: to which gradients are rounded
     tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def _arithmetic_possible(self):
+        for key in ("compile", "bfloat16"):
+            if self.arithmetic == "integer" and getattr(self, key):
+                raise ValueError(f'arithmetic = "integer" does not go with {key} = true; set one of them otherwise')
+        return self
 
 
 RENAMED = {

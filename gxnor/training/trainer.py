@@ -30,6 +30,7 @@ from gxnor.training import checkpoint, distributed, schedule
 from gxnor.training.augment import augment, send
 from gxnor.training.build import (
     INIT,
+    arithmetic,
     build,
     count_parts,
     load_data,
@@ -47,7 +48,7 @@ from gxnor.training.recipe import Recipe
 from gxnor.training.restart import move_towards_random
 
 # Purposes of the streams derived from a recipe's seed, beside INIT.
-ORDER, AUGMENT, NORMS, RESTART, MOVES = range(INIT + 1, INIT + 6)
+ORDER, AUGMENT, NORMS, RESTART, MOVES, ROUNDING = range(INIT + 1, INIT + 7)
 
 
 @dataclass
@@ -89,6 +90,9 @@ class Trainer:
         self.loss = LOSSES[settings.loss]
         self.forward = torch.compile(self.model) if settings.compile else self.model
         self.progress = Progress()
+        self.arithmetic: list[
+            tuple[str, str]
+        ] = []  # what each layer did in the last step, where integers were asked for
         self._totals: torch.Tensor | None = None  # float64 [2]: loss_sum and correct of the epoch under way
 
     def key(self, *path: int) -> int:
@@ -152,8 +156,11 @@ class Trainer:
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
             with contextlib.nullcontext() if number == share else self._accumulating():
-                with saving(self.recipe), torch.autocast(self.device.type, torch.bfloat16, self.recipe.train.bfloat16):
+                key = self.key(ROUNDING, self.progress.epoch, self.progress.step, distributed.rank() * share + number)
+                autocast = torch.autocast(self.device.type, torch.bfloat16, self.recipe.train.bfloat16)
+                with saving(self.recipe), autocast, arithmetic(self.recipe, self.model, key) as products:
                     scores = self.forward(self.prepare(images))
+                self.arithmetic = products.layers if products else []
                 loss = self.loss(scores.float(), labels)
                 (loss / count).backward()
             right = (scores.argmax(1) == labels).sum()

@@ -131,10 +131,11 @@ def test_a_killed_worker_ends_the_run_and_one_process_goes_on_in_the_same_weight
 
 
 def test_four_workers_equal_one_process_that_cuts_the_batch_in_four(one_thread, tmp_path):
-    run = train_by(4, tmp_path / "run", "augment.rotate=5")
+    settings = ["augment.rotate=5", "train.arithmetic=integer"]
+    run = train_by(4, tmp_path / "run", *settings)
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("test accuracy") == 1
-    train(recipe("train.micro_batches=4", "augment.rotate=5"), tmp_path / "whole")
+    train(recipe("train.micro_batches=4", *settings), tmp_path / "whole")
     assert final_tensors(tmp_path / "run") == final_tensors(tmp_path / "whole")
 
 

@@ -93,9 +93,11 @@ def test_resume_after_kill_9_ends_in_the_same_weights(tmp_path):
     assert history(out) == history(tmp_path / "whole")
 
 
-def test_resume_in_the_middle_of_an_epoch_is_exact(tiny, tmp_path):
+@pytest.mark.parametrize("arithmetic", ["float", "integer"])
+def test_resume_in_the_middle_of_an_epoch_is_exact(tiny, tmp_path, arithmetic):
     """At every step of a run: what a trainer saves there and a fresh one loads goes on exactly."""
-    recipe = tiny("train.epochs=2", "augment.flip=true", "augment.rotate=5", "optimizer.increment=sgd")
+    settings = [f"train.arithmetic={arithmetic}", "train.micro_batches=2", "train.pack_saved_activations=true"]
+    recipe = tiny("train.epochs=2", "augment.flip=true", "augment.rotate=5", "optimizer.increment=sgd", *settings)
 
     def run(trainer, epochs):
         while trainer.progress.epoch < epochs:
@@ -117,6 +119,29 @@ def test_resume_in_the_middle_of_an_epoch_is_exact(tiny, tmp_path):
             assert torch.equal(
                 torch.as_tensor(tensor.float()), torch.as_tensor(second.model.state_dict()[name].float())
             )
+
+
+@pytest.mark.parametrize(
+    "settings", [[], ["optimizer.increment=adam", "optimizer.counter=0"], ["precision.latent=true"]]
+)
+def test_integer_arithmetic_trains_as_float_arithmetic_does(tiny, settings):
+    losses = []
+    for arithmetic in ("float", "integer"):
+        trainer = Trainer(tiny(f"train.arithmetic={arithmetic}", "train.gradient_bits=8", "train.epochs=1", *settings))
+        finish(trainer)
+        trainer._read_totals()
+        losses.append(trainer.progress.loss_sum / trainer.progress.step)
+        assert [what for _, what in trainer.arithmetic] == (["integer"] * 3 if arithmetic == "integer" else [])
+    assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.03)
+
+
+def test_what_trains_in_float_is_said(tmp_path, capsys):
+    from gxnor.cli import main as cli
+
+    settings = ["train.arithmetic=integer", "precision.activations=real", "network.layers=4C3-10", "train.epochs=1"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert cli.main(["train", "digits", *words, "--out", str(tmp_path / "run")]) == 0
+    assert "layer fc2 trains in float: its input is no small integers" in " ".join(capsys.readouterr().err.split())
 
 
 def test_interrupt_saves_and_says_how_to_go_on(tmp_path):

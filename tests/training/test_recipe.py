@@ -59,6 +59,22 @@ def test_wrong_settings_are_named(setting, words):
     assert len(message.splitlines()) <= 2
 
 
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        (["train.gradient_bits=1"], "gradient_bits"),
+        (["train.gradient_bits=9"], "gradient_bits"),
+        (["train.gradient_bits=5.5"], "gradient_bits"),
+        (["train.arithmetic=ints"], "arithmetic"),
+        (["train.arithmetic=integer", "train.compile=true"], "compile"),
+        (["train.arithmetic=integer", "train.bfloat16=true"], "bfloat16"),
+    ],
+)
+def test_impossible_arithmetic_is_refused(settings, words):
+    with pytest.raises(GxnorError, match=words):
+        recipes.load("mnist", settings)
+
+
 def test_latent_real_weights_make_no_sense():
     with pytest.raises(GxnorError, match="latent"):
         recipes.load("mnist", ["precision.weights=real", "precision.latent=true"])

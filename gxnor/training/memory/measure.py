@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from gxnor.errors import WorkError
-from gxnor.training.build import build, make_optimizer, pick_device, saving
+from gxnor.training.build import arithmetic, build, make_optimizer, pick_device, saving
 from gxnor.training.losses import LOSSES
 from gxnor.training.recipe import Recipe, Train
 
@@ -43,7 +43,8 @@ class Step:
         images = torch.randint(0, 256, (batch, *self.input_shape), dtype=torch.uint8)
         labels = torch.randint(0, self.classes, (batch,)).to(self.device)
         settings = self.recipe.train
-        with saving(self.recipe), torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bfloat16):
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bfloat16)
+        with saving(self.recipe), autocast, arithmetic(self.recipe, self.model, key=0):
             scores = self.model(images.to(self.device, memory_format=self.format))
         return LOSSES[settings.loss](scores.float(), labels)
 

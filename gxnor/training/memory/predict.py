@@ -111,7 +111,9 @@ def twin(recipe: Recipe) -> Recipe:
         update={
             "precision": recipe.precision.model_copy(update={"latent": latent}),
             "optimizer": recipe.optimizer.model_copy(update={"increment": "adam", "counter": 0}),
-            "train": recipe.train.model_copy(update={"pack_saved_activations": False, "batch_growth": 1}),
+            "train": recipe.train.model_copy(
+                update={"pack_saved_activations": False, "batch_growth": 1, "arithmetic": "float"}
+            ),
         }
     )
 

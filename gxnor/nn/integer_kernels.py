@@ -1,0 +1,93 @@
+"""The products of `gxnor.nn.integer` by the native kernels where they apply, else by the reference: the same bits."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+
+import torch
+
+from gxnor import native
+from gxnor.nn import integer
+from gxnor.nn.integer import Geometry
+
+
+class _Convolution(ctypes.Structure):
+    """`gxnor_int_conv` of native/training."""
+
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("n", "h", "w", "c_in", "ho", "wo", "c_out")),
+        *((name, ctypes.c_int32 * 2) for name in ("kernel", "stride", "padding", "dilation")),
+        *((name, ctypes.c_int32) for name in ("groups", "x_bound", "w_bound", "q_bound")),
+    ]
+
+
+def quantize(dy: torch.Tensor, bits: int, key: int, per: str = "sample") -> tuple[torch.Tensor, torch.Tensor]:
+    """`integer.quantize`."""
+    lib = _native() if dy.device.type == "cpu" else None
+    if lib is None or not dy.numel():
+        return integer.quantize(dy, bits, key, per)
+    samples, channels = dy.shape[0], dy.shape[-1]
+    q = torch.empty(dy.shape, dtype=torch.int8)
+    scale = torch.empty(channels if per == "channel" else samples)
+    sizes = samples, dy.numel() // (samples * channels), channels
+    how = bits, per == "channel", key & (2**64 - 1)
+    threads = torch.get_num_threads()
+    status = lib.gxnor_int_quantize(dy.data_ptr(), *sizes, *how, q.data_ptr(), scale.data_ptr(), threads)
+    if status == 1:
+        raise FloatingPointError("the gradient is not finite")
+    return integer.quantize(dy, bits, key, per) if status else (q, scale)
+
+
+def sums(x: torch.Tensor, w: torch.Tensor, g: Geometry) -> torch.Tensor:
+    """`integer.sums`."""
+    y = torch.empty(output_shape(x.shape, w.shape, g), device=x.device)
+    return y if _run("forward", x.shape, w.shape, g, x, w, y) else integer.sums(x, w, g)
+
+
+def input_gradient(q: torch.Tensor, w: torch.Tensor, scale: torch.Tensor, shape: torch.Size, g: Geometry):
+    """`integer.input_gradient`."""
+    dx = torch.empty(shape, device=q.device)
+    return dx if _run("input", shape, w.shape, g, q, w, scale, dx) else integer.input_gradient(q, w, scale, shape, g)
+
+
+def weight_gradient(q: torch.Tensor, x: torch.Tensor, scale: torch.Tensor, shape: torch.Size, g: Geometry):
+    """`integer.weight_gradient`."""
+    dw = torch.empty(shape, device=q.device)
+    return dw if _run("weight", x.shape, shape, g, q, x, scale, dw) else integer.weight_gradient(q, x, scale, shape, g)
+
+
+def output_shape(x: torch.Size, w: torch.Size, g: Geometry) -> tuple[int, int, int, int]:
+    """(N, Ho, Wo, O) of the product of x and W."""
+    size = (
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(x[1:3], g.padding, g.dilation, w[1:3], g.stride, strict=True)
+    )
+    return x[0], *size, w[0]
+
+
+def _run(which: str, x: torch.Size, w: torch.Size, g: Geometry, *tensors: torch.Tensor) -> bool:
+    """Whether the native kernel did it."""
+    lib = _native() if tensors[0].device.type == "cpu" else None
+    if lib is None:
+        return False
+    _, ho, wo, _ = output_shape(x, w, g)
+    pairs = ((ctypes.c_int32 * 2)(*pair) for pair in (w[1:3], g.stride, g.padding, g.dilation))
+    bounds = g.x_bound, g.w_bound, g.q_bound
+    described = _Convolution(*x, ho, wo, w[0], *pairs, g.groups, *bounds)
+    kernel = getattr(lib, f"gxnor_int_conv_{which}")
+    return kernel(ctypes.byref(described), *(t.data_ptr() for t in tensors), torch.get_num_threads()) == 0
+
+
+@functools.cache
+def _native():
+    """The kernels, or None where they were not built."""
+    lib = native.library()
+    if lib is None or not hasattr(lib, "gxnor_int_quantize"):
+        return None
+    lib.gxnor_int_quantize.argtypes = [
+        ctypes.c_void_p, *[ctypes.c_int64] * 3, *[ctypes.c_int32] * 2, ctypes.c_uint64, *[ctypes.c_void_p] * 2, ctypes.c_int,
+    ]  # fmt: skip
+    for name, pointers in (("forward", 3), ("input", 4), ("weight", 4)):
+        getattr(lib, f"gxnor_int_conv_{name}").argtypes = [*[ctypes.c_void_p] * (1 + pointers), ctypes.c_int]
+    return lib

@@ -1,0 +1,234 @@
+"""Training on integers: layers whose products, forward and backward, are sums of small integers.
+
+    with gxnor.nn.integer_arithmetic(gradient_bits=6, key=step) as arithmetic:
+        loss = criterion(model(x), y)
+    loss.backward()
+    print(arithmetic)                                   which layers did it, and why the others did not
+
+In this context the layers of gxnor.nn take their input as integers. Forward sums are those of float arithmetic, to the
+bit. In the backward pass the gradient is rounded stochastically to `gradient_bits` bits and multiplied as integers, see
+`gxnor.nn.integer`. A layer that cannot, for real input, say, does what it does outside of the context, and so do all
+layers under autocast and torch.compile.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from gxnor.nn import integer_kernels as kernels
+from gxnor.nn import saved_formats
+from gxnor.nn.integer import FLOAT_EXACT, LARGEST_SUM, Geometry
+from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.stream import subkey
+from gxnor.space import DiscreteSpace
+
+BASE = 128  # of the digits of integers that do not fit int8
+
+state = threading.local()  # state.now is the innermost context that is open
+
+
+class integer_arithmetic:
+    """The context manager; see the module's text. It matters for the forward pass alone, backward may run outside.
+
+    Args:
+        gradient_bits: 2 to 8, to which gradients are rounded.
+        key: what the draws are a function of: an integer, another one for every step, or a torch.Generator that draws
+            it; by default torch's global one does.
+        model: the module by whose names layers are called in messages.
+
+    `layers` has, for every call of a layer so far, its name and "integer" or why not. Raises ValueError for impossible
+    bits. The backward pass raises FloatingPointError, naming the layer, for a gradient that is NaN or infinite, before
+    the layer's weights move, and RuntimeError where it is to be differentiated itself (create_graph=True).
+    """
+
+    def __init__(
+        self, gradient_bits: int = 6, key: int | torch.Generator | None = None, model: nn.Module | None = None
+    ):
+        if isinstance(gradient_bits, bool) or not isinstance(gradient_bits, int) or not 2 <= gradient_bits <= 8:
+            raise ValueError(f"gradient_bits must be an integer from 2 to 8, got {gradient_bits!r}")
+        if not isinstance(key, int):
+            key = int(torch.randint(-(2**63), 2**63 - 1, (), generator=key))
+        self.gradient_bits, self.key = gradient_bits, key
+        self.names = {} if model is None else {module: name for name, module in model.named_modules()}
+        self.layers: list[tuple[str, str]] = []
+
+    def __enter__(self) -> integer_arithmetic:
+        self.before = getattr(state, "now", None)
+        state.now = self
+        return self
+
+    def __exit__(self, *exception) -> None:
+        state.now = self.before
+
+    def __str__(self) -> str:
+        width = max((len(name) for name, _ in self.layers), default=0)
+        return "\n".join(f"{name:{width}}  {what}" for name, what in self.layers)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a product is told beside its tensors."""
+
+    name: str
+    dense: bool  # or a convolution
+    bits: int
+    key: int
+    form: saved_formats.Form  # of the input
+    space: DiscreteSpace  # of the weights
+    geometry: Geometry
+
+
+def multiply(layer, x: torch.Tensor, stride=(1,), padding=(0,), dilation=(1,), groups=1) -> torch.Tensor | None:
+    """The layer's x * W, where integer arithmetic is on and possible; else None."""
+    if torch.compiler.is_compiling() or getattr(state, "now", None) is None:
+        return None
+    now: integer_arithmetic = state.now
+    name = now.names.get(layer) or f"{type(layer).__name__}{tuple(layer.weight.shape)}"
+    key, reason, held = subkey(now.key, len(now.layers)), _obstacle(layer, x, padding), None
+    if not reason:
+        plain = x.detach() if saved_formats.is_dense(x) else x.detach().contiguous()
+        held = saved_formats.integers(plain, 1 if saved_formats.is_on() else 8)
+        reason = "" if held else "its input is no small integers times a power of two"
+    if held:
+        (data, form), dense = held, isinstance(layer, nn.Linear)
+        pairs = [(default, *n)[-2:] for default, n in ((1, stride), (0, padding), (1, dilation))]
+        g = Geometry(*pairs, groups, form.top, layer.space.denominator, 2 ** (now.gradient_bits - 1) - 1)
+        reason = _overflow(_image_shape(x.shape, dense), _image_shape(layer.weight.shape, dense), g)
+    now.layers.append((name, f"float: {reason}" if reason else "integer"))
+    if reason:
+        return None
+    plan = Plan(name, dense, now.gradient_bits, key, form, layer.space, g)
+    return _Product.apply(x, layer.effective_weight(), data, plan)
+
+
+def _obstacle(layer, x: torch.Tensor, padding) -> str:
+    """Why the layer cannot take integers, as far as can be told without a look at the values."""
+    if torch.is_autocast_enabled(x.device.type):
+        return "autocast is on"
+    if x.dtype != torch.float32 or layer.weight.dtype != torch.float32:
+        return f"input of {x.dtype} and weights of {layer.weight.dtype}, expected float32"
+    if padding is None:
+        return "its padding is not zeros, as many on either side"
+    if math.frexp(layer.space.H)[0] != 0.5:
+        return f"the range of its weights, H = {layer.space.H:g}, is no power of two"
+    batched = x.dim() >= 2 if isinstance(layer, nn.Linear) else x.dim() == layer.weight.dim()
+    return "" if type(x) is torch.Tensor and batched and x.numel() else "its input is no batch"
+
+
+def _overflow(x: torch.Size, w: torch.Size, g: Geometry) -> str:
+    """Why the sums may be too large."""
+    if g.x_bound * g.w_bound * w[1:].numel() > FLOAT_EXACT:
+        return "its sums may leave 2^24, up to which float32 is exact"
+    input_terms, weight_terms = w[:3].numel() // g.groups, math.prod(kernels.output_shape(x, w, g)[1:3])
+    if g.q_bound * max(g.w_bound * input_terms, min(g.x_bound, 127) * weight_terms) > LARGEST_SUM:
+        return "the sums of its gradients may leave 32 bits"
+    return ""
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, data, plan):
+        ctx.plan, ctx.shape = plan, x.shape
+        ctx.contiguous = x.is_contiguous() and not (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
+        ctx.save_for_backward(data, weight)
+        y, w = None, _levels(weight, plan)
+        for unit, bound, part in _digits(_images(plan.form.integers(data), plan.dense), plan.form.top):
+            some = kernels.sums(part, w, replace(plan.geometry, x_bound=bound))
+            y = some if y is None else y.add_(some, alpha=unit)
+        unit = _input_unit(plan) * _weight_unit(plan)
+        return _from_images(y if unit == 1 else y.mul_(unit), plan.dense, x.shape, ctx.contiguous)
+
+    @staticmethod
+    def backward(ctx, dy):
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "integer_arithmetic saves no tensors for create_graph=True; run the forward pass without it"
+            )
+        plan, (data, weight) = ctx.plan, ctx.saved_tensors
+        dy, dx, dw = _images(dy, plan.dense), None, None
+        try:
+            if ctx.needs_input_grad[0]:
+                q, scale = kernels.quantize(dy, plan.bits, subkey(plan.key, 0), "sample")
+                shape = _image_shape(ctx.shape, plan.dense)
+                dx = kernels.input_gradient(
+                    q, _levels(weight, plan), scale.mul_(_weight_unit(plan)), shape, plan.geometry
+                )
+                dx = _from_images(dx, plan.dense, ctx.shape, ctx.contiguous)
+            if ctx.needs_input_grad[1]:
+                q, scale = kernels.quantize(dy, plan.bits, subkey(plan.key, 1), "channel")
+                x, shape = _images(plan.form.integers(data), plan.dense), _image_shape(weight.shape, plan.dense)
+                dw = _weight_gradient(q, x, scale.mul_(_input_unit(plan)), shape, plan)
+                dw = _from_images(dw, plan.dense, weight.shape, True)
+        except FloatingPointError:
+            raise FloatingPointError(
+                f"the gradient of the output of layer {plan.name} is not finite; its weights have not moved. "
+                "A lower learning rate, or a look at the loss and the data, is the usual mend"
+            ) from None
+        return dx, dw, None, None
+
+
+def _weight_gradient(q, x, scale, shape: torch.Size, plan: Plan) -> torch.Tensor:
+    """`integer.weight_gradient`, in as many pieces of the batch as it takes for sums that fit 32 bits."""
+    total = None
+    for unit, bound, part in _digits(x, plan.form.top):
+        g = replace(plan.geometry, x_bound=bound)
+        step = LARGEST_SUM // (g.q_bound * bound * q[0, ..., 0].numel())
+        for some_q, some_x in zip(q.split(step), part.split(step), strict=True):
+            dw = kernels.weight_gradient(some_q, some_x, scale * unit, shape, g)
+            total = dw if total is None else total.add_(dw)
+    return total
+
+
+def _digits(x: torch.Tensor, top: int) -> list[tuple[int, int, torch.Tensor]]:
+    """[(unit, bound, int8 like x), ...] whose sum, times the units, is x, in which no |m| is larger than top."""
+    digits, unit, x = [], 1, x.int() if top > 127 else x
+    while top > 127:
+        low = ((x + BASE // 2) % BASE) - BASE // 2
+        digits.append((unit, BASE // 2, low.to(torch.int8)))
+        x, top, unit = (x - low) // BASE, (top + BASE // 2) // BASE, unit * BASE
+    return [*digits, (unit, top, x.to(torch.int8))]
+
+
+def _levels(weight: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """The weights as int8 images of levels."""
+    space = plan.space
+    if isinstance(weight, DiscreteParameter):
+        index = weight.indices().to(torch.int8)
+        level = index.mul_(2).sub_(1) if space.N == 0 else index.sub_(space.denominator)
+    else:
+        level = (weight / _weight_unit(plan)).to(torch.int8)
+    return _images(level, plan.dense)
+
+
+def _weight_unit(plan: Plan) -> float:
+    """The value of level 1."""
+    return plan.space.H / plan.space.denominator
+
+
+def _input_unit(plan: Plan) -> float:
+    return 2.0**-plan.form.exponent
+
+
+def _images(t: torch.Tensor, dense: bool) -> torch.Tensor:
+    """Input, output or weight of a layer as `gxnor.nn.integer` takes it: [N, H, W, C], contiguous."""
+    if dense:
+        return t.reshape(-1, 1, 1, t.shape[-1])
+    return (t if t.dim() == 4 else t.unsqueeze(2)).permute(0, 2, 3, 1).contiguous()
+
+
+def _image_shape(shape: torch.Size, dense: bool) -> torch.Size:
+    return _images(torch.empty(shape, device="meta"), dense).shape
+
+
+def _from_images(t: torch.Tensor, dense: bool, like: torch.Size, contiguous: bool) -> torch.Tensor:
+    """The way back, to as many dimensions as `like` has; channels last in memory unless contiguous."""
+    if dense:
+        return t.view(*like[:-1], t.shape[-1])
+    t = t.permute(0, 3, 1, 2)
+    t = t if len(like) == 4 else t.squeeze(2)
+    return t.contiguous() if contiguous else t
