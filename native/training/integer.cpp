@@ -80,5 +80,6 @@ GXNOR_API int32_t gxnor_int_conv_weight(const gxnor_int_conv* conv, const int8_t
   const gxnor_int_conv& c = *conv;
   if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
   if (!gxnor::fits(int64_t{c.n} * c.ho * c.wo, c.q_bound, c.x_bound)) return gxnor::kUnsupported;
+  if (gxnor::suits_weight_winograd(c)) return gxnor::weight_gradient_winograd(c, q, x, scale, dw, threads);
   return gxnor::weight_gradient(c, q, x, scale, dw, threads);
 }

@@ -57,11 +57,23 @@ GXNOR_BODY void interleave(const int8_t* const* rows, int lanes, int8_t* to) {
 
 // What dot8's sums of a block begin with: -zero_point times the sums of the weights. `block` points at that place.
 GXNOR_BODY void begin_block(int8_t* block, int64_t units, int zero_point) {
+  constexpr int kPairs = kUnitBytes / 2, kPiece = 128;  // units whose sums fit in 16 bits
   const int8_t* w = block + kUnitBytes;
   int32_t sums[kLanes] = {};
-  for (int64_t u = 0; u < units; ++u, w += kUnitBytes)
+  for (int64_t first = 0; first < units; first += kPiece) {
+    const int64_t some = units - first < kPiece ? units - first : kPiece;
+    int16_t low[kPairs] = {}, high[kPairs] = {};
+    for (int64_t u = 0; u < some; ++u, w += kUnitBytes) {
+      int16_t pairs[kPairs];
+      __builtin_memcpy(pairs, w, sizeof pairs);
+      for (int i = 0; i < kPairs; ++i) {
+        low[i] = static_cast<int16_t>(low[i] + (static_cast<int16_t>(static_cast<uint16_t>(pairs[i]) << 8) >> 8));
+        high[i] = static_cast<int16_t>(high[i] + (pairs[i] >> 8));
+      }
+    }
     for (int lane = 0; lane < kLanes; ++lane)
-      sums[lane] += w[kQuad * lane] + w[kQuad * lane + 1] + w[kQuad * lane + 2] + w[kQuad * lane + 3];
+      sums[lane] += low[2 * lane] + low[2 * lane + 1] + high[2 * lane] + high[2 * lane + 1];
+  }
   for (int lane = 0; lane < kLanes; ++lane) sums[lane] *= -zero_point;
   __builtin_memcpy(block, sums, sizeof sums);
 }
