@@ -10,6 +10,12 @@
 #include "common/vectorise.h"
 #include "kernels/kernels.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
 // A convolution of x (n, h, w, c_in) with w (c_out, kernel, kernel, c_in / groups) to (n, ho, wo, c_out); q is the gradient
 // of what comes out. A dense layer has h = w = kernel = 1. Bounds: the largest size of a level, x_bound 128 for p - 128.
 struct gxnor_int_conv {
@@ -49,8 +55,29 @@ constexpr int64_t quads_of(int64_t values) { return (values + kQuad - 1) / kQuad
 constexpr int raised(int bound) { return 2 * bound < 255 ? 2 * bound : 255; }
 constexpr int piece(int bound, int other) { return other > 0 && bound > 0 ? INT16_MAX / (2 * raised(bound) * other) : INT16_MAX; }
 
-// to[lane][4] = rows[4][lane].
+// to[lane][4] = rows[4][lane], of all 16 lanes; compilers do not find these instructions.
+GXNOR_BODY void interleave(const int8_t* const* rows, int8_t* to) {
+#if defined(__SSE2__)
+  const auto row = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[i])); };
+  const auto put = [&](int i, __m128i some) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to) + i, some); };
+  const __m128i a = row(0), b = row(1), c = row(2), d = row(3);
+  const __m128i ab = _mm_unpacklo_epi8(a, b), cd = _mm_unpacklo_epi8(c, d);
+  const __m128i AB = _mm_unpackhi_epi8(a, b), CD = _mm_unpackhi_epi8(c, d);
+  put(0, _mm_unpacklo_epi16(ab, cd));
+  put(1, _mm_unpackhi_epi16(ab, cd));
+  put(2, _mm_unpacklo_epi16(AB, CD));
+  put(3, _mm_unpackhi_epi16(AB, CD));
+#elif defined(__ARM_NEON)
+  vst4q_s8(to, {{vld1q_s8(rows[0]), vld1q_s8(rows[1]), vld1q_s8(rows[2]), vld1q_s8(rows[3])}});
+#else
+  for (int lane = 0; lane < kLanes; ++lane)
+    for (int i = 0; i < kQuad; ++i) to[kQuad * lane + i] = rows[i][lane];
+#endif
+}
+
+// Of fewer lanes.
 GXNOR_BODY void interleave(const int8_t* const* rows, int lanes, int8_t* to) {
+  if (lanes == kLanes) return interleave(rows, to);
   const int8_t *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
   for (int lane = 0; lane < lanes; ++lane, to += kQuad) to[0] = a[lane], to[1] = b[lane], to[2] = c[lane], to[3] = d[lane];
 }

@@ -56,10 +56,7 @@ GXNOR_BODY void backward_block(const int8_t* w, int64_t row, int64_t tap, int la
     for (int64_t channel = 0; channel < runs->bytes; channel += kQuad, to += kUnitBytes) {
       const int8_t* rows[kQuad];
       for (int i = 0; i < kQuad; ++i) rows[i] = channel + i < runs->bytes ? w + (channel + i) * row + t * tap : kZeros;
-      if (lanes == kLanes)
-        interleave(rows, kLanes, to);
-      else
-        interleave(rows, lanes, to);
+      interleave(rows, lanes, to);
     }
   }
   begin_block(block, units, zero_point);

@@ -38,12 +38,8 @@ GXNOR_BODY void pack_gradient(const Shape* shape, const int8_t* q, int64_t chunk
         const int64_t position = first + kQuad * u + i;
         rows[i] = position < shape->positions ? from + position * pixel : kZeros;
       }
-      if (lanes == kLanes) {
-        interleave(rows, kLanes, to);
-      } else {
-        std::memset(to, 0, kUnitBytes);
-        interleave(rows, lanes, to);
-      }
+      if (lanes < kLanes) std::memset(to, 0, kUnitBytes);
+      interleave(rows, lanes, to);
     }
   }
 }
@@ -96,7 +92,7 @@ GXNOR_BODY void pack_windows(const Shape* shape, const int8_t* x, int64_t chunk,
     for (int b = 0; b < wide; ++b) {
       const int8_t* rows[kQuad];
       for (int i = 0; i < kQuad; ++i) rows[i] = values[i] + b * kLanes;
-      interleave(rows, kLanes, to + b * block + (u + 1) * kUnitBytes);
+      interleave(rows, to + b * block + (u + 1) * kUnitBytes);
     }
   }
   for (int b = 0; b < wide; ++b) begin_block(to + b * block, units, zero_point);

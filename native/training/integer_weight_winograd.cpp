@@ -117,7 +117,7 @@ GXNOR_BODY void transform_unit(const Tiling* tiling, const int8_t* tensor, int64
       for (int b = 0; b < kBlocksWide; ++b) {
         const int8_t* rows[kQuad];
         for (int i = 0; i < kQuad; ++i) rows[i] = points[p][i] + b * kLanes;
-        interleave(rows, kLanes, to + (p * blocks + b) * panel);
+        interleave(rows, to + (p * blocks + b) * panel);
       }
   }
 }

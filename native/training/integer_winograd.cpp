@@ -28,10 +28,7 @@ GXNOR_BODY void arrange_block(const int8_t* w, int64_t inputs, int64_t outputs, 
         const int8_t* rows[kQuad];
         for (int i = 0; i < kQuad; ++i)
           rows[i] = c + i < inputs ? w + ((c + i) * kTaps + kTaps - 1 - t) * outputs + first : kZeros;
-        if (lanes == kLanes)
-          interleave(rows, kLanes, levels);
-        else
-          interleave(rows, lanes, levels);
+        interleave(rows, lanes, levels);
       } else {
         const int8_t* from = w + (first * kTaps + t) * inputs + c;
         if (c + kQuad <= inputs)
