@@ -18,6 +18,7 @@ from gxnor.exporter.operations import FUNCTIONS, METHODS, MODULES
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.nn.networks import Pixels
+from gxnor.nn.unwrap import unwrap
 from gxnor.program import Input, Program
 from gxnor.space import DiscreteSpace
 
@@ -59,7 +60,7 @@ def to_program(
     if samples is not None:
         source.integers(samples)  # refuses what does not fit
         seen = np.concatenate([seen, np.asarray(samples)])
-    model = copy.deepcopy(_unwrap(model)).cpu().float().eval()
+    model = copy.deepcopy(unwrap(model)).cpu().float().eval()
     build = _build(model, source)
     if build.rounded:
         warnings.warn(
@@ -85,17 +86,6 @@ def _build(model: nn.Module, source: Input) -> Builder:
     if walk.refused:
         raise GxnorError(f"cannot export: {'; '.join(walk.refused)}")
     return build
-
-
-def _unwrap(model: nn.Module) -> nn.Module:
-    """The model itself, without what torch.compile and data parallelism put around it."""
-    while True:
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif (inner := getattr(model, "_orig_mod", None)) is not None:
-            model = inner
-        else:
-            return model
 
 
 class _Tracer(fx.Tracer):

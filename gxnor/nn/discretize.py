@@ -9,9 +9,9 @@ Linear, Conv1d and Conv2d become the layers of `gxnor.nn`, activation modules be
 pooling, dropout, containers and the model's own Python code, residual additions for example, stay.
 
 The states of a weight W are those nearest to W / s, s the layer's scale (`gxnor.nn.projection.best_scale`). The scale is
-not kept: a batch norm behind the layer takes it in (running mean / s, running variance / s^2), and the bias with it, so
-that in evaluation mode what the norm puts out is changed by the rounding to states alone. Without such a norm the
-layer's results, and its real bias, grow by 1 / s; the report says where.
+not kept: a batch norm after the layer takes it in (`gxnor.nn.rescaling`), and the bias with it, so that in evaluation mode
+what the norm puts out is changed by the rounding to states alone. Without such a norm the layer's results, and its real
+bias, grow by 1 / s; the report says where.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from gxnor.nn.layers import Conv1d, Conv2d, DiscreteLayer, Linear
 from gxnor.nn.networks import PRECISIONS, Precision
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.projection import best_scale, nearest
+from gxnor.nn.rescaling import Rescaling, rescaling
+from gxnor.nn.unwrap import unwrap
 from gxnor.space import DiscreteSpace
 
 LAYERS = {nn.Linear: Linear, nn.Conv1d: Conv1d, nn.Conv2d: Conv2d}
@@ -96,12 +98,18 @@ def discretize(
 
     Returns a report of what was changed and what was left. Raises ValueError, and leaves the model as it was, for modules
     and functions that have no discrete form and are not in `keep` (all of them are named, with the reason), for a name in
-    `keep` that the model does not have, and for a model that is itself one of the layers to replace.
+    `keep` that the model does not have, for a model that is itself one of the layers to replace, and where a layer's scale
+    is too small for a bias or a norm to take it in.
     """
     if not isinstance(precision, Precision):
-        if precision not in PRECISIONS:
+        if not isinstance(precision, str) or precision not in PRECISIONS:
             raise ValueError(f"expected a Precision or one of {', '.join(PRECISIONS)}, got {precision!r:.60}")
         precision = PRECISIONS[precision]
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        raise ValueError(
+            "expected the model that is to be wrapped, got a DistributedDataParallel, which sums the old weights"
+        )
+    model = unwrap(model)
     paths: dict[nn.Module, list[str]] = {}
     for path, module in model.named_modules(remove_duplicate=False):
         paths.setdefault(module, []).append(path)
@@ -124,10 +132,11 @@ def discretize(
         )
 
     weights = {m.weight: _states(m.weight, precision, paths[m][0]) for m in layers}
+    norms = {m: _rescalings(m, forward.norms.get(m, []), weights[m.weight][1], paths) for m in layers}
     replaced: dict[nn.Module, nn.Module] = {}
     remarks: dict[nn.Module, str] = {}
     for m in layers:
-        replaced[m], remarks[m] = _layer(m, precision, *weights[m.weight], forward.norms.get(m, []), paths)
+        replaced[m], remarks[m] = _layer(m, precision, *weights[m.weight], norms[m], paths)
     for m in activations:
         replaced[m], remarks[m] = precision.activation(), f"-> Activation Z_{precision.activations}"
     for m, new in replaced.items():
@@ -222,9 +231,22 @@ def _states(weight: nn.Parameter, precision: Precision, path: str) -> tuple[nn.P
     return DiscreteParameter(packed, space, weight.shape, weight.dtype, weight.requires_grad, weight.stride()), s
 
 
-def _layer(m: nn.Module, precision: Precision, weight, s: float, norms: list, paths) -> tuple[nn.Module, str]:
+def _rescalings(m: nn.Module, norms: list[nn.Module], s: float, paths) -> dict[nn.Module, Rescaling]:
+    """What becomes of the norms that take in the layer's scale and bias; none where the bias is to stay, grown."""
+    taken = {}
+    for norm in norms:
+        if norm.num_features == m.weight.shape[0]:
+            try:
+                taken[norm] = rescaling(norm, m.bias, s)
+            except ValueError as error:
+                raise ValueError(f"{paths[m][0]}: {paths[norm][0]} cannot take in its scale: {error}") from None
+    if not taken and m.bias is not None and not (m.bias.double() / s).abs().max() <= torch.finfo(m.bias.dtype).max:
+        raise ValueError(f"{paths[m][0]}: its bias over its scale of {s:.3g} is beyond {m.bias.dtype}")
+    return taken
+
+
+def _layer(m: nn.Module, precision: Precision, weight, s: float, norms: dict, paths) -> tuple[nn.Module, str]:
     """The discrete layer for m, and what to say about it. Brings scale and bias into the norms."""
-    norms = [norm for norm in norms if norm.num_features == m.weight.shape[0]]
     options = {"bias": m.bias is not None and not norms, "device": m.weight.device, "dtype": m.weight.dtype,
                "N": precision.weights, "latent": precision.latent}  # fmt: skip
     if isinstance(m, nn.Linear):
@@ -233,16 +255,19 @@ def _layer(m: nn.Module, precision: Precision, weight, s: float, norms: list, pa
         new = LAYERS[type(m)](m.in_channels, m.out_channels, m.kernel_size, m.stride, m.padding, m.dilation, m.groups,
                               padding_mode=m.padding_mode, **options)  # fmt: skip
     new.weight = weight
-    for norm in norms:
-        if norm.running_mean is not None:
-            norm.running_mean.sub_(0 if m.bias is None else m.bias).div_(s)
-            norm.running_var.div_(s * s)
     if new.bias is not None:
-        new.bias.copy_(m.bias / s).requires_grad_(m.bias.requires_grad)
+        new.bias.copy_(m.bias.double() / s).requires_grad_(m.bias.requires_grad)
     shape = " x ".join(map(str, m.weight.shape))
     remark = f"-> Z_{precision.weights} [{shape}], zeros {100 * new.zero_fraction():.1f} %, scale {s:.3g}"
     if not norms:
         remark += f"; no batch norm follows: results grow {1 / s:.3g}-fold" + ("" if m.bias is None else ", bias kept")
     elif m.bias is not None:
         remark += f"; bias taken in by {', '.join(paths[norm][0] for norm in norms)}"
+    for norm, change in norms.items():
+        if change.eps != norm.eps:
+            remark += f"; eps of {paths[norm][0]} is {change.eps:.3g} now, which no state_dict holds"
+        dtype = norm.running_var.dtype if norm.running_var is not None else torch.float32
+        change.apply(norm)
+        if norm.running_var is not None and norm.running_var.dtype != dtype:
+            remark += f"; {paths[norm][0]} is float32 now"
     return new, remark

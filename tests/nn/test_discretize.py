@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -112,24 +113,94 @@ def test_report_reads_as_a_table():
     assert "  4  Dropout" in text
 
 
-@pytest.mark.parametrize("kind", ["conv", "conv and pooling", "linear"])
-def test_only_the_rounding_changes_what_a_norm_puts_out(kind):
-    """Weights that are scaled states already: in evaluation mode nothing changes, though scale and bias are gone."""
+KINDS = {
+    "linear": lambda eps: ([nn.Linear(20, 6), nn.BatchNorm1d(6, eps)], (50, 20)),
+    "conv": lambda eps: ([nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6, eps)], (50, 3, 8, 8)),
+    "conv and pooling": lambda eps: ([nn.Conv2d(3, 6, 3), nn.MaxPool2d(2), nn.BatchNorm2d(6, eps)], (50, 3, 8, 8)),
+    "no gamma": lambda eps: ([nn.Conv1d(3, 6, 3), nn.BatchNorm1d(6, eps, affine=False)], (50, 3, 9)),
+    "no statistics": lambda eps: ([nn.Linear(20, 6), nn.BatchNorm1d(6, eps, track_running_stats=False)], (50, 20)),
+}
+
+
+def scaled_states(kind: str, N: int, scale: float, eps: float, var: float, dtype=torch.float32):
+    """A layer whose weights are `scale` times states of Z_N, its norm with running variances around `var`, and images."""
     torch.manual_seed(0)
-    if kind == "linear":
-        model, x = nn.Sequential(nn.Linear(20, 6), nn.BatchNorm1d(6)), torch.randn(50, 20)
-    else:
-        pool = [nn.MaxPool2d(2)] if "pooling" in kind else []
-        model, x = nn.Sequential(nn.Conv2d(3, 6, 3), *pool, nn.BatchNorm2d(6)), torch.randn(50, 3, 8, 8)
+    modules, shape = KINDS[kind](eps)
+    model = nn.Sequential(*modules).double()
+    layer, norm = model[0], model[-1]
     with torch.no_grad():
-        model[0].weight.copy_(project(model[0].weight / 0.1, DiscreteSpace(1)) * 0.03)
-        nn.init.normal_(model[0].bias)
-        model(x)  # statistics
-    model.eval()
-    before = model(x)
-    discretize(model, PRECISIONS["twn"])
-    assert model[0].bias is None
-    torch.testing.assert_close(model(x), before, atol=2e-3, rtol=1e-3)  # the norm's eps weighs less than before
+        states = DiscreteSpace(N).random(layer.weight.shape, np.random.default_rng(N))
+        layer.weight.copy_(torch.from_numpy(DiscreteSpace(N).value(states)).double() * scale)
+        layer.bias.normal_(std=3 * scale)
+        for name, parameter in norm.named_parameters():
+            parameter.uniform_(0.5, 2) if name == "weight" else parameter.normal_()
+        if norm.running_mean is not None:
+            norm.running_mean.normal_(std=scale)
+            norm.running_var.uniform_(0.5 * var, 2 * var)
+            norm.running_var[0] = 0  # of a channel that is dead
+    return model.to(dtype).eval(), torch.randn(shape, dtype=torch.float64).to(dtype)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("N, scale", [(1, 0.03), (0, 1e-3), (2, 1e-6), (7, 0.5), (1, 40.0), (3, 3e4)])
+@pytest.mark.parametrize("eps", [1e-5, 1e-12, 1.0])
+def test_only_the_rounding_changes_what_a_norm_puts_out(kind, N, scale, eps):  # pytorch/vision#648, onnxruntime#17981
+    """Weights that are scaled states already: in evaluation mode nothing changes, though scale and bias are gone."""
+    for var in (scale**2 * 5, 1e-8 * scale**2, 40.0):
+        model, x = scaled_states(kind, N, scale, eps, var)
+        with torch.no_grad():
+            before = model.double()(x.double()).float()
+        report = discretize(model.float(), Precision(weights=N, activations=None))
+        assert model[0].bias is None
+        torch.testing.assert_close(model(x), before, rtol=2e-4, atol=2e-4 * before.abs().max().item())
+        assert (model[-1].eps == eps) or "which no state_dict holds" in report.changed[0].remark
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv and pooling", "no gamma"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("var", [40.0, 1e-3, 3e4])
+def test_half_precision_networks_put_out_the_same(kind, dtype, var):  # pytorch/vision#648, onnxruntime#17981
+    model, x = scaled_states(kind, 1, 0.02, 1e-3, var, dtype)
+    with torch.no_grad():
+        before = copy.deepcopy(model).float()(x.float())
+    report = discretize(model, PRECISIONS["twn"])
+    assert "is float32 now" in report.changed[0].remark
+    after = model(x)
+    assert after.dtype == dtype and before.abs().max() > 0.01
+    torch.testing.assert_close(after.float(), before, rtol=0.02, atol=0.02 * before.abs().max().item())
+    assert model.train()(x).dtype == dtype  # it goes on learning
+
+
+@pytest.mark.parametrize("N", range(8))
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 7e20])
+@pytest.mark.parametrize("top", [1, 3, 64])
+def test_the_scale_of_weights_that_are_states_is_found(N, scale, top):  # onnxruntime#17981
+    space, draws = DiscreteSpace(N), torch.Generator().manual_seed(N)
+    levels = torch.randint(-min(top, space.denominator), min(top, space.denominator) + 1, (300,), generator=draws)
+    if N == 0:
+        levels = levels.sign() + (levels == 0)
+    w = levels / space.denominator * scale
+    s = best_scale(w, space)
+    torch.testing.assert_close(s * project(w / s, space), w, rtol=1e-5, atol=0)
+
+
+def test_a_scale_that_no_norm_can_take_in_is_refused_and_the_model_stays():  # pytorch/vision#648
+    for change, words in [
+        (lambda m: m[1].weight.mul_(1e-25), "1: 2 cannot take in its scale: eps = 1e-05 is too large"),
+        (lambda m: (m[1].weight.mul_(1e-18), m[2].running_var.fill_(1e10)), "1: 2 cannot .* statistics are too large"),
+        (
+            lambda m: (m[5].bias.fill_(1e30), m[5].weight.mul_(1e-12)),
+            "5: its bias over its scale of .* beyond torch.float",
+        ),
+    ]:
+        model = mlp()
+        with torch.no_grad():
+            change(model)
+        before = copy.deepcopy(model.state_dict())
+        with pytest.raises(ValueError, match=words):
+            discretize(model)
+        assert [type(m) for m in model] == [type(m) for m in mlp()]
+        assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), before.values(), strict=True))
 
 
 def test_training_mode_output_needs_no_scale():
@@ -430,5 +501,12 @@ def test_a_precision_by_its_name():
     assert (
         str(discretize(by_name, "bnn")).count("Z_0") == str(discretize(by_value, PRECISIONS["bnn"])).count("Z_0") == 1
     )
-    with pytest.raises(ValueError, match="one of full, bwn"):
-        discretize(nn.Sequential(nn.Linear(3, 4)), "ternary")
+    for wrong in ("ternary", 1, None, {"weights": 1}):  # finn#309
+        with pytest.raises(ValueError, match="expected a Precision or one of full, bwn.*, got"):
+            discretize(nn.Sequential(nn.Linear(3, 4)), wrong)
+
+
+def test_what_torch_has_compiled_is_discretised():
+    model = mlp()
+    report = discretize(torch.compile(model))
+    assert type(model[1]) is gnn.Linear and paths(report.changed)[0] == "1"
