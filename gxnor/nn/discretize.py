@@ -107,7 +107,7 @@ def discretize(
         precision = PRECISIONS[precision]
     if isinstance(model, nn.parallel.DistributedDataParallel):
         raise ValueError(
-            "expected the model that is to be wrapped, got a DistributedDataParallel, which sums the old weights"
+            "expected the model before it is wrapped, got a DistributedDataParallel, which holds the old weights"
         )
     model = unwrap(model)
     paths: dict[nn.Module, list[str]] = {}

@@ -502,7 +502,7 @@ def test_a_precision_by_its_name():
         str(discretize(by_name, "bnn")).count("Z_0") == str(discretize(by_value, PRECISIONS["bnn"])).count("Z_0") == 1
     )
     for wrong in ("ternary", 1, None, {"weights": 1}):  # finn#309
-        with pytest.raises(ValueError, match="expected a Precision or one of full, bwn.*, got"):
+        with pytest.raises(ValueError, match=r"expected a Precision or one of full, bwn.*, got"):
             discretize(nn.Sequential(nn.Linear(3, 4)), wrong)
 
 
