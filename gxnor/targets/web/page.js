@@ -13,6 +13,7 @@ let tour = 0, byItself = false; // the animation frame of an example; whether th
 
 // ---- Words
 
+const TIMES = "\u00a0×\u00a0";
 const percent = (part, whole) => (whole ? `${(100 * part / whole).toFixed(1)} %` : "–");
 const number = (n) => n.toLocaleString("en");
 const products = net.steps.map((step, i) => ({ step, layer: program.layers[i], number: i + 1 })).filter(({ step }) => "macs" in step);
@@ -44,7 +45,7 @@ function introduce() {
     const [outs, ...extents] = net.shapes[i], kernel = layer.weight.shape.slice(2);
     const item = document.createElement("li"), title = document.createElement("div"), name = document.createElement("span");
     name.textContent = layer.kind === "Dense" ? `Dense, ${outs} outputs`
-      : `Convolution ${kernel.join(" × ")}, ${outs} maps of ${extents.join(" × ")}`;
+      : `Convolution ${kernel.join(TIMES)}, ${outs} maps of ${extents.join(TIMES)}`;
     step.count = document.createElement("span"), step.count.className = "count";
     title.className = "title", title.append(name, step.count);
     const meter = document.createElement("div");
@@ -271,13 +272,14 @@ function showLayers({ card, rest, plus, minus }) {
     const values = net.values[step.shown], [maps, h, w] = [...net.shapes[step.shown], 1, 1];
     const top = Math.max(1, 2 ** (program.layers[step.shown - 1].N - 1));
     const zoom = w > 7 ? 1 : w > 2 ? 2 : 3, [tw, th] = [w * zoom + 1, h * zoom + 1];
-    const wide = step.canvas.clientWidth > 500 ? 8 : 3; // as many times as high
-    let columns = Math.max(1, Math.floor(Math.sqrt(wide * maps * th / tw)));
-    while (columns < maps && maps % columns) columns++;
-    const rows = Math.ceil(maps / columns);
+    const wide = Math.sqrt((step.canvas.clientWidth > 500 ? 8 : 3) * maps * th / tw); // 8 or 3 times as wide as high
+    let columns = maps;
+    const off = (n) => Math.abs(Math.log(n / wide));
+    for (let n = maps - 1; n > 0; n--) if (maps % n === 0 && off(n) < off(columns) - 1e-9) columns = n;
+    const rows = maps / columns;
     paint(step.canvas, columns * tw - 1, rows * th - 1, (x, y) => {
       const [a, b] = [x % tw, y % th], map = Math.floor(y / th) * columns + Math.floor(x / tw);
-      if (a === tw - 1 || b === th - 1 || map >= maps) return card;
+      if (a === tw - 1 || b === th - 1) return card;
       const value = values[(map * h + Math.floor(b / zoom)) * w + Math.floor(a / zoom)];
       return mix(rest, value > 0 ? plus : minus, Math.abs(value) / top);
     });
