@@ -106,10 +106,14 @@ def steps(layer: tuple, batch: int, bits: int, first: bool) -> dict[str, Callabl
 def measure(layer: tuple, batch: int, bits: int, first: bool, repeats: int) -> dict:
     with torch.no_grad():
         times, _ = take_turns(steps(layer, batch, bits, first), repeats)
-    result = {"layer": layer[0], "milliseconds": {name: round(1000 * statistics.median(t), 3) for name, t in times.items()}}
+    result = {
+        "layer": layer[0],
+        "milliseconds": {name: round(1000 * statistics.median(t), 3) for name, t in times.items()},
+    }
     both = [(name, times[f"integer {name}"], times[f"float {name}"]) for name in PRODUCTS if f"integer {name}" in times]
     result["ratio"] = {
-        name: round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 4) for name, ours, theirs in both
+        name: round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 4)
+        for name, ours, theirs in both
     }
     return result
 

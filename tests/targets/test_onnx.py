@@ -153,6 +153,22 @@ def test_qonnx_knows_the_type_of_every_tensor():
         assert inferred.get_tensor_datatype(name).name == "TERNARY", name
 
 
+@pytest.mark.filterwarnings("ignore:The values of tensor")  # qonnx's new names for tensors keep the types of old ones
+@pytest.mark.parametrize("build", [programs.mnist, programs.residual, programs.one_d])
+def test_qonnx_models_survive_what_hls4ml_and_finn_do_first(build):
+    wrapper = pytest.importorskip("qonnx.core.modelwrapper", reason="needs qonnx: pip install qonnx")
+    from qonnx.core.onnx_exec import execute_onnx
+    from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean
+    from qonnx.util.cleanup import cleanup_model
+
+    program = build()
+    x = programs.batch(program, 1)
+    cleaned = cleanup_model(wrapper.ModelWrapper(to_qonnx.model(program)))
+    for model in (cleaned, cleaned.transform(ConvertToChannelsLastAndClean())):
+        (logits,) = execute_onnx(model, {model.graph.input[0].name: x.astype(np.float32)}).values()
+        np.testing.assert_array_equal(logits, reference.run(program, x), strict=True)
+
+
 def test_a_trained_network_agrees_on_its_whole_test_set(tiny, tmp_path):
     loop = pytest.importorskip("gxnor.training.loop", reason='needs PyTorch: pip install "gxnor[train]"')
     from gxnor.data import load

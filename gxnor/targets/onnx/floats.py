@@ -195,7 +195,7 @@ class Floats:
         """Padding that differs at both ends says what ceil_mode means, which runtimes do not agree on; an operator of its
         own, where MaxPool may not pad that much."""
         ends = [
-            max((count - 1) * s + d * (k - 1) + 1 - n - p, 0)
+            max((count - 1) * s + d * (k - 1) + 1 - n - p, p)
             for count, n, k, s, p, d in zip(
                 out.shape[1:], source.shape[1:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True
             )
@@ -242,4 +242,6 @@ def reachable(thresholds: np.ndarray, bound: int) -> np.ndarray:
 
 def window(layer: Conv | SumPool, dilation: tuple[int, ...]) -> dict:
     """The attributes of a convolution; ONNX wants its padding at the start of every axis, then at the end."""
-    return {"strides": layer.stride, "pads": [*layer.padding, *layer.padding], "dilations": dilation}
+    kernel = layer.weight.shape[2:] if isinstance(layer, Conv) else layer.kernel
+    pads = [*layer.padding, *layer.padding]
+    return {"kernel_shape": kernel, "strides": layer.stride, "pads": pads, "dilations": dilation}
