@@ -10,12 +10,13 @@ import torch
 from rich.console import Console
 
 from experiments import pictures, pool
-from experiments.definitions import find
+from experiments.definitions import Form, Study, find
 from experiments.estimate import seconds_a_run
-from experiments.runs import plan
+from experiments.runs import Run, plan
 from experiments.summary import summarise
 from experiments.table import duration, provenance, table
 from gxnor.errors import GxnorError
+from gxnor.locking import alone_in, is_empty
 from gxnor.writing import write_text
 
 
@@ -31,25 +32,28 @@ def study(
     for value, option in ((seeds, "--seeds"), (jobs, "--jobs")):
         if value is not None and value < 1:
             raise GxnorError(f"{option} must be at least 1, got {value}")
-    cores = os.cpu_count() or 1
-    jobs = jobs or (1 if torch.cuda.is_available() else cores)
+    jobs = jobs or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
     suffix = "-quick" if quick else "" if form.recipe == found.data[0] else f"-{form.recipe}"
     out = out or Path("runs") / f"study-{name}{suffix}"
-    _check(out, resume, {"study": name, "form": "quick" if quick else "full", "data": form.recipe})
     command = f"python -m experiments {name}" + (" --quick" if quick else f" --data {data}" if data else "")
     command += f" --seeds {seeds}" if seeds else ""
+    with alone_in(out, "study"):
+        _check(out, resume, {"study": name, "form": "quick" if quick else "full", "data": form.recipe})
+        return _run(found, form, quick, plan(form, seeds, out), jobs, out, data_dir, command)
 
-    runs = plan(form, seeds, out)
+
+def _run(
+    found: Study, form: Form, quick: bool, runs: list[Run], jobs: int, out: Path, data_dir: Path | None, command: str
+) -> dict:
     waiting = [run for run in runs if run.result is None or (found.operations and run.operations is None)]
-    threads = max(1, cores // jobs)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
     seconds = seconds_a_run(runs, data_dir, threads)
     left = sum(seconds[run] * (1 - len(run.history) / run.recipe.train.epochs) for run in waiting)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     console.print(
         f"{len(waiting)} of {len(runs)} runs to go, {min(jobs, max(len(waiting), 1))} at a time: about "
         f"{duration(left / max(1, min(jobs, len(waiting))))}"
     )
-    out.mkdir(parents=True, exist_ok=True)
 
     def write() -> dict:
         summary = summarise(found, form, quick, runs, command)
@@ -67,9 +71,7 @@ def study(
 
 def _check(out: Path, resume: bool, what: dict) -> None:
     """Raises GxnorError where the folder is taken, or holds another study."""
-    if out.exists() and not out.is_dir():
-        raise GxnorError(f"{out} is a file; give a folder for the study with --out")
-    if not out.exists() or not any(out.iterdir()):
+    if is_empty(out):
         return
     if not resume:
         raise GxnorError(f"{out} is there already; go on with --resume, or give another folder with --out")

@@ -25,7 +25,7 @@ def run_all(
     Raises WorkError on Ctrl-C and SIGTERM, with every run's checkpoint written, and after the last run where some have
     failed."""
     context = _context()
-    terminal = Console(stderr=True)
+    terminal = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.fields[rate]}"), TextColumn("left"), TimeRemainingColumn(compact=True),
@@ -51,14 +51,14 @@ def run_all(
                     process.join()
                     if process.exitcode:
                         failed.append(run)
-                        terminal.print(f"{run.path.name}: {last_words(run)}", highlight=False)
+                        terminal.print(f"{run.path.name}: {last_words(run)}")
                     else:
                         result = run.result
                         done = len(waiting) - len(queue) - len(working)
                         terminal.print(
                             f"{done:>3}/{len(waiting)}  {run.point.row}, seed {run.seed}: validation "
-                            f"{100 * result['val_accuracy']:.2f} %, {result['seconds']:.0f} s", highlight=False,
-                        )  # fmt: skip
+                            f"{100 * result['val_accuracy']:.2f} %, {result['seconds']:.0f} s"
+                        )
                         finished()
                 over = [run for run in waiting if run not in queue and run not in working]
                 epochs = {run: len(run.history) for run in working}

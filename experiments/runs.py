@@ -85,7 +85,7 @@ def work(run: Run, data_dir: Path | None, threads: int, count: bool) -> None:
     """Trains one run to its end and counts its operations, in a process that does nothing else. What it prints goes to
     a file beside the run's folder. Leaves with the exit code of `gxnor train`."""
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     os.dup2(log, 1)
     os.dup2(log, 2)
     torch.set_num_threads(threads)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gxnor.analysis.energy import SOURCE, counterparts
 from gxnor.analysis.events import Events
-from gxnor.errors import GxnorError
+from gxnor.errors import GxnorError, install
 from gxnor.writing import replacing
 
 TYPES = ("png", "svg", "pdf")
@@ -29,7 +29,7 @@ def draw(events: Events, path: str | os.PathLike) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise GxnorError('the picture needs matplotlib, which is not installed: pip install "gxnor[train]"') from None
+        raise GxnorError(f"the picture needs matplotlib, which is not installed: {install('train')}") from None
     figure = Figure(figsize=(9, 2.4 + 0.45 * len(events.layers)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _shares(left, events)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from gxnor.errors import GxnorError
+from gxnor.cli import tables
+from gxnor.errors import GxnorError, WorkError
 
 if TYPE_CHECKING:
     from gxnor.training.memory.predict import Prediction
@@ -57,10 +58,9 @@ def parse_size(text: str) -> int:
 
 def report(recipe: Recipe, budget: int | None = None) -> dict:
     """A dict for JSON: recipe, batch, growth, device; under `gxnor` and `twin` the layers' bytes, their totals, the
-    predicted and the measured peak (null where it cannot be measured) and, with a budget, the largest batch and about the
-    largest width within it."""
+    predicted and the measured peak (null, with the reason as `not_measured`, where it cannot be measured or is predicted to
+    be more than there is) and, with a budget, the largest batch and about the largest width within it."""
     from gxnor.training.build import pick_device
-    from gxnor.training.memory.measure import measure
     from gxnor.training.memory.predict import input_shape, predict, twin, widest
 
     shape = input_shape(recipe)
@@ -69,11 +69,26 @@ def report(recipe: Recipe, budget: int | None = None) -> dict:
     result["device"] = pick_device(recipe.train.device).type
     for who, its in (("gxnor", recipe), ("twin", twin(recipe))):
         prediction = predict(its, shape)
-        result[who] = _side(prediction, its.train.batch) | {"measured": measure(its, shape)}
+        result[who] = _side(prediction, its.train.batch)
+        result[who] |= _measured(its, shape, result[who]["predicted_peak"])
         if budget is not None:
             result[who]["largest_batch"] = prediction.largest_batch(budget)
             result[who]["largest_width"] = widest(its, shape, budget)
     return result
+
+
+def _measured(recipe: Recipe, shape: tuple[int, ...], predicted: int) -> dict:
+    from gxnor.training.build import pick_device
+    from gxnor.training.memory.measure import available, measure
+
+    free = available(pick_device(recipe.train.device))
+    if free is not None and predicted > free:
+        return {"measured": None, "not_measured": f"not measured, for {_mb(free)} MB are free"}
+    try:
+        measured = measure(recipe, shape)
+    except WorkError as error:
+        return {"measured": None, "not_measured": f"not measured: {error}"}
+    return {"measured": measured} | ({} if measured else {"not_measured": "not measurable here"})
 
 
 def _side(prediction: Prediction, batch: int) -> dict:
@@ -88,7 +103,7 @@ def _side(prediction: Prediction, batch: int) -> dict:
 
 def _print(result: dict) -> None:
     title = f"{result['recipe']}, batch {result['batch']}, {result['device']}: held in a training step, MB"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=title, box=None, pad_edge=False)
     table.add_column("")
     for column in ("weights", "optimizer", "gradients", "activations"):
         table.add_column(column, justify="right")
@@ -98,29 +113,27 @@ def _print(result: dict) -> None:
     rows = zip(own["layers"], other["layers"], strict=True)
     for a, b in [*rows, ({"name": "total", **own["total"]}, other["total"])]:
         table.add_row(a["name"], *(_mb(side[what]) for side in (a, b) for what in (*HELD, "activations")))
-    console = Console(highlight=False, width=None if Console().is_terminal else 120)
-    console.print(table)
+    tables.show(table)
     for who, side in (("gxnor", own), ("latent-weight Adam twin", other)):
         measured = side["measured"]
-        shown = "not measurable here"
+        shown = side.get("not_measured")
         if measured:
             error = side["predicted_peak"] / measured["peak"] - 1
             shown = f"{_mb(measured['peak'])} MB measured ({100 * error:+.1f} %), above {_mb(measured['baseline'])} MB"
             shown += " of Python and libraries"
-        console.print(f"{who}: peak {_mb(side['predicted_peak'])} MB predicted, {shown}")
+        print(f"{who}: peak {_mb(side['predicted_peak'])} MB predicted, {shown}")
         if result["budget"]:
-            console.print(
-                f"  in {_mb(result['budget'])} MB: a batch of {side['largest_batch']:,}, or a width of about "
-                f"{side['largest_width']:.2f} at batch {result['batch']}"
-            )
-    if own["measured"]:
-        console.print(f"measured peak: 1/{other['measured']['peak'] / own['measured']['peak']:.2f} of the twin's")
+            batch = f"a batch of {side['largest_batch']:,}" if side["largest_batch"] else "no batch at this width"
+            width = f"a width of about {side['largest_width']:.2f}" if side["largest_width"] else "no width"
+            fits = f"{batch}, or {width} at batch {result['batch']}"
+            fits = fits if side["largest_batch"] or side["largest_width"] else "nothing fits"
+            print(f"  in {result['budget'] / 1e6:,.6g} MB: {fits}")
+    if own["measured"] and other["measured"]:
+        print(f"measured peak: 1/{other['measured']['peak'] / own['measured']['peak']:.2f} of the twin's")
     if own["total"]["gradients"] < other["total"]["gradients"]:
-        console.print(
-            "Discrete weights move inside the backward pass: of their gradients one layer's is held at a time."
-        )
+        print("Discrete weights move inside the backward pass: of their gradients one layer's is held at a time.")
     elif result["batch_growth"] > 1:
-        console.print("The batch grows by parts: at the end of the run the gradients of one part wait for the next.")
+        print("The batch grows by parts: at the end of the run the gradients of one part wait for the next.")
 
 
 def _mb(size: float) -> str:

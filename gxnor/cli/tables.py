@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def table(title: str | None, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title=title, box=None, pad_edge=False)
     for at, column in enumerate(columns):
         table.add_column(column, justify="right" if title and at > 3 else "left", no_wrap=True)
     return table
 
 
 def show(table: Table) -> None:
-    # As wide as it takes: a long path is to wrap in the terminal, not to be cut.
-    Console(highlight=False, markup=False, emoji=False, width=10_000).print(table)
+    """Prints a table as wide as it takes, with every name in it as it is: a long path is to wrap in the terminal, not to be
+    cut, and brackets and colons are no markup."""
+    console = Console(highlight=False, markup=False, emoji=False, width=10_000)
+    if table.title is not None:
+        console.print(Text(str(table.title), style="bold"))  # by itself, for above the table it wraps as narrow as that
+        table.title = None
+    console.print(table)
 
 
 def bits(bits: float | None) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
+
+from gxnor.cli import tables
 
 
 def add_parser(commands) -> None:
@@ -36,7 +37,7 @@ def main(arguments: argparse.Namespace) -> None:
     result = loop.train(resolved, out, arguments.data_dir, arguments.resume, arguments.line)
     if distributed.rank() > 0:
         return
-    table = Table(title=f"{result['recipe']}, seed {result['seed']}", show_header=False, title_justify="left")
+    table = Table(title=f"{result['recipe']}, seed {result['seed']}", show_header=False)
     rows = {
         "test accuracy": f"{100 * result['test_accuracy']:.2f} %, read once, with the network of epoch "
         f"{result['best_epoch']} of {result['epochs']}",
@@ -49,4 +50,4 @@ def main(arguments: argparse.Namespace) -> None:
     }
     for row in rows.items():
         table.add_row(*row)
-    Console().print(table)
+    tables.show(table)

@@ -82,7 +82,7 @@ def read_bytes(path: Path) -> bytes:
 
 def _download(name: str, file: File, folder: Path, missing: list[File]) -> None:
     try:
-        with Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as progress:
+        with Progress(*_COLUMNS, console=Console(stderr=True, markup=False, emoji=False), transient=True) as progress:
             pooch.retrieve(
                 file.url,
                 known_hash=f"md5:{file.md5}",

@@ -24,6 +24,7 @@ from gxnor.nn.layers import Conv2d, Linear
 from gxnor.space import DiscreteSpace
 
 MNIST = "32C5-MP2-64C5-MP2-512FC-10"
+MOST_WEIGHTS = 2**31 - 1  # of one layer: what native kernels and program files count to
 CIFAR10 = "2x128C3-MP2-2x256C3-MP2-2x512C3-MP2-1024FC-10"
 
 
@@ -161,6 +162,10 @@ def network(
         last = i == len(layers) - 1
         outputs = outputs if last else max(1, round(outputs * width))
         number = i + 1 - sum(k == "MP" for k, *_ in layers[:i])
+        if kind != "MP":
+            weights = outputs * ((features or channels * math.prod(size)) if kind == "FC" else channels * kernel**2)
+            if weights > MOST_WEIGHTS:
+                raise ValueError(f"width = {width:g} makes a layer of more than {MOST_WEIGHTS:,} weights")
         if kind == "C":
             modules[f"conv{number}"] = precision.conv2d(channels, outputs, kernel, padding=padding)
             channels = outputs

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 from torch import nn
 
@@ -77,16 +78,17 @@ def load(path: Path) -> dict[str, Any]:
     """What `save` wrote, on the CPU. Raises GxnorError for a file that cannot be opened, WorkError for one that is damaged
     or is no checkpoint."""
     try:
-        open(path, "rb").close()  # safetensors calls a file missing that may not be read
+        data = path.read_bytes()  # not by safetensors, which opens no file whose name is not UTF-8
     except OSError as error:
         raise GxnorError(f"cannot read the checkpoint {path}: {error.strerror}") from None
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["gxnor"])
-            if header["version"] != VERSION:
-                raise WorkError(f"{path} is a checkpoint of version {header['version']}, expected {VERSION}")
-            return _join(header["tree"], file)
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        tensors = load_tensors(data)
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        header = json.loads(metadata["gxnor"])
+        if header["version"] != VERSION:
+            raise WorkError(f"{path} is a checkpoint of version {header['version']}, expected {VERSION}")
+        return _join(header["tree"], tensors)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise WorkError(f"the checkpoint {path} is damaged, or is none: {error or type(error).__name__}") from None
 
 
@@ -103,11 +105,11 @@ def _split(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
     return node
 
 
-def _join(node: Any, file) -> Any:
+def _join(node: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(node, dict):
         if "tensor" in node:
-            return file.get_tensor(node["tensor"])
-        return {key: _join(value, file) for key, value in node["items"]}
+            return tensors[node["tensor"]]
+        return {key: _join(value, tensors) for key, value in node["items"]}
     if isinstance(node, list):
-        return [_join(value, file) for value in node]
+        return [_join(value, tensors) for value in node]
     return node

@@ -7,8 +7,14 @@ import signal
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gxnor import native
 from gxnor.errors import GxnorError
 from gxnor.training import distributed
+
+SLOW = (
+    "gxnor: the native library is not built, so training runs on the slow reference kernels: "
+    "install gxnor where there is a C++ compiler"
+)
 
 
 class Console:
@@ -18,7 +24,7 @@ class Console:
     def __init__(self, recipe, trainer, folder):
         self.recipe, self.trainer, self.folder = recipe, trainer, folder
         shows = distributed.rank() == 0
-        self.terminal = Terminal(stderr=True, quiet=not shows)
+        self.terminal = Terminal(stderr=True, quiet=not shows, highlight=False, markup=False, emoji=False)
         self.stopping = False
         now = trainer.progress
         self.bar = Progress(
@@ -37,6 +43,8 @@ class Console:
                 self.previous[number] = signal.signal(number, self._stop)
             except ValueError:
                 break  # not in the main thread: whoever is there handles signals
+        if native.library() is None:
+            self.terminal.print(SLOW, style="bold", soft_wrap=True)
         self.bar.start()
         return self
 
@@ -67,8 +75,7 @@ class Console:
         best = " *" if line["epoch"] == self.trainer.progress.best_epoch else ""
         self.terminal.print(
             f"epoch {line['epoch']:>3}/{self.recipe.train.epochs}  train loss {line['train_loss']:.4f}  "
-            f"validation {100 * line['val_accuracy']:.2f} %{best}  {line['seconds']:.0f} s",
-            highlight=False,
+            f"validation {100 * line['val_accuracy']:.2f} %{best}  {line['seconds']:.0f} s"
         )
         if self.board:
             for name in ("lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from gxnor.errors import GxnorError, WorkError
 from gxnor.exporter import to_program
+from gxnor.locking import alone_in
 from gxnor.program import Program
 from gxnor.training import checkpoint, distributed
 from gxnor.training import recipe as recipes
@@ -22,6 +24,7 @@ from gxnor.training.result import make_result, save_worst
 from gxnor.training.runfolder import RunFolder
 from gxnor.training.trainer import Trainer
 
+PATIENCE = 2.0  # seconds that a run being stopped is waited for: it writes its checkpoint
 CHECKPOINT_SECONDS = float(os.environ.get("GXNOR_CHECKPOINT_SECONDS", "60"))
 
 
@@ -35,9 +38,21 @@ def train(recipe: Recipe, out: Path, data_dir: Path | None = None, resume: bool 
 
 def _train(recipe: Recipe, out: Path, data_dir: Path | None, resume: bool, command: str) -> dict:
     """What every worker does. All take the same way; where only worker 0 acts, it is inside `on_first`, or in `save`."""
-    folder = distributed.on_first(lambda: RunFolder(out, recipe, resume))
-    if result := distributed.on_first(lambda: folder.read_result() if resume and folder.result.exists() else None):
-        return result
+    with contextlib.ExitStack() as held:
+        folder, result = distributed.on_first(lambda: _claim(held, out, recipe, resume))
+        return result or _train_in(folder, recipe, data_dir, resume, command)
+
+
+def _claim(held: contextlib.ExitStack, out: Path, recipe: Recipe, resume: bool) -> tuple[RunFolder, dict | None]:
+    """The folder, `held` for this run alone, and the result of a finished run that there is nothing to add to."""
+    if resume and (out / "result.json").exists():
+        folder = RunFolder(out, recipe, resume)
+        return folder, folder.read_result()
+    held.enter_context(alone_in(out, "run", patience=PATIENCE if resume else 0.0))
+    return RunFolder(out, recipe, resume), None
+
+
+def _train_in(folder: RunFolder, recipe: Recipe, data_dir: Path | None, resume: bool, command: str) -> dict:
     trainer = distributed.in_turn(lambda: Trainer(recipe, data_dir))
     if state := distributed.on_first(lambda: _open(folder, recipe, resume)):
         trainer.load_state(state)
@@ -75,7 +90,7 @@ def _train(recipe: Recipe, out: Path, data_dir: Path | None, resume: bool, comma
 
 
 def _open(folder: RunFolder, recipe: Recipe, resume: bool) -> dict | None:
-    """Makes the folder, and returns the state of the checkpoint to go on from, if there is one."""
+    """Writes the recipe, and returns the state of the checkpoint to go on from, if there is one."""
     folder.create(recipe)
     state = checkpoint.load(folder.checkpoint) if resume and folder.checkpoint.exists() else None
     if state and "progress" not in state:

@@ -6,6 +6,7 @@ resolved recipe, every default written out, is stored in the run folder. `--set 
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import resources
 from pathlib import Path
@@ -138,14 +139,6 @@ class Train(Section):
 
 
 RENAMED = {
-    "train.batch_growth": "train.batch_growth",
-    "train.micro_batches": "train.micro_batches",
-    "train.recalibration_batches": "train.recalibration_batches",
-    "train.pack_saved_activations": "train.pack_saved_activations",
-}
-
-
-RENAMED = {
     "train.growth": "train.batch_growth",
     "train.parts": "train.micro_batches",
     "train.norm_batches": "train.recalibration_batches",
@@ -175,10 +168,12 @@ def load(recipe: str, settings: list[str] = ()) -> Recipe:
     path = Path(recipe)
     if path.suffix == ".toml":
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise GxnorError(f"cannot read the recipe {path}: {error}") from None
-        name = path.stem
+            text = path.read_text(encoding="utf-8-sig")  # editors of some systems begin a file with a mark
+        except OSError as error:
+            raise GxnorError(f"cannot read the recipe {path}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise GxnorError(f"the recipe {path} is not UTF-8 text ({error.reason}): save it as UTF-8") from None
+        name = os.fsencode(path.stem).decode("utf-8", "replace")
     elif recipe in names():
         text = resources.files("gxnor.recipes").joinpath(f"{recipe}.toml").read_text(encoding="utf-8")
         name = recipe
@@ -191,7 +186,14 @@ def load(recipe: str, settings: list[str] = ()) -> Recipe:
     tree = {"name": name, **tree}
     for setting in settings:
         _set(tree, setting)
-    return _validate(tree)
+    resolved = _validate(tree)
+    try:
+        dump(resolved).encode()
+    except UnicodeEncodeError as error:
+        raise GxnorError(
+            f"a recipe is UTF-8 text, got {error.object[max(0, error.start - 40) : error.end]!r}: rename the file or folder"
+        ) from None
+    return resolved
 
 
 def dump(recipe: Recipe) -> str:
@@ -218,11 +220,13 @@ def _validate(tree: dict[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
+        kinds = {kind: [".".join(map(str, e["loc"])) for e in error.errors() if e["type"] == kind] for kind in _KINDS}
+        if missing := [key for name in kinds["missing"] for key in _required(name)]:
+            unknown = "".join(f"; it has an unknown key {name!r}" for name in kinds["extra_forbidden"])
+            raise GxnorError(f"the recipe lacks {', '.join(missing)}, which have no default{unknown}") from None
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part not in ("int", "constrained-int"))
         if first["type"] == "extra_forbidden":
-            if where in RENAMED:
-                raise GxnorError(f"the recipe has the key {where!r}, which is called {RENAMED[where]!r} now") from None
             if where in RENAMED:
                 raise GxnorError(f"the recipe has the key {where!r}, which is called {RENAMED[where]!r} now") from None
             reason = f"the recipe has an unknown key {where!r}"
@@ -232,3 +236,14 @@ def _validate(tree: dict[str, Any]) -> Recipe:
         message = first["msg"].removeprefix("Value error, ")
         got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
         raise GxnorError(f"recipe: {where}: {message}{got}") from None
+
+
+_KINDS = ("missing", "extra_forbidden")  # of pydantic's errors
+
+
+def _required(name: str) -> list[str]:
+    """The keys to give for a missing one: of a section, those that have no default."""
+    kind = Recipe.model_fields[name].annotation if name in Recipe.model_fields else str
+    if not issubclass(kind, Section):
+        return [name]
+    return [f"{name}.{key}" for key, field in kind.model_fields.items() if field.is_required()]

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from gxnor.data import Dataset
 from gxnor.training.evaluate import Evaluation
 from gxnor.version import VERSION
+from gxnor.writing import replacing
 
 WORST = 32
 
@@ -51,12 +52,11 @@ def save_worst(path: Path, dataset: Dataset, test: Evaluation) -> None:
     """The images with the smallest margins, worst first: images, labels, predicted, margin."""
     margins = test.margins()
     worst = margins.argsort()[:WORST]
-    save_file(
-        {
-            "images": np.ascontiguousarray(dataset.test_images[worst.numpy()]),
-            "labels": test.labels[worst].numpy(),
-            "predicted": test.predicted[worst].numpy(),
-            "margin": margins[worst].numpy(),
-        },
-        path,
-    )
+    tensors = {
+        "images": np.ascontiguousarray(dataset.test_images[worst.numpy()]),
+        "labels": test.labels[worst].numpy(),
+        "predicted": test.predicted[worst].numpy(),
+        "margin": margins[worst].numpy(),
+    }
+    with replacing(path) as part:
+        part.write_bytes(save(tensors))

@@ -14,23 +14,22 @@ import json
 from pathlib import Path
 
 from gxnor.errors import GxnorError, WorkError
+from gxnor.locking import is_empty
 from gxnor.training import recipe as recipes
 from gxnor.training.recipe import Recipe
 from gxnor.writing import write_text
 
 
 class RunFolder:
-    """The folder of a run, checked but not yet made: see `create`.
+    """The folder of a run, checked but not yet written to: see `create`.
 
     Raises GxnorError where a run is there already and `resume` is not asked for, and where the run to resume has another
     recipe."""
 
     def __init__(self, path: Path, recipe: Recipe, resume: bool):
         self.path = path
-        if path.exists() and not path.is_dir():
-            raise GxnorError(f"{path} is a file; give a folder for the run with --out")
         stored = path / "recipe.toml"
-        if path.exists() and any(path.iterdir()):
+        if not is_empty(path):
             if not resume:
                 raise GxnorError(f"{path} is there already; go on with --resume, or give another folder with --out")
             if not stored.exists():
@@ -40,8 +39,7 @@ class RunFolder:
             _check_same(recipe, recipes.load(str(stored)), path)
 
     def create(self, recipe: Recipe) -> None:
-        """Makes the folder, once nothing that the user gave can be wrong any more."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Writes the first file, once nothing that the user gave can be wrong any more."""
         self.write("recipe.toml", recipes.dump(recipe))
 
     @property

@@ -93,3 +93,50 @@ def test_missing_recipes_are_named_with_those_that_exist(tmp_path):
         recipes.load("minst")
     with pytest.raises(GxnorError, match="nowhere"):
         recipes.load(str(tmp_path / "nowhere.toml"))
+
+
+# tomli#304
+@pytest.mark.parametrize("begin", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n", b"\xef\xbb\xbf# mine\n"])
+def test_a_recipe_with_a_byte_order_mark_is_read(begin, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(begin + recipes.dump(recipes.load("mnist")).encode())
+    assert recipes.load(str(path)) == recipes.load("mnist")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "cp1252"])
+def test_a_recipe_in_another_encoding_is_said_to_be(encoding, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(("# \u20ac\n" + recipes.dump(recipes.load("mnist"))).encode(encoding))
+    with pytest.raises(GxnorError, match=r"mine\.toml is not UTF-8 text .*: save it as UTF-8"):
+        recipes.load(str(path))
+
+
+@pytest.mark.parametrize(
+    "text, missing",
+    [
+        ("", "data.name, data.validation, network.layers, train.epochs, train.batch"),
+        ("[data]\nname = 'mnist'\n[train]\nbatch = 5", "data.validation, network.layers, train.epochs"),
+        ("[network]\npadding = 'same'\n[data]\nvalidation = 3", "data.name, network.layers, train.epochs, train.batch"),
+    ],
+)
+def test_all_keys_that_are_missing_are_named_at_once(text, missing, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(GxnorError, match=f"the recipe lacks {missing}, which have no default$"):
+        recipes.load(str(path))
+
+
+def test_a_misspelt_key_is_named_beside_what_it_leaves_missing(tmp_path):
+    path = tmp_path / "mine.toml"
+    text = recipes.dump(recipes.load("mnist")).replace("epochs", "epoch")
+    path.write_text(text)
+    with pytest.raises(GxnorError, match=r"lacks train\.epochs, .*unknown key 'train\.epoch'"):
+        recipes.load(str(path))
+
+
+def test_the_documentation_names_the_keys_without_defaults():
+    from pathlib import Path
+
+    text = (Path(__file__).parents[2] / "docs/runs.md").read_text()
+    keys = [key for name in ("data", "network", "train") for key in recipes._required(name)]
+    assert ", ".join(f"`{key}`" for key in keys[:-1]) + f" and `{keys[-1]}`" in text

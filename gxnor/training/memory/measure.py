@@ -1,11 +1,11 @@
 """Peak memory of a training step, measured in a process of its own.
 
-    python -m gxnor.training.memory.measure < {"recipe": ..., "input_shape": [3, 32, 32], "batch": 100}
-
-prints {"peak": bytes, "baseline": bytes}. On the CPU the peak is that of the resident memory (VmHWM of Linux) over three
-steps, minus what was resident right before the network was built; a step of a tiny network comes first, so that the
-libraries' own memory counts as baseline. Freed blocks go back to the system at once (glibc's thresholds, set for this
-process), so that what is resident is what is held. On CUDA both numbers are the allocator's own.
+The process takes {"recipe": ..., "input_shape": [3, 32, 32], "batch": 100}, a line of JSON, prints {"peak": bytes,
+"baseline": bytes}, and ends at once where its standard input does, as when the one that started it is killed. On the CPU
+the peak is that of the resident memory (VmHWM of Linux) over three steps, minus what was resident right before the
+network was built; a step of a tiny network comes first, so that the libraries' own memory counts as baseline. Freed
+blocks go back to the system at once (glibc's thresholds, set for this process), so that what is resident is what is held.
+On CUDA both numbers are the allocator's own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from gxnor.training.build import arithmetic, build, make_optimizer, pick_device,
 from gxnor.training.losses import LOSSES
 from gxnor.training.recipe import Recipe, Train
 
+CGROUP = Path("/sys/fs/cgroup")  # of a container
 STEPS = 3  # the optimizer's state is there from the second on
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_TOP_PAD_": "0"}
 
@@ -69,14 +71,40 @@ def measure(recipe: Recipe, input_shape: tuple[int, ...]) -> dict[str, int] | No
     if pick_device(recipe.train.device).type == "cpu" and not Path("/proc/self/status").exists():
         return None
     task = json.dumps({"recipe": recipe.model_dump(), "input_shape": input_shape, "batch": recipe.train.batch})
-    done = subprocess.run(
-        [sys.executable, "-m", "gxnor.training.memory.measure"], input=task, capture_output=True, text=True,
-        env={**os.environ, **ALLOCATOR},
-    )  # fmt: skip
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, f"{task}\n".encode())  # stays open: its end tells the process that this one has ended
+        done = subprocess.run(
+            [sys.executable, "-m", "gxnor.training.memory.measure"], stdin=reading, capture_output=True, text=True,
+            env={**os.environ, **ALLOCATOR},
+        )  # fmt: skip
+    finally:
+        os.close(reading)
+        os.close(writing)
     if done.returncode:
         reason = done.stderr.strip().rsplit("\n", 1)[-1] or f"it was ended by signal {-done.returncode}"
         raise WorkError(f"the measured training step did not end well: {reason}")
     return json.loads(done.stdout)
+
+
+def available(device: torch.device) -> int | None:
+    """Bytes that a step may still take: of the GPU, or of this machine or container; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        free = min(free, limit - used)
+    return free
+
+
+def _end_with_parent() -> None:
+    os.read(sys.stdin.fileno(), 1)  # nothing comes but the end
+    os._exit(1)
 
 
 def _measure_here(recipe: Recipe, input_shape: tuple[int, ...], batch: int) -> dict[str, int]:
@@ -112,6 +140,7 @@ def _resident(key: str) -> int:
 
 
 if __name__ == "__main__":
-    task = json.load(sys.stdin)
+    task = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     recipe = Recipe.model_validate(task["recipe"])
     print(json.dumps(_measure_here(recipe, tuple(task["input_shape"]), task["batch"])))

@@ -15,7 +15,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from gxnor.errors import GxnorError
 from gxnor.training.report import charts, figures
@@ -40,7 +40,7 @@ def write(folder: Path) -> Path:
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise GxnorError(f"{folder}: history.jsonl or result.json is not what a run writes: {error!r}") from error
     path = folder / "report.html"
-    write_text(path, html)
+    write_text(path, html.encode("utf-8", "backslashreplace").decode())  # names of files need not be UTF-8
     return path
 
 
@@ -91,7 +91,7 @@ def _worst(path: Path, classes: list[str]) -> list[dict]:
     if not path.exists():
         return []
     try:
-        data = load_file(path)
+        data = load(path.read_bytes())
         rows = list(zip(*(data[key] for key in ("images", "labels", "predicted", "margin")), strict=True))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise GxnorError(f"{path} is no list of worst images ({error}); delete it to go without") from None
