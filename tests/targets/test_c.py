@@ -82,6 +82,16 @@ def test_odd_numbers_of_channels(channels, tmp_path):
     agree(Compiled(net.program(), tmp_path))
 
 
+@pytest.mark.parametrize("outputs", [1, 16, 17])
+@pytest.mark.parametrize("N1, N2", [(0, 0), (1, 1), (0, 1), (1, 2), (2, 1)])
+def test_few_outputs(outputs, N1, N2, tmp_path):
+    """The last layer by bit planes or by events."""
+    net = Builder((3, 5, 5), N2, seed=outputs)
+    net.conv(outputs, 3, N1, padding=1, stride=2)
+    net.flatten()
+    agree(Compiled(net.program(), tmp_path))
+
+
 def test_another_compiler_and_the_smallest_code(tmp_path):
     agree(Compiled(residual(), tmp_path, "-Os", using="clang"))
 

@@ -24,7 +24,8 @@ from gxnor.targets.lowering import (
     on_pixels,
 )
 
-LIST = 256  # events that are listed before they are counted
+LIST = 128  # events that are listed before they are counted
+FEW = 16  # outputs, up to which the events kernel would leave half of its words empty
 MAX_EXTENT = 2**15 - 1  # of what the kernels keep in 16 bits
 MAX_PAIRED = 2**14 - 1  # of a sum over pixels: two share a word, and so do their distances to thresholds
 
@@ -140,6 +141,9 @@ class _Planner:
             if reach.max() <= MAX_PAIRED:
                 return self._pixels(stage, factor, border, steps, reach)
         if value.space is not None and stage.groups == 1:
+            signs = value.bound == 1 and np.abs(stage.weight).max() <= 1
+            if signs and stage.steps is None and len(stage.weight) <= FEW:
+                return self._planes(stage)
             return self._events(stage)
         return self._direct(stage)
 
@@ -189,6 +193,15 @@ class _Planner:
             fields=[_linear_window(stage, extents), channels, -(-channels // tables.LANES), in_bits, bits, groups,
                     weight_bits, planes, count, out],
             rows=stage.weight[0].size,
+        )  # fmt: skip
+
+    def _planes(self, stage: Linear) -> None:
+        channels, *extents = self.lowered.values[stage.sources[0]].shape
+        read = self._read(stage.sources[0], False)
+        self._step(
+            stage, "planes_to_sums", ("common", "planes"), [read, self._write(stage, True)], struct="planes",
+            fields=[_linear_window(stage, extents), -(-channels // tables.LANES), len(stage.weight)],
+            tables={"weights": tables.plane_weights(stage.weight)},
         )  # fmt: skip
 
     def _direct(self, stage: Linear) -> None:

@@ -94,8 +94,8 @@ def part(name: str) -> str:
 
 def _parts(plan: Plan) -> list[str]:
     """The kernels' files that are needed, in an order that declares first."""
-    order = ("common", "lowest", "states", "events", "events_states", "events_sums", "pixels", "direct", "quantize",
-             "unpack", "pack", "read", "max", "sum", "add", "reorder", "logits")  # fmt: skip
+    order = ("common", "lowest", "states", "events", "events_states", "events_sums", "planes", "pixels", "direct",
+             "quantize", "unpack", "pack", "read", "max", "sum", "add", "reorder", "logits")  # fmt: skip
     needed = {part for step in plan.steps for part in step.parts}
     return [name for name in order if name in needed]
 

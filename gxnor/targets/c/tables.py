@@ -63,6 +63,12 @@ def clipped(steps: np.ndarray, reach: np.ndarray) -> np.ndarray:
     return np.clip(steps, -reach[:, None], reach[:, None] + 1)
 
 
+def plane_weights(weight: np.ndarray) -> np.ndarray:
+    """uint32 (out, height, width, groups, 2): input channels whose weight is 1, and those whose weight is -1."""
+    signs = np.stack([weight > 0, weight < 0], axis=-1)  # (out, in, height, width, 2)
+    return np.moveaxis(words(np.moveaxis(signs, 1, 0)), 0, 3)
+
+
 def pixel_weights(weight: np.ndarray) -> np.ndarray:
     """uint32 (taps, groups, 16): weights of outputs i and i + 16 of a group as low + 65536 high, in the order (channel,
     height, width) of taps."""

@@ -134,37 +134,40 @@ static uint32_t count_kind(const struct events *layer, const uint32_t *in, int32
                            int32_t negative, uint32_t *counters)
 {
     const struct window *w = &layer->window;
-    const int32_t place = layer->in_groups * layer->in_bits * 2, plane = (layer->in_bits == 1) ? 0 : (2 * bit);
-    const uint32_t *const masks = &layer->masks[((2 * bit) + negative) * layer->in_groups * 2];
+    const int32_t pair = 2 * layer->in_bits, groups = layer->in_groups, channels = layer->channels;
+    const int32_t width = w->in[1], skip = w->dilation[1], taps = w->kernel[1], place = pair * groups;
     const int32_t left = read_at(x, 0, w->stride[1], w->padding[1], 0);
+    const uint32_t *const masks = &layer->masks[((2 * bit) + negative) * groups * 2];
     event_row *end = event_list;
     uint32_t events = 0;
     int32_t row = 0, i, j, group;
     for (i = 0; i < w->kernel[0]; i++) {
         const int32_t at = read_at(y, i, w->stride[0], w->padding[0], w->dilation[0]);
-        int32_t column = left;
-        for (j = 0; j < w->kernel[1]; j++) {
-            const int32_t inside = (at >= 0) && (at < w->in[0]) && (column >= 0) && (column < w->in[1]);
-            const uint32_t *word = &in[inside ? ((((at * w->in[1]) + column) * place) + plane) : 0];
-            uint32_t first = (uint32_t)row;
-            for (group = 0; group < (2 * layer->in_groups); group += 2) {
-                uint32_t found = masks[group + 1];
-                if (inside) {
-                    found = (word[negative] & masks[group]) | (found & ~(word[0] | word[1]));
-                    word = &word[2 * layer->in_bits];
+        const int32_t last = ((at >= 0) && (at < w->in[0])) ? width : 0; /* a row of padding has no columns */
+        int32_t column = left, word = (((at * width) + left) * place) + ((layer->in_bits == 1) ? 0 : (2 * bit));
+        for (j = 0; j < taps; j++) {
+            for (group = 0; group < groups; group++) {
+                uint32_t found = masks[(2 * group) + 1];
+                if ((column >= 0) && (column < last)) {
+                    const uint32_t *const states = &in[word + (pair * group)];
+                    found = (states[negative] & masks[2 * group]) | (found & ~(states[0] | states[1]));
                 }
-                if ((end - event_list) > (LIST - 32)) {
-                    events += count_list(layer, counters, bit, end);
-                    end = event_list;
+                if (found != 0) {
+                    const uint32_t first = (uint32_t)(row + (32 * group));
+                    if ((end - event_list) > (LIST - 32)) {
+                        events += count_list(layer, counters, bit, end);
+                        end = event_list;
+                    }
+                    do {
+                        *end = (event_row)(first + lowest(found));
+                        end++;
+                        found &= found - 1U;
+                    } while (found != 0);
                 }
-                for (; found != 0; found &= found - 1U) {
-                    *end = (event_row)(first + lowest(found));
-                    end++;
-                }
-                first += 32U;
             }
-            row += layer->channels;
-            column += w->dilation[1];
+            row += channels;
+            column += skip;
+            word += skip * place;
         }
     }
     return events + count_list(layer, counters, bit, end);

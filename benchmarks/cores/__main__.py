@@ -1,0 +1,38 @@
+"""Runs a network on every core and compares the instructions with those that are written down.
+
+python -m benchmarks.cores FILE.gxnor --data mnist [--images 20] [--core M4 ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.cores import CORES, run
+from gxnor.cli.testset import check_images, load
+from gxnor.program import file
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--images", type=int, default=20)
+    parser.add_argument("--core", action="append", choices=CORES)
+    parser.add_argument("--optimise", default="-Os")
+    arguments = parser.parse_args()
+    program = file.read(arguments.file)
+    dataset = load(program, arguments.data, arguments.data_dir)
+    images = dataset.test_images[: arguments.images]
+    check_images(program, arguments.data, images)
+    print(f"{'core':<10}{'flash':>9}{'RAM':>8}{'stack':>8}{'instructions':>14}")
+    for name in arguments.core or CORES:
+        got = run(program, images, name, arguments.optimise, dataset.train_images[:200])
+        print(f"{name:<10}{got.flash:>9,}{got.ram:>8,}{got.stack:>8,}{got.instructions:>14,}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
