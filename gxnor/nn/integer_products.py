@@ -27,6 +27,7 @@ from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.stream import subkey
 from gxnor.space import DiscreteSpace
 
+NARROW = 128  # values under a kernel, up to which they are laid out to be multiplied
 BASE = 128  # of the digits of integers that do not fit int8
 
 state = threading.local()  # state.now is the innermost context that is open
@@ -173,15 +174,33 @@ class _Product(torch.autograd.Function):
 
 
 def _weight_gradient(q, x, scale, shape: torch.Size, plan: Plan) -> torch.Tensor:
-    """`integer.weight_gradient`, in as many pieces of the batch as it takes for sums that fit 32 bits."""
-    total = None
-    for unit, bound, part in _digits(x, plan.form.top):
-        g = replace(plan.geometry, x_bound=bound)
-        step = LARGEST_SUM // (g.q_bound * bound * q[0, ..., 0].numel())
-        for some_q, some_x in zip(q.split(step), part.split(step), strict=True):
-            dw = kernels.weight_gradient(some_q, some_x, scale * unit, shape, g)
-            total = dw if total is None else total.add_(dw)
-    return total
+    """`integer.weight_gradient` of x in all its digits."""
+    g, digits, fan = plan.geometry, _digits(x, plan.form.top), shape[1:].numel()
+    if len(digits) == 1 or g.groups > 1 or len(digits) * fan > NARROW:
+        return sum(_in_pieces(q, part, scale * unit, shape, replace(g, x_bound=bound)) for unit, bound, part in digits)
+    # All digits as channels of one dense layer on what lies under the kernel: few channels each would leave lanes empty.
+    under = torch.cat([_under_kernel(part, q.shape, shape, g) for *_, part in digits], 3)
+    flat = Geometry((1, 1), (0, 0), (1, 1), 1, max(bound for _, bound, _ in digits), g.w_bound, g.q_bound)
+    dw = _in_pieces(q, under, scale, torch.Size((shape[0], 1, 1, under.shape[3])), flat).view(shape[0], -1, fan)
+    return sum(dw[:, i] * unit for i, (unit, *_) in enumerate(digits)).view(shape)
+
+
+def _in_pieces(q, x, scale, shape: torch.Size, g: Geometry) -> torch.Tensor:
+    """`integer.weight_gradient`, with as many images at a time as make sums that fit 32 bits."""
+    step = LARGEST_SUM // (g.q_bound * g.x_bound * q[0, ..., 0].numel())
+    parts = zip(q.split(step), x.split(step), strict=True)
+    return sum(kernels.weight_gradient(some_q, some_x, scale, shape, g) for some_q, some_x in parts)
+
+
+def _under_kernel(x: torch.Tensor, y: torch.Size, w: torch.Size, g: Geometry) -> torch.Tensor:
+    """int8 [N, Ho, Wo, kh * kw * I]: for every place of the output y, the part of x that makes it."""
+    x = torch.nn.functional.pad(x, (0, 0, *[g.padding[1]] * 2, *[g.padding[0]] * 2))
+    n, row, column, _ = x.stride()
+    under = x.as_strided(
+        (*y[:3], *w[1:]),
+        (n, row * g.stride[0], column * g.stride[1], row * g.dilation[0], column * g.dilation[1], 1),
+    )
+    return under.reshape(*y[:3], -1)
 
 
 def _digits(x: torch.Tensor, top: int) -> list[tuple[int, int, torch.Tensor]]:

@@ -124,6 +124,24 @@ def test_a_dense_layer_s_gradients_written_out(implementation):
     assert torch.equal(dw, (q.long().t() @ (4 * x).long()).float() * (scale * 0.25)[:, None])
 
 
+@pytest.mark.parametrize("narrow", [0, integer_products.NARROW])
+@pytest.mark.parametrize(
+    "geometry", [(3, 1, 0, 1, 1), (3, (2, 1), (1, 2), (2, 1), 1), ((1, 2), 3, 1, 1, 1), (3, 1, 1, 1, 3)]
+)
+def test_the_gradient_of_the_weights_on_pixels_written_out(geometry, narrow, monkeypatch, implementation):
+    """Pixels take two digits; `NARROW` says how they are multiplied, not to what."""
+    monkeypatch.setattr(integer_products, "NARROW", narrow)
+    layer, x = made(lambda: (Conv2d(3, 6, *geometry), states(2, 3, 8, 7, top=127) * 2 + 1))
+    y, _, dw = run(layer, x, integer_arithmetic(6, key=9))
+    dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    q, scale = integer.quantize(dy.permute(0, 2, 3, 1).contiguous(), 6, subkey(subkey(9, 0), 1), "channel")
+    exact = nn.grad.conv2d_weight(
+        x.double(), layer.weight.shape, q.permute(0, 3, 1, 2).double(), layer.stride, layer.padding, layer.dilation,
+        layer.groups,
+    )  # fmt: skip
+    torch.testing.assert_close(dw, (exact * scale.double().view(-1, 1, 1, 1)).float(), rtol=1e-6, atol=1e-3)
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradients_are_right_on_average(name):
     layer, x = made(LAYERS[name])
