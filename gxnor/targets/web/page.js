@@ -96,8 +96,8 @@ function inkOfStrokes() {
   return Float32Array.from({ length: FINE * FINE }, (_, i) => data[4 * i + 3] / 255);
 }
 
-// Shrinks ink (FINE x FINE, 0 to 1) into the network's image; a digit is first scaled into a box and centred by its mass,
-// as the images of MNIST were: a box of 20 of 28 pixels there, of the whole image for other data.
+// Shrinks ink (FINE x FINE, 0 to 1) into the network's image; a digit is first scaled and centred: for MNIST into a box of
+// 20 of 28 pixels, by its mass, as its images were; for other data into the whole image.
 function pixelsOfInk(ink) {
   let [left, right, top, bottom, mass, mx, my] = [FINE, -1, FINE, -1, 0, 0, 0];
   for (let y = 0, i = 0; y < FINE; y++) for (let x = 0; x < FINE; x++, i++) {
@@ -109,7 +109,8 @@ function pixelsOfInk(ink) {
   if (!mass) return null;
   const box = program.data === "mnist" ? 20 / 28 : 1;
   const scale = digits ? Math.min(0.9, box * Math.min(width, height) / (Math.max(right - left, bottom - top) + 1)) : width / FINE;
-  const [dx, dy] = digits ? [width / 2 - scale * mx / mass, height / 2 - scale * my / mass] : [0, 0];
+  const [cx, cy] = box < 1 ? [mx / mass, my / mass] : [(left + right + 1) / 2, (top + bottom + 1) / 2];
+  const [dx, dy] = digits ? [width / 2 - scale * cx, height / 2 - scale * cy] : [0, 0];
   for (let y = 0, i = 0; y < FINE; y++) for (let x = 0; x < FINE; x++, i++) {
     if (!ink[i]) continue;
     const [x0, y0] = [x * scale + dx, y * scale + dy]; // a fine pixel covers up to two by two of the network's
@@ -122,6 +123,7 @@ function pixelsOfInk(ink) {
   return Uint8Array.from(pixels, (p) => Math.min(255, Math.round(255 * p)));
 }
 
+const fit = digits ? Math.min : Math.max; // a digit is seen whole, another picture fills the square
 const luma = (r, g, b) => (19595 * r + 38470 * g + 7471 * b + 32768) >> 16; // as Pillow does it
 
 function pixelsOfImage(bitmap) {
@@ -130,7 +132,7 @@ function pixelsOfImage(bitmap) {
   const context = new OffscreenCanvas(w, h).getContext("2d");
   context.fillStyle = "#fff";
   context.fillRect(0, 0, w, h);
-  const scale = (gray ? Math.min : Math.max)(w / bitmap.width, h / bitmap.height);
+  const scale = fit(w / bitmap.width, h / bitmap.height);
   const [bw, bh] = [bitmap.width * scale, bitmap.height * scale];
   context.imageSmoothingEnabled = !exact;
   context.drawImage(bitmap, (w - bw) / 2, (h - bh) / 2, bw, bh);
@@ -201,7 +203,7 @@ function showBoard({ ink, soft }) {
   const context = board.getContext("2d"), size = board.width;
   context.clearRect(0, 0, size, size);
   if (picture) {
-    const { bitmap } = picture, scale = (gray ? Math.min : Math.max)(size / bitmap.width, size / bitmap.height);
+    const { bitmap } = picture, scale = fit(size / bitmap.width, size / bitmap.height);
     const [w, h] = [bitmap.width * scale, bitmap.height * scale];
     context.imageSmoothingEnabled = scale < 4;
     context.drawImage(bitmap, (size - w) / 2, (size - h) / 2, w, h);
@@ -242,6 +244,7 @@ function showScores(pixels) {
   const verdict = pixels ? classes[best] : "?";
   if ($("class").textContent !== verdict) $("class").textContent = verdict;
   $("class").classList.toggle("short", verdict.length < 3);
+  $("class").style.setProperty("--longest", Math.max(...verdict.split(" ").map((word) => word.length)));
   let rows = scores.map((score, i) => ({ score, i }));
   if (rows.length > 12) rows = rows.sort((a, b) => b.score - a.score).slice(0, 10);
   const [low, high] = [Math.min(0, ...scores), Math.max(0, ...scores)], span = high - low || 1;
