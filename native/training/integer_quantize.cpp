@@ -34,13 +34,18 @@ GXNOR_BODY int32_t largest(const float* x, int64_t n) {
 
 // top[c] over `rows` rows of so many channels.
 GXNOR_BODY void largest_of_channels(const float* x, int64_t rows, int64_t channels, int32_t* top) {
-  for (int64_t row = 0; row < rows; ++row, x += channels) {
-    for (int64_t c = 0; c < channels; ++c) {
-      int32_t bits;
-      std::memcpy(&bits, x + c, sizeof bits);
-      bits &= 0x7fffffff;
-      top[c] = top[c] < bits ? bits : top[c];
+  for (int64_t begin = 0; begin < channels; begin += kBlock) {
+    const int size = static_cast<int>(channels - begin < kBlock ? channels - begin : kBlock);
+    int32_t some[kBlock] = {};
+    for (int64_t row = 0; row < rows; ++row) {
+      int32_t bits[kBlock];
+      std::memcpy(bits, x + row * channels + begin, sizeof bits[0] * size);
+      for (int i = 0; i < size; ++i) {
+        const int32_t magnitude = bits[i] & 0x7fffffff;
+        some[i] = some[i] < magnitude ? magnitude : some[i];
+      }
     }
+    std::memcpy(top + begin, some, sizeof some[0] * size);
   }
 }
 
@@ -58,37 +63,36 @@ GXNOR_BODY void round_block(const float* x, const float* inverse, const float* u
 }
 
 struct Rounding {
-  const float* inverse;
-  int64_t period, run;  // element i has the inverse number i / run % period
+  const float* inverse;  // of each sample; or of each channel, and kBlock of them once more
+  int64_t size, channels;  // elements of a sample; 0 channels where each sample has its own
   float levels;
   uint64_t key;
 };
 
+// The inverses of kBlock elements: in `some`, or where they are.
+GXNOR_BODY const float* inverses(const Rounding& of, int64_t first, float* some) {
+  if (of.channels) return of.inverse + first % of.channels;
+  for (int64_t i = 0, sample = first / of.size, end; i < kBlock; ++sample, i = end) {
+    end = (sample + 1) * of.size - first < kBlock ? (sample + 1) * of.size - first : kBlock;
+    for (int64_t j = i; j < end; ++j) some[j] = of.inverse[sample];
+  }
+  return some;
+}
+
 // Elements begin..end, begin a multiple of kBlock.
-GXNOR_BODY void round_some(const float* x, int64_t begin, int64_t end, const Rounding* rounding, int8_t* q) {
-  const auto [inverses, period, run, levels, key] = *rounding;
-  float u[kBlock], inverse[kBlock], last[kBlock] = {};
-  int64_t at = begin / run % period, left = run - begin % run;
+GXNOR_BODY void round_some(const float* x, int64_t begin, int64_t end, const Rounding* of, int8_t* q) {
+  float u[kBlock], some[kBlock], last[kBlock] = {};
   for (int64_t first = begin; first < end; first += kBlock) {
     const int size = static_cast<int>(end - first < kBlock ? end - first : kBlock);
-    if (left >= kBlock) {
-      for (int i = 0; i < kBlock; ++i) inverse[i] = inverses[at];
-      left -= kBlock;
-    } else {
-      for (int i = 0; i < kBlock; ++i) {
-        if (left == 0) left = run, at = at + 1 == period ? 0 : at + 1;
-        inverse[i] = inverses[at];
-        --left;
-      }
-    }
-    gxnor::uniform_block<kBlock>(key, first, u);
+    const float* inverse = inverses(*of, first, some);
+    gxnor::uniform_block<kBlock>(of->key, first, u);
     if (size == kBlock) {
-      round_block(x + first, inverse, u, levels, q + first);
+      round_block(x + first, inverse, u, of->levels, q + first);
       continue;
     }
     int8_t rounded[kBlock];
     std::memcpy(last, x + first, sizeof last[0] * size);
-    round_block(last, inverse, u, levels, rounded);
+    round_block(last, inverse, u, of->levels, rounded);
     std::memcpy(q + first, rounded, size);
   }
 }
@@ -104,8 +108,9 @@ GXNOR_API int32_t gxnor_int_quantize(const float* dy, int64_t samples, int64_t p
   if (bits < 2 || bits > 8) return 2;
   const float levels = static_cast<float>((1 << (bits - 1)) - 1);
   const int64_t count = per_channel ? channels : samples, size = positions * channels, n = samples * size;
+  const int64_t again = kBlock;  // behind the last inverse, so that a block finds its own in a row
   const std::unique_ptr<std::atomic<int32_t>[]> top(new (std::nothrow) std::atomic<int32_t>[count]());
-  const std::unique_ptr<float[]> inverse(new (std::nothrow) float[count]);
+  const std::unique_ptr<float[]> inverse(new (std::nothrow) float[count + again]);
   std::atomic<bool> short_of_memory{false};
   if (!top || !inverse) return 3;
   if (per_channel) {
@@ -139,7 +144,8 @@ GXNOR_API int32_t gxnor_int_quantize(const float* dy, int64_t samples, int64_t p
     if (nothing) inverse[i] = 0.0f;
     scale[i] = nothing ? 0.0f : absmax / levels;
   }
-  const Rounding rounding = {inverse.get(), count, per_channel ? 1 : size, levels, key};
+  for (int64_t i = 0; i < again; ++i) inverse[count + i] = per_channel ? inverse[i] : 0.0f;
+  const Rounding rounding = {inverse.get(), size, per_channel ? channels : 0, levels, key};
   gxnor::team_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {
     gxnor::vectorised<round_some>(dy, begin, end, &rounding, q);
   });
