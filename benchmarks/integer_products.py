@@ -6,7 +6,8 @@ For every layer of the paper's CIFAR-10 network (or another notation): the sums 
 the gradient of the weight, by the native kernels from int8 levels, and by PyTorch's float32 convolution forward and
 `torch.ops.aten.convolution_backward`, channels-last, one of both gradients at a time. The two run in one process and
 take turns, so that whatever else the machine does falls on both; a ratio is the median, over the rounds, of times taken
-in the same round. The rounding of the gradients, which both backward products need, is timed beside them.
+in the same round. Times are those of the processor, all threads together, which other programs hardly touch. The
+rounding of the gradients, once with a scale per sample and once with one per channel, is timed beside the products.
 """
 
 from __future__ import annotations
@@ -72,6 +73,10 @@ def steps(layer: tuple, batch: int, bits: int, first: bool) -> dict[str, Callabl
 
         return run
 
+    def rounding():
+        for per_channel in (0, 1) if not first else (1,):
+            quantize(dy.data_ptr(), *shape, bits, per_channel, 1, q.data_ptr(), scale.data_ptr(), count)
+
     quantize = library.gxnor_int_quantize
     quantize.argtypes = [ctypes.c_void_p, *[ctypes.c_int64] * 3, *[ctypes.c_int32] * 2, ctypes.c_uint64]
     quantize.argtypes += [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
@@ -79,11 +84,11 @@ def steps(layer: tuple, batch: int, bits: int, first: bool) -> dict[str, Callabl
     found = {
         "integer forward": integer("gxnor_int_conv_forward", x, w, y),
         "integer weight": integer("gxnor_int_conv_weight", q, x, scale, dw),
-        "rounding": lambda: quantize(dy.data_ptr(), *shape, bits, 0, 1, q.data_ptr(), scale.data_ptr(), count),
+        "rounding": rounding,
     }
     if not first:
         found["integer input"] = integer("gxnor_int_conv_input", q, w, scale, dx)
-    found["rounding"]()
+    rounding()
 
     floats = [t.float().permute(0, 3, 1, 2) for t in (x, w, dy)]  # channels-last
     if size == 1:
@@ -105,24 +110,21 @@ def steps(layer: tuple, batch: int, bits: int, first: bool) -> dict[str, Callabl
 
 def measure(layer: tuple, batch: int, bits: int, first: bool, repeats: int) -> dict:
     with torch.no_grad():
-        times, _ = take_turns(steps(layer, batch, bits, first), repeats)
-    result = {
-        "layer": layer[0],
-        "milliseconds": {name: round(1000 * statistics.median(t), 3) for name, t in times.items()},
-    }
-    both = [(name, times[f"integer {name}"], times[f"float {name}"]) for name in PRODUCTS if f"integer {name}" in times]
-    result["ratio"] = {
-        name: round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 4)
-        for name, ours, theirs in both
-    }
-    return result
+        _, times = take_turns(steps(layer, batch, bits, first), repeats)
+    milliseconds = {name: round(1000 * statistics.median(t), 3) for name, t in times.items()}
+    ratio = {}
+    for name in PRODUCTS:
+        if f"integer {name}" in times:
+            pairs = zip(times[f"integer {name}"], times[f"float {name}"], strict=True)
+            ratio[name] = round(statistics.median(a / b for a, b in pairs), 4)
+    return {"layer": layer[0], "processor_milliseconds": milliseconds, "ratio": ratio}
 
 
 def totals(results: list[dict]) -> dict[str, float]:
     """Of all layers together, by the medians; the rounding is on the integers' side of the backward pass."""
 
     def total(*names: str) -> float:
-        return sum(r["milliseconds"].get(name, 0.0) for r in results for name in names)
+        return sum(r["processor_milliseconds"].get(name, 0.0) for r in results for name in names)
 
     backward = total("integer input", "integer weight"), total("float input", "float weight")
     return {
@@ -133,11 +135,11 @@ def totals(results: list[dict]) -> dict[str, float]:
 
 
 def print_table(results: list[dict], sums: dict[str, float]) -> None:
-    table = Table(title="Milliseconds a batch, medians: integers / float32 (ratio)")
+    table = Table(title="Processor milliseconds a batch, medians: integers / float32 (ratio)")
     for column in ("layer", *PRODUCTS, "rounding"):
         table.add_column(column, justify="left" if column == "layer" else "right")
     for result in results:
-        ms = result["milliseconds"]
+        ms = result["processor_milliseconds"]
         cells = [
             f"{ms[f'integer {name}']:.1f} / {ms[f'float {name}']:.1f} ({ratio:.3f})"
             for name, ratio in result["ratio"].items()
