@@ -21,7 +21,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from experiments import page
+from experiments import page, pretrained
 from experiments.pictures import log_scale
 from experiments.tables import RESULTS, ROOT, kind, write_tables
 
@@ -70,7 +70,7 @@ def picture(run: Path, path: Path) -> None:
 
 
 def add_parser(commands) -> None:
-    """`python -m experiments results add|write|picture`."""
+    """`python -m experiments results add|write|picture|pretrained`."""
     verbs = commands.add_parser("results", help="store what was reached, write the pages").add_subparsers(required=True)
     store = verbs.add_parser("add", help="copy what finished runs and studies reached to benchmarks/results/")
     store.add_argument("runs", nargs="+", type=Path, metavar="RUN")
@@ -80,6 +80,9 @@ def add_parser(commands) -> None:
     draw = verbs.add_parser("picture", help="draw docs/images/run.png from a run's history")
     draw.add_argument("run", type=Path, metavar="RUN")
     draw.set_defaults(main=lambda arguments: picture(arguments.run, ROOT / "docs" / "images" / "run.png"))
+    publish = verbs.add_parser("pretrained", help="put a run's network and its card into the package")
+    publish.add_argument("run", type=Path, metavar="RUN")
+    publish.set_defaults(main=lambda arguments: print(pretrained.publish(arguments.run)))
 
 
 def _write(arguments: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("torch")
-from gxnor import data, native  # noqa: E402
+from gxnor import data, native
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
@@ -31,6 +31,12 @@ def test_a_network_is_trained_without_recipes_and_deployed_without_pytorch(tmp_p
     Image.fromarray(dataset.test_images[0, 0]).save(tmp_path / "digit.png")
     printed = run(tmp_path, "deploy.py", "mnist.gxnor", "digit.png")
     assert f"digit.png: {dataset.test_labels[0]} " in printed
+
+
+def test_a_residual_network_of_ones_own_is_converted_trained_exported_and_checked(tmp_path):
+    printed = run(tmp_path, "own_model.py", "--epochs", "2")
+    assert "39,056 discrete weights" in printed and (tmp_path / "own.gxnor").exists()
+    assert float(printed.splitlines()[-1].split(" %")[0]) > 85
 
 
 def test_the_tour_runs_from_top_to_bottom(tmp_path):

@@ -20,6 +20,7 @@ from types import ModuleType
 
 import numpy as np
 
+from gxnor import pretrained
 from gxnor.errors import GxnorError
 from gxnor.program import file
 from gxnor.runtime.engine import KERNELS, Engine
@@ -32,7 +33,7 @@ PAUSE = 0.005  # seconds between measurements: threads of the one before stop sp
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("bench", help="time per image, side by side with other engines")
-    parser.add_argument("path", type=Path, metavar="FILE.gxnor")
+    parser.add_argument("path", type=Path, metavar="FILE.gxnor|NAME")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 64], metavar="N")
     parser.add_argument("--threads", type=int, default=cores(), metavar="N")
     parser.add_argument("--against", nargs="+", default=[], metavar="NAME", help="torch, onnxruntime, openvino, larq")
@@ -46,8 +47,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def main(arguments: argparse.Namespace) -> None:
     """Measures and prints."""
     result = bench(
-        arguments.path, arguments.batch, arguments.threads, arguments.against, arguments.kernel, arguments.explain,
-        arguments.isa,
+        pretrained.find(arguments.path), arguments.batch, arguments.threads, arguments.against, arguments.kernel,
+        arguments.explain, arguments.isa,
     )  # fmt: skip
     print(json.dumps(result, indent=2) if arguments.json else table(result))
 

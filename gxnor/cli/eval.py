@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gxnor import pretrained
 from gxnor.cli.testset import check_images, load, ready
 from gxnor.errors import GxnorError
 from gxnor.program import file
@@ -17,7 +18,7 @@ BATCH = 1000  # images at a time
 
 def add_parser(commands) -> None:
     parser = commands.add_parser("eval", help="accuracy of a run or of an exported network on the test set")
-    parser.add_argument("path", type=Path, metavar="DIR|FILE")
+    parser.add_argument("path", type=Path, metavar="DIR|FILE|NAME")
     parser.add_argument("--data-dir", type=Path, metavar="DIR")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(main=main)
@@ -25,7 +26,7 @@ def add_parser(commands) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Accuracy of a run's best network, or of a program on the test set of the data that it was trained for."""
-    path = arguments.path
+    path = pretrained.find(arguments.path)
     if path.is_file():
         predicted, labels, more = _evaluate_file(path, arguments.data_dir)
     else:

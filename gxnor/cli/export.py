@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gxnor import targets
+from gxnor import pretrained, targets
 from gxnor.analysis import sizes
 from gxnor.cli.telling import warnings_told
 from gxnor.cli.testset import check_images, load
@@ -21,7 +21,7 @@ def add_parser(commands) -> None:
     parser = commands.add_parser(
         "export", help="the best network of a run as an integer program, or for other machines"
     )
-    parser.add_argument("path", type=Path, metavar="DIR|FILE.gxnor")
+    parser.add_argument("path", type=Path, metavar="DIR|FILE.gxnor|NAME")
     parser.add_argument("-o", "--output", type=Path, metavar="PATH", required=True)
     parser.add_argument("--to", choices=targets.TARGETS, metavar="TARGET", help=f"{', '.join(targets.TARGETS)}")
     parser.add_argument("--name", help="c: what files and functions are called (default: the last part of PATH)")
@@ -47,14 +47,15 @@ def main(arguments: argparse.Namespace) -> None:
         raise GxnorError("--data-dir says where data is: add --data NAME")
     for name in options.keys() - targets.takes(write):
         raise GxnorError(f"--{name.replace('_', '-')} is no option of an export to {arguments.to or 'a .gxnor file'}")
-    if arguments.path.is_file() and not arguments.to:
-        raise GxnorError(f"{arguments.path} is a file already: add --to with one of {', '.join(targets.TARGETS)}")
+    path = pretrained.find(arguments.path)
+    if path.is_file() and not arguments.to:
+        raise GxnorError(f"{path} is a file already: add --to with one of {', '.join(targets.TARGETS)}")
     if not arguments.to and arguments.output.suffix != ".gxnor":
         raise GxnorError(
             f"expected the name of a .gxnor file after -o, got {arguments.output}: for another kind of file, "
             f"add --to with one of {', '.join(targets.TARGETS)}"
         )
-    program = _program(arguments.path)
+    program = _program(path)
     if arguments.data is not None:
         images = load(program, arguments.data, arguments.data_dir).train_images[:SAMPLES]
         check_images(program, arguments.data, images)

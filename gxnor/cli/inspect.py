@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from gxnor import pretrained
 from gxnor.analysis import energy, events, sizes
 from gxnor.cli import tables
 from gxnor.cli.testset import check_images, load
@@ -19,7 +20,7 @@ SAMPLES = 200  # of the test set, where nothing else is said: a second on MNIST,
 
 def add_parser(commands) -> None:
     parser = commands.add_parser("inspect", help="layers, bits and, on real data, events of an exported network")
-    parser.add_argument("file", type=Path, metavar="FILE.gxnor")
+    parser.add_argument("file", type=Path, metavar="FILE.gxnor|NAME")
     parser.add_argument("--data", metavar="NAME", help="count events on the test set of digits, mnist, ...")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the data is")
     parser.add_argument("--samples", type=int, metavar="N", help=f"of the test set (default: {SAMPLES})")
@@ -38,8 +39,9 @@ def main(arguments: argparse.Namespace) -> None:
         from gxnor.analysis import chart
 
         chart.picture_type(arguments.picture)  # before minutes of counting
-    program = file.read(arguments.file)
-    size = sizes.measure(program, arguments.file.stat().st_size)
+    path = pretrained.find(arguments.file)
+    program = file.read(path)
+    size = sizes.measure(program, path.stat().st_size)
     counted = None
     if arguments.data is not None:
         counted = events.count(program, _samples(program, arguments.data, arguments.data_dir, arguments.samples))

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from gxnor import pretrained
 from gxnor.cli import tables
 from gxnor.cli.telling import warnings_told
 from gxnor.cli.testset import ready
@@ -14,7 +15,7 @@ from gxnor.program import file
 
 def add_parser(commands) -> None:
     parser = commands.add_parser("run", help="classify images with an exported network")
-    parser.add_argument("file", type=Path, metavar="FILE.gxnor")
+    parser.add_argument("file", type=Path, metavar="FILE.gxnor|NAME")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="an image, a folder of images or a .npy array")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(main=main)
@@ -22,7 +23,7 @@ def add_parser(commands) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Class and score of every input; the score is the logit of that class."""
-    network, rows = ready(file.read(arguments.file)), []
+    network, rows = ready(file.read(pretrained.find(arguments.file))), []
     for path in arguments.inputs:
         with warnings_told():
             names, logits = network.read(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gxnor import pretrained
 from gxnor.errors import GxnorError
 from gxnor.program import Program, file, reference
 from gxnor.runtime import images
@@ -17,10 +18,11 @@ REFERENCE_BATCH = 16  # samples the interpreter runs at a time: its windows take
 
 
 def load(path: str | os.PathLike, threads: int = 1) -> Network:
-    """The network in a `.gxnor` file, on up to `threads` threads a call.
+    """The network in a `.gxnor` file, or the pretrained one of that name (`gxnor.pretrained`), on up to `threads` threads
+    per call.
 
     Raises GxnorError where the file cannot be read or is no `.gxnor` file."""
-    return Network(file.read(path), threads)
+    return Network(file.read(pretrained.find(path)), threads)
 
 
 class Network:
