@@ -29,7 +29,7 @@ NEEDS_TORCH = {"nn", "optim", "exporter", "training"}
 NATIVE = {
     "common": {"common"},
     "kernels": {"common", "kernels"},
-    "training": {"common", "training"},
+    "training": {"common", "kernels", "engine", "training"},
     "engine": {"common", "kernels", "engine"},
     "bench": {"common", "kernels"},
 }
