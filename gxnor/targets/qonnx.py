@@ -45,6 +45,7 @@ class Qonnx(Floats):
     input_dtype = TensorProto.FLOAT
     batch = 1
     domains = ((DOMAIN, 1),)
+    instead = "QONNX has no integers of its own; --to onnx --onnx-form integer has"
 
     def __init__(self, program: Program, opset: int):
         space = program.input.space

@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from gxnor.errors import GxnorError
+from gxnor.packing import pack_bits
 from gxnor.program import (
     NEVER,
     Add,
@@ -39,6 +40,7 @@ class Floats:
     input_dtype = TensorProto.UINT8
     batch: int | str = "batch"
     domains: tuple[tuple[str, int], ...] = ()  # of operators beside ONNX's own
+    instead = "take --onnx-form integer"  # what to do about sums that floats do not hold
 
     def __init__(self, program: Program, opset: int):
         self.program, self.opset = program, opset
@@ -56,7 +58,7 @@ class Floats:
             if value.bound > EXACT:
                 name = f"layer {number} ({type(self.program.layers[number - 1]).__name__})"
                 raise GxnorError(
-                    f"{name}: its sums can reach {value.bound}, float32 is exact up to {EXACT}: take --onnx-form integer"
+                    f"{name}: its sums can reach {value.bound}, float32 is exact up to {EXACT}: {self.instead}"
                 )
 
     def model(self) -> onnx.ModelProto:
@@ -148,8 +150,8 @@ class Floats:
         return self.node("DequantizeLinear", [self.small(name, weight.levels(), weight.space), one], f"{name}.levels")
 
     def small(self, name: str, values: np.ndarray, space: DiscreteSpace) -> str:
-        """A constant of 2 bits for binary and ternary levels from opset 25 on, of 4 bits for levels to 7 from 21 on, of 8
-        bits otherwise."""
+        """A constant of 2 bits for binary and ternary levels from opset 25 on, of 4 bits for up to nine states from 21 on,
+        of 8 bits otherwise."""
         if space.N <= 1 and self.opset >= 25:
             return self._packed(name, values, TensorProto.INT2, 2)
         if space.N <= 3 and self.opset >= 21:
@@ -157,10 +159,8 @@ class Floats:
         return self.constant(name, values, TensorProto.INT8)
 
     def _packed(self, name: str, values: np.ndarray, dtype: int, bits: int) -> str:
-        flat = values.reshape(-1).astype(np.uint8) & (2**bits - 1)  # two's complement, low bits first
-        columns = np.concatenate([flat, np.zeros(-flat.size % (8 // bits), np.uint8)]).reshape(-1, 8 // bits)
-        packed = np.bitwise_or.reduce(columns << np.arange(0, 8, bits, dtype=np.uint8), axis=1)
-        self.constants.append(helper.make_tensor(name, dtype, values.shape, packed.tobytes(), raw=True))
+        content = pack_bits(values.astype(np.uint8) & np.uint8(2**bits - 1), bits)  # two's complement
+        self.constants.append(helper.make_tensor(name, dtype, values.shape, content.tobytes(), raw=True))
         return name
 
     def ones(self, name: str, shape: tuple[int, ...]) -> str:
@@ -235,8 +235,7 @@ def channels_of(values: np.ndarray, source: Value) -> np.ndarray:
 
 
 def reachable(thresholds: np.ndarray, bound: int) -> np.ndarray:
-    """The same steps for values within the bound, in numbers that float32 holds: bound + 2 is
-    reached by none."""
+    """The same steps for values within the bound, in numbers that float32 holds: none reaches bound + 2."""
     return np.where(thresholds > bound, min(bound + 2, NEVER), np.maximum(thresholds, -bound).astype(np.int64))
 
 
