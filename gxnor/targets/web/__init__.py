@@ -1,7 +1,7 @@
 """The browser: a program as one HTML file that draws, classifies and shows which events fire, without a server or a library.
 
-network.js runs the program, page.js draws and listens, page.html and page.css are what is seen. The file carries the
-`.gxnor` file itself; network.js reads it.
+network.js runs the program, ink.js makes pixels of what is drawn or dropped, show.js shows what the network did, draw.js
+listens; page.html and page.css are what is seen. The page carries the `.gxnor` file itself; network.js reads it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ def page(program: Program) -> str:
     parts = {
         "version": VERSION,
         "style": _text("page.css"),
-        "network": _text("network.js"),
-        "page": _text("page.js"),
+        **{name: _text(f"{name}.js") for name in ("network", "show", "ink", "draw")},
         "program": base64.b64encode(file.encode(program)).decode(),
         "values": json.dumps([[value.shape, value.bound] for value in program.values], separators=(",", ":")),
     }
