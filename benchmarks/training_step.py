@@ -1,6 +1,6 @@
 """What one training step costs: GXNOR against the same network in plain PyTorch, and in Brevitas where it is installed.
 
-    python benchmarks/training_step.py [--threads N] [--repeats N] [--json PATH]
+    python benchmarks/training_step.py [--network NAME ...] [--only NAME ...] [--threads N] [--repeats N] [--json PATH]
 
 A step is forward, cross-entropy, zero_grad, backward and optimizer step on one batch that lies in memory. The
 contenders have the same layers, input and memory format and run in one process, taking turns, so that whatever else the
@@ -10,6 +10,9 @@ ratio of processor time, which other programs hardly touch, stands beside that o
     gxnor      gxnor.nn layers, ternary weights and activations, gxnor.optim.DST with Adam's moments
     low        the same by the recipes' DST: a counter of 4 bits, a factored second moment, updates in the backward pass
     small      the same as low, with what backward needs saved in its true size
+    integer    the same as low, in integer arithmetic with gradients of 6 bits
+    latent     the same network with float latent weights under torch.optim.Adam
+    bfloat16   full under autocast
     full       nn.Conv2d, nn.Linear, nn.ReLU in float32, torch.optim.Adam in its fastest form (for-loop, foreach, fused)
     brevitas   QuantConv2d, QuantLinear and QuantIdentity with Brevitas' signed ternary quantizers, the same Adam
 """
@@ -26,6 +29,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,7 +40,7 @@ from torch import nn
 
 import gxnor
 from gxnor import native
-from gxnor.nn import pack_saved_activations
+from gxnor.nn import integer_arithmetic, pack_saved_activations
 from gxnor.nn.networks import CIFAR10, MNIST, PRECISIONS, network
 from gxnor.optim import DST
 
@@ -47,13 +51,19 @@ try:
 except ImportError:
     brevitas = None
 
-TARGETS = {"gxnor": 1.15, "low": 1.3, "small": 1.3}  # of the ratios to full, at most
+TARGETS = {"gxnor": 1.15, "low": 1.3, "small": 1.3, "integer": 0.5}  # of the ratios to full, at most
 WORKLOADS = {
     "MNIST net": {"notation": MNIST, "input_shape": (1, 28, 28), "padding": "valid", "width": 1.0},
     "CIFAR net, width 1/4": {"notation": CIFAR10, "input_shape": (3, 32, 32), "padding": "same", "width": 0.25},
+    "CIFAR net": {"notation": CIFAR10, "input_shape": (3, 32, 32), "padding": "same", "width": 1.0},
 }
-BATCHES = {"MNIST net": 250, "CIFAR net, width 1/4": 100}
+BATCHES = {"MNIST net": 250, "CIFAR net, width 1/4": 100, "CIFAR net": 100}
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+DSTS = {
+    "low": contextlib.nullcontext,
+    "small": pack_saved_activations,
+    "integer": partial(integer_arithmetic, gradient_bits=6, key=0),
+}
 ADAMS = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
 
 
@@ -99,15 +109,16 @@ def take_turns(steps: dict[str, Callable[[], object]], rounds: int) -> tuple[dic
     return wall, processor
 
 
-def contenders(workload: dict, batch: int, memory_format: torch.memory_format) -> tuple[dict[str, Callable], str]:
-    """A training step of every contender, and the form of Adam that was the fastest."""
+def contenders(workload: dict, batch: int, memory_format: torch.memory_format, only: list[str]):
+    """A training step of every contender (of `only` and full, where given), and the form of Adam that was the fastest."""
     # empty, not contiguous(): that would leave the strides of images with one channel as they are
     x = torch.empty(batch, *workload["input_shape"], dtype=torch.uint8, memory_format=memory_format)
     x.random_(0, 256)
     y = torch.randint(0, 10, (batch,))
-    precisions = {"gxnor": "gxnor", "low": "gxnor", "small": "gxnor", "full": "full"}
+    precisions = {**dict.fromkeys(("gxnor", *DSTS), "gxnor"), "latent": "latent", "bfloat16": "full", "full": "full"}
+    precisions = {name: p for name, p in precisions.items() if not only or name in (*only, "full")}
     nets = {name: network(**workload, precision=PRECISIONS[precision]) for name, precision in precisions.items()}
-    if brevitas:
+    if brevitas and (not only or "brevitas" in only):
         nets["brevitas"] = to_brevitas(network(**workload, precision=PRECISIONS["full"]))
     nets = {name: net.to(memory_format=memory_format) for name, net in nets.items()}
     adam = fastest_adam(nets["full"], x, y)
@@ -116,19 +127,23 @@ def contenders(workload: dict, batch: int, memory_format: torch.memory_format) -
         def step():
             optimizer.zero_grad()
             with context():
-                loss = F.cross_entropy(net(x), y)
-            loss.backward()
+                scores = net(x)
+            F.cross_entropy(scores.float(), y).backward()
             optimizer.step()
 
         return step
 
-    steps = {"gxnor": step_of(nets["gxnor"], DST(nets["gxnor"], lr=0.01))}
-    for name, context in (("low", contextlib.nullcontext), ("small", pack_saved_activations)):
-        optimizer = DST(nets[name], lr=0.01, increment="factored", counter=4, m=1.0, probability="linear")
-        optimizer.update_in_backward()
-        steps[name] = step_of(nets[name], optimizer, context)
-    for name in nets.keys() - steps.keys():
-        steps[name] = step_of(nets[name], torch.optim.Adam(nets[name].parameters(), lr=0.001, **ADAMS[adam]))
+    steps = {}
+    for name, net in nets.items():
+        if name == "gxnor":
+            steps[name] = step_of(net, DST(net, lr=0.01))
+        elif name in DSTS:
+            optimizer = DST(net, lr=0.01, increment="factored", counter=4, m=1.0, probability="linear")
+            optimizer.update_in_backward()
+            steps[name] = step_of(net, optimizer, DSTS[name])
+        else:
+            context = partial(torch.autocast, "cpu", torch.bfloat16) if name == "bfloat16" else contextlib.nullcontext
+            steps[name] = step_of(net, torch.optim.Adam(net.parameters(), lr=0.001, **ADAMS[adam]), context)
     return steps, adam
 
 
@@ -137,9 +152,9 @@ def quartiles(values: list[float]) -> dict[str, float]:
     return {"q25": round(low, 4), "median": round(middle, 4), "q75": round(high, 4)}
 
 
-def measure(name: str, format_name: str, repeats: int) -> dict:
+def measure(name: str, format_name: str, repeats: int, only: list[str]) -> dict:
     torch.manual_seed(0)
-    steps, adam = contenders(WORKLOADS[name], BATCHES[name], FORMATS[format_name])
+    steps, adam = contenders(WORKLOADS[name], BATCHES[name], FORMATS[format_name], only)
     wall, processor = take_turns(steps, repeats)
     return {
         "network": name,
@@ -182,6 +197,10 @@ def print_table(results: list[dict]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", nargs="+", choices=WORKLOADS, default=[*WORKLOADS], help="default: all")
+    parser.add_argument("--format", nargs="+", choices=FORMATS, default=[*FORMATS], help="memory formats; default: all")
+    names = ["gxnor", *DSTS, "latent", "bfloat16", "brevitas"]
+    parser.add_argument("--only", nargs="+", choices=names, default=[], help="contenders beside full; default: all")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: all cores")
     parser.add_argument("--repeats", type=int, default=40, help="rounds that count (default 40)")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "training_step.json")
@@ -194,7 +213,7 @@ def main() -> None:
     if brevitas is None:
         print("brevitas is not installed: skipped (pip install brevitas)")
 
-    results = [measure(name, format_name, args.repeats) for name in WORKLOADS for format_name in FORMATS]
+    results = [measure(name, form, args.repeats, args.only) for name in args.network for form in args.format]
     report = {
         "benchmark": "training_step",
         "command": " ".join(["python", "benchmarks/training_step.py", *sys.argv[1:]]),

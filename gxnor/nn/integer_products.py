@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from torch import nn
@@ -177,19 +178,20 @@ def _weight_gradient(q, x, scale, shape: torch.Size, plan: Plan) -> torch.Tensor
     """`integer.weight_gradient` of x in all its digits."""
     g, digits, fan = plan.geometry, _digits(x, plan.form.top), shape[1:].numel()
     if len(digits) == 1 or g.groups > 1 or len(digits) * fan > NARROW:
-        return sum(_in_pieces(q, part, scale * unit, shape, replace(g, x_bound=bound)) for unit, bound, part in digits)
+        parts = (_in_pieces(q, part, scale * unit, shape, replace(g, x_bound=bound)) for unit, bound, part in digits)
+        return reduce(torch.Tensor.add_, parts)
     # All digits as channels of one dense layer on what lies under the kernel: few channels each would leave lanes empty.
     under = torch.cat([_under_kernel(part, q.shape, shape, g) for *_, part in digits], 3)
     flat = Geometry((1, 1), (0, 0), (1, 1), 1, max(bound for _, bound, _ in digits), g.w_bound, g.q_bound)
     dw = _in_pieces(q, under, scale, torch.Size((shape[0], 1, 1, under.shape[3])), flat).view(shape[0], -1, fan)
-    return sum(dw[:, i] * unit for i, (unit, *_) in enumerate(digits)).view(shape)
+    return reduce(torch.Tensor.add_, (dw[:, i] * unit for i, (unit, *_) in enumerate(digits))).view(shape)
 
 
 def _in_pieces(q, x, scale, shape: torch.Size, g: Geometry) -> torch.Tensor:
     """`integer.weight_gradient`, with as many images at a time as make sums that fit 32 bits."""
     step = LARGEST_SUM // (g.q_bound * g.x_bound * q[0, ..., 0].numel())
     parts = zip(q.split(step), x.split(step), strict=True)
-    return sum(kernels.weight_gradient(some_q, some_x, scale, shape, g) for some_q, some_x in parts)
+    return reduce(torch.Tensor.add_, (kernels.weight_gradient(*part, scale, shape, g) for part in parts))
 
 
 def _under_kernel(x: torch.Tensor, y: torch.Size, w: torch.Size, g: Geometry) -> torch.Tensor:
