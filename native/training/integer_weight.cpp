@@ -102,6 +102,16 @@ GXNOR_BODY void add(const int32_t* sums, int64_t count, int32_t* totals) {
   for (int64_t i = 0; i < count; ++i) totals[i] += sums[i];
 }
 
+// dw of one output, of `lanes` f, from the sums of its row in each block of f.
+GXNOR_BODY void finish(const int32_t* totals, int lanes, float scale, float* dw) {
+  for (int first = 0; first < lanes; first += kLanes, totals += kLanes * kLanes, dw += kLanes) {
+    if (lanes - first >= kLanes)
+      for (int lane = 0; lane < kLanes; ++lane) dw[lane] = static_cast<float>(totals[lane]) * scale;
+    else
+      for (int lane = 0; lane < lanes - first; ++lane) dw[lane] = static_cast<float>(totals[lane]) * scale;
+  }
+}
+
 }  // namespace
 
 int weight_gradient(const gxnor_int_conv& conv, const int8_t* q, const int8_t* x, const float* scale, float* dw, int threads) {
@@ -156,10 +166,8 @@ int weight_gradient(const gxnor_int_conv& conv, const int8_t* q, const int8_t* x
       }
       for (int64_t o = first * kLanes; o < std::min(last * kLanes, shape.outputs); ++o) {
         const int64_t channel = group * shape.outputs + o;
-        const int32_t* from = totals.get() + (o / kLanes - first) * kLanes * kMostLanes + o % kLanes * kLanes;
-        for (int lane = 0; lane < lanes; ++lane)
-          dw[channel * shape.fan + f + lane] =
-              static_cast<float>(from[lane / kLanes * kLanes * kLanes + lane % kLanes]) * scale[channel];
+        const int32_t* row = totals.get() + (o / kLanes - first) * kLanes * kMostLanes + o % kLanes * kLanes;
+        vectorised<finish>(row, lanes, scale[channel], dw + channel * shape.fan + f);
       }
     }
   });
