@@ -29,7 +29,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 from gxnor import native
 from gxnor.nn import saved_formats
 from gxnor.nn.parameter import pack_indices
-from gxnor.nn.tracing import refuse_recording
+from gxnor.nn.tracing import as_node, is_symbolic, is_transformed, refuse_recording, refuse_scripting
 from gxnor.space import DiscreteSpace
 
 WINDOWS = ("rectangular", "triangular")
@@ -99,6 +99,7 @@ def _fused(x: torch.Tensor) -> bool:
     """Whether the native kernels apply: float32 on the CPU, dense in memory."""
     return (
         not torch.compiler.is_compiling()
+        and not is_transformed()
         and x.device.type == "cpu"
         and x.dtype == torch.float32
         and (x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)))
@@ -174,17 +175,24 @@ def _apply(x: torch.Tensor, N: int, r: float, H: float, a: float, window: str) -
         and saved_formats.is_on()
         and x.numel()
         and saved_formats.is_dense(x)
+        and not is_transformed()
     ):
         return _SmallPhi.apply(x, N, r, H, a, *_pack_windows(x, N, r, H, a))
     return _Phi.apply(x, N, r, H, a, window)
 
 
 class _Phi(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, x, N, r, H, a, window):
-        ctx.save_for_backward(x)
-        ctx.options = (N, r, H, a, window)
+    def forward(x, N, r, H, a, window):
         return _forward(x, N, r, H)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, *options = inputs
+        ctx.save_for_backward(x)
+        ctx.options = options
 
     @staticmethod
     def backward(ctx, dy):
@@ -245,11 +253,15 @@ class Activation(nn.Module):
         check_settings(N, r, a, H, window)
         self.N, self.r, self.a, self.H, self.window = N, r, a, H, window
 
+    __prepare_scriptable__ = refuse_scripting
+
     @property
     def space(self) -> DiscreteSpace:
         return DiscreteSpace(self.N)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if is_symbolic(x):
+            return as_node(self, x)
         return _apply(x, self.N, self.r, self.H, self.a, self.window)
 
     def extra_repr(self) -> str:

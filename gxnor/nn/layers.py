@@ -18,7 +18,7 @@ from torch import nn
 from gxnor.nn import integer_products, saved_formats
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.projection import nearest, project
-from gxnor.nn.tracing import refuse_recording
+from gxnor.nn.tracing import as_node, is_symbolic, is_transformed, refuse_recording, refuse_scripting
 from gxnor.space import DiscreteSpace
 
 
@@ -112,10 +112,39 @@ class DiscreteLayer:
 
     space: DiscreteSpace
     latent: bool
+    __prepare_scriptable__ = refuse_scripting
 
     def _make_discrete(self, N: int, H: float, latent: bool) -> None:
         self.space, self.latent = DiscreteSpace(N, H), latent
         self.reset_parameters()
+
+    def __setattr__(
+        self, name: str, value
+    ) -> None:  # fully_shard goes past register_parameter where this is torch's own
+        if name == "weight":
+            self._check_weight(name, value)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name == "weight":
+            self._check_weight(name, None)
+        super().__delattr__(name)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        self._check_weight(name, param)
+        super().register_parameter(name, param)
+
+    def _check_weight(self, name: str, value) -> None:
+        """Refuses what puts something else in the place of packed states: pruning, weight and spectral norm, sharding."""
+        latent = self.__dict__.get("latent", True)  # True in torch's constructor, where weights are still real
+        if latent or not name.startswith("weight") or (name == "weight" and isinstance(value, DiscreteParameter)):
+            return
+        got = "its removal" if value is None else f"{name} = {type(value).__name__}"
+        raise TypeError(
+            f"expected the weight of a discrete layer to stay a DiscreteParameter of {self.space}, got {got}: it holds "
+            "packed states, which cannot be pruned, reparametrised (weight_norm, spectral_norm, parametrize) or sharded "
+            "(fully_shard; DistributedDataParallel works)"
+        )
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -164,9 +193,24 @@ class DiscreteLayer:
             self.weight.clamp_(-self.space.H, self.space.H)
         return _Project.apply(self.weight, self.space)
 
+    def _check_call(self, x: torch.Tensor) -> None:
+        refuse_recording()
+        if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(
+                f"expected x of {self.weight.dtype}, as the layer is, got {x.dtype}; behind gxnor.nn.Pixels, which gives "
+                "float32, leave the layers float32 and use torch.autocast"
+            )
+
+    def _is_packed(self) -> bool:
+        """Whether the weight is packed and nothing looks through the layer's own products: torch.func does, and
+        `functional_call` may put a float tensor in the weight's place."""
+        return not self.latent and isinstance(self.weight, DiscreteParameter) and not is_transformed()
+
     def _convolve(self, x: torch.Tensor) -> torch.Tensor:
         """The bias comes behind the sums: those of discrete inputs stay exact, in whatever order they are taken."""
-        refuse_recording()
+        if is_symbolic(x):
+            return as_node(self, x)
+        self._check_call(x)
         padding = self._plain_padding()
         geometry = self.stride, padding, self.dilation, self.groups
         y = integer_products.multiply(self, x, *geometry)
@@ -178,7 +222,7 @@ class DiscreteLayer:
 
     def _is_sliced(self, x: torch.Tensor) -> bool:
         """Whether `_Convolution` applies: to a batch, packed weights, one dtype and no graph of torch.compile."""
-        plain = not self.latent and x.dim() == self.weight.dim() and x.numel() and x.dtype == self.weight.dtype
+        plain = self._is_packed() and x.dim() == self.weight.dim() and x.numel() and x.dtype == self.weight.dtype
         return plain and not torch.is_autocast_enabled(x.device.type) and not torch.compiler.is_compiling()
 
     def _plain_padding(self) -> tuple[int, ...] | None:
@@ -212,9 +256,11 @@ class Linear(DiscreteLayer, nn.Linear):
         self._make_discrete(N, H, latent)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        refuse_recording()
+        if is_symbolic(x):
+            return as_node(self, x)
+        self._check_call(x)
         y = integer_products.multiply(self, x)
-        if y is None and self.latent:
+        if y is None and not self._is_packed():
             y = F.linear(x, self.effective_weight())
         elif y is None:
             if torch.is_autocast_enabled(x.device.type):

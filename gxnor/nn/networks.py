@@ -21,6 +21,7 @@ from torch import nn
 from gxnor import pixels
 from gxnor.nn.activation import Activation, check_settings
 from gxnor.nn.layers import Conv2d, Linear
+from gxnor.nn.tracing import as_node, is_symbolic, refuse_scripting
 from gxnor.space import DiscreteSpace
 
 MNIST = "32C5-MP2-64C5-MP2-512FC-10"
@@ -95,7 +96,11 @@ class Pixels(nn.Module):
     RuntimeError.
     """
 
+    __prepare_scriptable__ = refuse_scripting
+
     def forward(self, p: torch.Tensor) -> torch.Tensor:
+        if is_symbolic(p):
+            return as_node(self, p)
         if p.dtype != torch.uint8:
             if not p.is_floating_point():
                 raise ValueError(f"expected {pixels.EXPECTED}, got {p.dtype}")

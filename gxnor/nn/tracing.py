@@ -1,8 +1,10 @@
-"""Recorders that would take a discrete network for something else are refused."""
+"""What records a model: torch.fx sees a discrete layer as one node, torch.func reads its weights as floats, and recorders
+that would take a discrete network for something else are refused."""
 
 from __future__ import annotations
 
 import torch
+from torch import fx, nn
 
 from gxnor.errors import GxnorError
 
@@ -15,3 +17,26 @@ def refuse_recording() -> None:
             "torch.onnx.export and torch.jit.trace cannot record discrete layers: what they write would compute something "
             "else. Use gxnor.export(model, input_shape, classes), whose program `gxnor.load` runs without PyTorch"
         )
+
+
+def refuse_scripting(module: nn.Module) -> None:
+    """What torch.jit.script calls. Raises GxnorError."""
+    raise GxnorError(
+        f"torch.jit.script cannot compile {type(module).__name__}: use torch.compile, or "
+        "gxnor.export(model, input_shape, classes), whose program `gxnor.load` runs without PyTorch"
+    )
+
+
+def is_symbolic(x) -> bool:
+    """Whether x stands for a tensor while torch.fx traces."""
+    return isinstance(x, fx.Proxy)
+
+
+def as_node(module: nn.Module, x: fx.Proxy) -> fx.Proxy:
+    """The module as one node of the graph, as torch.fx takes torch's own layers."""
+    return x.tracer.create_proxy("call_module", x.tracer.path_of_module(module), (x,), {})
+
+
+def is_transformed() -> bool:
+    """Whether torch.func's grad, vmap and the like are at work, which see through PyTorch's own operations alone."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()

@@ -106,6 +106,7 @@ class DST(torch.optim.Optimizer):
         super().zero_grad(set_to_none)
         self._remember_statistics()
 
+    @torch._disable_dynamo  # torch.compile(optimizer.step) runs it as it is, as it does with what is around torch's own
     @torch.no_grad()
     def step(self, closure=None):
         """One step. Parameters without a gradient stay as they are."""
