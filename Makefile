@@ -14,8 +14,8 @@ test: .venv/ready
 lint: .venv/ready
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
 
-.venv/ready: pyproject.toml setup.py $(wildcard native/*/*)
-	@echo "== setting up .venv (once, and again when pyproject.toml or native/ change)"
+.venv/ready: pyproject.toml native/CMakeLists.txt $(wildcard native/*/*.cpp native/*/*.h)
+	@echo "== setting up .venv (once, and again when pyproject.toml or native/ change; then only what changed is compiled)"
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed; try make PYTHON=python3.12')"
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@echo "== installing PyTorch ($(TORCH))"
@@ -25,4 +25,5 @@ lint: .venv/ready
 	@touch .venv/ready
 
 clean:
-	rm -rf .venv build *.egg-info gxnor/*.so
+	rm -rf .venv build gxnor/*.so
+	git clean -qfdX native

@@ -26,13 +26,13 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import programs  # noqa: E402
 from experiments.pictures import SERIES  # noqa: E402
-from gxnor import native  # noqa: E402
 from gxnor.cli import bench  # noqa: E402
 from gxnor.program import Program  # noqa: E402
 from gxnor.program.ops import Conv, Dense  # noqa: E402
 from gxnor.runtime.engine import Engine, instruction_sets  # noqa: E402
 
 RESULT, PICTURE = ROOT / "benchmarks" / "results" / "limits.json", ROOT / "docs" / "images" / "layers.png"
+LIBRARY = ROOT / "build" / "native" / "limits.so"
 NETWORKS = {
     "MNIST, ternary": programs.mnist,
     "MNIST, binary activations": lambda: programs.mnist(1, 0),
@@ -69,7 +69,7 @@ def measure() -> dict:
 
 
 def measure_set(isa: str) -> dict:
-    library = native.library()
+    library = limit_loops()
     limit = getattr(library, f"gxnor_limit_{isa}")
     seconds = dict.fromkeys(("cycles", *FORMS), math.inf)
     layers, runs = [], []
@@ -112,6 +112,15 @@ def measure_set(isa: str) -> dict:
         },
         "layers": layers,
     }
+
+
+def limit_loops() -> ctypes.CDLL:
+    """The loops of native/bench/."""
+    if not LIBRARY.exists():
+        sys.exit(
+            f"{LIBRARY} is not built: cmake -S native -B build/native && cmake --build build/native --target limits"
+        )
+    return ctypes.CDLL(str(LIBRARY))
 
 
 def core() -> tuple[str, str]:

@@ -209,7 +209,7 @@ def main() -> None:
         parser.error("--threads must be at least 1 and --repeats at least 2")
     torch.set_num_threads(args.threads)
     if native.library() is None:
-        sys.exit("the native library was not built: python setup.py build_ext --inplace")
+        sys.exit("the native library is not built: CONTRIBUTING.md says how")
     if brevitas is None:
         print("brevitas is not installed: skipped (pip install brevitas)")
 

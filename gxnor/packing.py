@@ -9,7 +9,6 @@ Two codes, both with the first state lowest in its byte and the last byte filled
 
 from __future__ import annotations
 
-import ctypes
 import functools
 
 import numpy as np
@@ -85,13 +84,10 @@ def radix_to_bits(packed, states: int, count: int) -> np.ndarray:
     Raises ValueError as `unpack_radix` does."""
     packed = np.ascontiguousarray(_check_radix(packed, states, count))
     library = native.library()
-    if not hasattr(library, "gxnor_repack"):
+    if library is None:
         return _radix_to_bits(packed, states, count)
     table, wide = _repacked(states)
     out = np.empty(bits_size(count, storage_bits(states)), dtype=np.uint8)
-    pointer, size = ctypes.c_void_p, ctypes.c_int64
-    library.gxnor_repack.argtypes = (pointer, size, pointer, ctypes.c_int32, pointer, size)
-    library.gxnor_repack.restype = None
     library.gxnor_repack(packed.ctypes.data, packed.size, table.ctypes.data, wide, out.ctypes.data, out.size)
     return out
 

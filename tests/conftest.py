@@ -12,13 +12,29 @@ def instruction_set(request):
     """The training kernels on every instruction set that this machine has, one after another."""
     library = native.library()
     if library is None:
-        pytest.skip("the native library was not built")
+        pytest.skip("the native library is not built")
     limit = ["portable", "avx2", "avx512"].index(request.param)
     if library.gxnor_limit_isa(limit) != limit:
         library.gxnor_limit_isa(2)
         pytest.skip(f"this machine has no {request.param}")
     yield request.param
     library.gxnor_limit_isa(2)
+
+
+@pytest.fixture(params=["native", "reference"])
+def implementation(request):
+    """The native library, and then what runs where there is none."""
+    if request.param == "reference":
+        request.getfixturevalue("without_native")
+    elif native.library() is None:
+        pytest.skip("the native library is not built")
+    return request.param
+
+
+@pytest.fixture
+def without_native(monkeypatch):
+    """As with GXNOR_PURE=1: the references alone."""
+    monkeypatch.setattr(native, "library", lambda: None)
 
 
 @pytest.fixture

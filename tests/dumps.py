@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks import programs
 from benchmarks.programs import Builder
+from gxnor import native
 from gxnor.program import Program, reference
 from gxnor.runtime import engine
 
@@ -17,9 +18,9 @@ ROOT = Path(__file__).parent.parent
 CHECKER = ROOT / "tests" / "check_dump.cpp"
 
 
-def sources(native: Path) -> list[Path]:
+def sources(folder: Path) -> list[Path]:
     """The engine's, below the folder of the native code."""
-    return sorted(path for room in ("common", "kernels", "engine") for path in (native / room).glob("*.cpp"))
+    return sorted(path for room in ("common", "kernels", "engine") for path in (folder / room).glob("*.cpp"))
 
 
 def write(path: Path, every: list[tuple[Program, np.ndarray]]) -> None:
@@ -28,7 +29,7 @@ def write(path: Path, every: list[tuple[Program, np.ndarray]]) -> None:
 
 def dump(program: Program, x: np.ndarray) -> bytes:
     described, _keep = engine._describe(program)
-    given = engine._Input(engine._lift(program.input.shape), engine._space(program.input.space))
+    given = native.Input(engine._lift(program.input.shape), engine._space(program.input.space))
     parts = [bytes(given), struct.pack("<4i", len(described), len(x), x.nbytes, len(program.classes))]
     for layer in described:
         parts.append(bytes(layer))

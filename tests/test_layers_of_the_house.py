@@ -29,8 +29,8 @@ NEEDS_TORCH = {"nn", "optim", "exporter", "training"}
 NATIVE = {
     "common": {"common"},
     "kernels": {"common", "kernels"},
-    "training": {"common", "kernels", "engine", "training"},
     "engine": {"common", "kernels", "engine"},
+    "training": {"common", "kernels", "engine", "training"},  # the products in integers take the engine's Winograd
     "bench": {"common", "kernels"},
 }
 

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from gxnor import native, packing
 from gxnor.packing import (
     check_bits,
     pack_bits,
@@ -17,13 +16,9 @@ STATES = [2, 3, 4, 5, 6, 7, 9, 15, 16, 17, 33, 65, 129, 256]
 COUNTS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 19, 20, 21, 1000, 330_001]
 
 
-@pytest.fixture(params=["native", "reference"])
-def repack(request, monkeypatch):
+@pytest.fixture
+def repack(implementation):
     """`radix_to_bits` on the native library, and where there is none."""
-    if request.param == "reference":
-        monkeypatch.setattr(packing.native, "library", lambda: None)
-    elif not hasattr(native.library(), "gxnor_repack"):
-        pytest.skip("the native library is not built")
     return radix_to_bits
 
 

@@ -1,6 +1,5 @@
 """PyTorch layers with discrete weights and activations."""
 
-from gxnor.nn import threads
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.discretize import Report, discretize
 from gxnor.nn.integer_products import integer_arithmetic
@@ -8,8 +7,6 @@ from gxnor.nn.layers import Conv1d, Conv2d, DiscreteLayer, Linear
 from gxnor.nn.networks import PRECISIONS, Pixels, Precision, network
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.saved_activations import pack_saved_activations
-
-threads.share()
 
 __all__ = [
     "PRECISIONS",

@@ -72,29 +72,6 @@ def _factor(N: int, a: float, window: str) -> float:
     return d / (2 * a) if window == "rectangular" else d / (a * a)
 
 
-@functools.cache
-def _native():
-    """The fused kernels of native/training/activation.cpp, or None where they were not built."""
-    lib = native.library()
-    if lib is None:
-        return None
-    lib.gxnor_phi_forward.argtypes = [
-        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64,  # x, y, n
-        ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_int,  # steps, their number, d, threads
-    ]  # fmt: skip
-    lib.gxnor_phi_windows.argtypes = [
-        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64,  # x, packed, n
-        ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_int, ctypes.c_int,  # steps, number, a, bits, threads
-    ]  # fmt: skip
-    lib.gxnor_phi_windows.restype = ctypes.c_int
-    lib.gxnor_phi_backward.argtypes = [
-        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64,  # x, dy, dx, n
-        ctypes.c_void_p, ctypes.c_int, ctypes.c_float, ctypes.c_float,  # steps, their number, a, factor
-        ctypes.c_int, ctypes.c_int,  # triangular, threads
-    ]  # fmt: skip
-    return lib
-
-
 def _fused(x: torch.Tensor) -> bool:
     """Whether the native kernels apply: float32 on the CPU, dense in memory."""
     return (
@@ -103,14 +80,16 @@ def _fused(x: torch.Tensor) -> bool:
         and x.device.type == "cpu"
         and x.dtype == torch.float32
         and (x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)))
-        and _native() is not None
+        and native.library() is not None
     )
 
 
 @functools.cache
-def _steps_array(N: int, r: float, H: float):
-    values = steps(N, r, H)
-    return (ctypes.c_float * len(values))(*values)
+def _describe(N: int, r: float, H: float, a: float = 1.0, window: str = "rectangular") -> native.Phi:
+    t = steps(N, r, H)
+    values = (ctypes.c_float * 64)(*t)
+    count, height = len(t) if N else 0, DiscreteSpace(N).step
+    return native.Phi(values, count, height, a, window == "triangular", _factor(N, a, window))
 
 
 def _forward(x: torch.Tensor, N: int, r: float, H: float) -> torch.Tensor:
@@ -118,10 +97,8 @@ def _forward(x: torch.Tensor, N: int, r: float, H: float) -> torch.Tensor:
     if not _fused(x):
         return phi_reference(x, N, r, H)
     y = torch.empty_like(x)
-    t = _steps_array(N, r, H)
-    _native().gxnor_phi_forward(
-        x.data_ptr(), y.data_ptr(), x.numel(), t, len(t) if N else 0, DiscreteSpace(N).step, torch.get_num_threads()
-    )
+    given = ctypes.byref(_describe(N, r, H))
+    native.library().gxnor_phi_forward(given, x.data_ptr(), y.data_ptr(), x.numel(), torch.get_num_threads())
     return y
 
 
@@ -156,9 +133,10 @@ def _pack_windows(x: torch.Tensor, N: int, r: float, H: float, a: float) -> tupl
     counts = None if _fused(x) else saved_formats.in_memory_order(windows_reference(x, N, r, H, a))
     for bits in (1, 2, 4, 8):
         if counts is None:
-            packed, t = torch.empty((x.numel() * bits + 7) // 8, dtype=torch.uint8), _steps_array(N, r, H)
-            most = _native().gxnor_phi_windows(
-                x.data_ptr(), packed.data_ptr(), x.numel(), t, len(t) if N else 0, a, bits, torch.get_num_threads()
+            packed = torch.empty((x.numel() * bits + 7) // 8, dtype=torch.uint8)
+            given = ctypes.byref(_describe(N, r, H, a))
+            most = native.library().gxnor_phi_windows(
+                given, x.data_ptr(), packed.data_ptr(), x.numel(), bits, torch.get_num_threads()
             )
             if most < 2**bits:
                 return packed, bits
@@ -203,11 +181,10 @@ class _Phi(torch.autograd.Function):
         if dy.stride() != x.stride():
             dy = torch.empty_like(x).copy_(dy)
         dx = torch.empty_like(x)
-        t = _steps_array(N, r, H)
-        _native().gxnor_phi_backward(
-            x.data_ptr(), dy.data_ptr(), dx.data_ptr(), x.numel(), t, len(t) if N else 0,
-            a, _factor(N, a, window), window == "triangular", torch.get_num_threads(),
-        )  # fmt: skip
+        given = ctypes.byref(_describe(N, r, H, a, window))
+        native.library().gxnor_phi_backward(
+            given, x.data_ptr(), dy.data_ptr(), dx.data_ptr(), x.numel(), torch.get_num_threads()
+        )
         return dx, None, None, None, None, None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 
 import torch
 
@@ -12,20 +11,10 @@ from gxnor.nn import integer
 from gxnor.nn.integer import Geometry
 
 
-class _Convolution(ctypes.Structure):
-    """`gxnor_int_conv` of native/training."""
-
-    _fields_ = [
-        *((name, ctypes.c_int32) for name in ("n", "h", "w", "c_in", "ho", "wo", "c_out")),
-        *((name, ctypes.c_int32 * 2) for name in ("kernel", "stride", "padding", "dilation")),
-        *((name, ctypes.c_int32) for name in ("groups", "x_bound", "w_bound", "q_bound")),
-    ]
-
-
 def quantize(dy: torch.Tensor, bits: int, key: int, per: str = "sample") -> tuple[torch.Tensor, torch.Tensor]:
     """`integer.quantize`."""
-    lib = _native() if dy.device.type == "cpu" else None
-    if lib is None or not dy.numel():
+    library = native.library() if dy.device.type == "cpu" else None
+    if library is None or not dy.numel():
         return integer.quantize(dy, bits, key, per)
     samples, channels = dy.shape[0], dy.shape[-1]
     q = torch.empty(dy.shape, dtype=torch.int8)
@@ -33,7 +22,7 @@ def quantize(dy: torch.Tensor, bits: int, key: int, per: str = "sample") -> tupl
     sizes = samples, dy.numel() // (samples * channels), channels
     how = bits, per == "channel", key & (2**64 - 1)
     threads = torch.get_num_threads()
-    status = lib.gxnor_int_quantize(dy.data_ptr(), *sizes, *how, q.data_ptr(), scale.data_ptr(), threads)
+    status = library.gxnor_int_quantize(dy.data_ptr(), *sizes, *how, q.data_ptr(), scale.data_ptr(), threads)
     if status == 1:
         raise FloatingPointError("the gradient is not finite")
     return integer.quantize(dy, bits, key, per) if status else (q, scale)
@@ -68,26 +57,12 @@ def output_shape(x: torch.Size, w: torch.Size, g: Geometry) -> tuple[int, int, i
 
 def _run(which: str, x: torch.Size, w: torch.Size, g: Geometry, *tensors: torch.Tensor) -> bool:
     """Whether the native kernel did it."""
-    lib = _native() if tensors[0].device.type == "cpu" else None
-    if lib is None:
+    library = native.library() if tensors[0].device.type == "cpu" else None
+    if library is None:
         return False
     _, ho, wo, _ = output_shape(x, w, g)
-    pairs = ((ctypes.c_int32 * 2)(*pair) for pair in (w[1:3], g.stride, g.padding, g.dilation))
     bounds = g.x_bound, g.w_bound, g.q_bound
-    described = _Convolution(*x, ho, wo, w[0], *pairs, g.groups, *bounds)
-    kernel = getattr(lib, f"gxnor_int_conv_{which}")
+    geometry = tuple(w[1:3]), g.stride, g.padding, g.dilation, g.groups
+    described = native.IntConv(*x, ho, wo, w[0], *geometry, *bounds)
+    kernel = getattr(library, f"gxnor_int_conv_{which}")
     return kernel(ctypes.byref(described), *(t.data_ptr() for t in tensors), torch.get_num_threads()) == 0
-
-
-@functools.cache
-def _native():
-    """The kernels, or None where they were not built."""
-    lib = native.library()
-    if lib is None or not hasattr(lib, "gxnor_int_quantize"):
-        return None
-    lib.gxnor_int_quantize.argtypes = [
-        ctypes.c_void_p, *[ctypes.c_int64] * 3, *[ctypes.c_int32] * 2, ctypes.c_uint64, *[ctypes.c_void_p] * 2, ctypes.c_int,
-    ]  # fmt: skip
-    for name, pointers in (("forward", 3), ("input", 4), ("weight", 4)):
-        getattr(lib, f"gxnor_int_conv_{name}").argtypes = [*[ctypes.c_void_p] * (1 + pointers), ctypes.c_int]
-    return lib

@@ -9,7 +9,6 @@ is refused (`gxnor.nn.reading`): states move by `gxnor.optim.DST`.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 
 import numpy as np
@@ -49,20 +48,6 @@ def dequantize_reference(packed: torch.Tensor, space: DiscreteSpace, shape: torc
 
 
 @functools.cache
-def _native():
-    """The kernel of native/training/unpack.cpp, or None where it was not built."""
-    lib = native.library()
-    if lib is None:
-        return None
-    lib.gxnor_unpack.argtypes = [
-        ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p,  # packed, states per byte, table, out
-        ctypes.c_int64, ctypes.c_int,  # n, threads
-    ]  # fmt: skip
-    lib.gxnor_unpack.restype = None
-    return lib.gxnor_unpack
-
-
-@functools.cache
 def _byte_values(values: tuple[float, ...], bits: int) -> np.ndarray:
     """float32 [256, states per byte]: the values that each packed byte stands for."""
     table = np.zeros(2**bits, dtype=np.float32)
@@ -74,13 +59,13 @@ def look_up(packed: torch.Tensor, bits: int, values: tuple[float, ...], out: tor
     """Fills `out`, in the order of its memory, with values[index] of packed indices, by the native kernel; False, and
     nothing done, where it does not apply: float32 on the CPU, bytes that are really there."""
     real = type(packed) is torch.Tensor and packed.device.type == "cpu" and out.dtype == torch.float32
-    kernel = _native() if real else None
-    if kernel is None:
+    library = native.library() if real else None
+    if library is None:
         return False
     table = _byte_values(values, bits)
-    kernel(
+    library.gxnor_unpack(
         packed.data_ptr(), table.shape[1], table.ctypes.data, out.data_ptr(), out.numel(), torch.get_num_threads()
-    )  # fmt: skip
+    )
     return True
 
 

@@ -6,7 +6,6 @@ Values and gradients are those of `torch.nn.functional.max_pool2d`, bit for bit.
 from __future__ import annotations
 
 import ctypes
-import functools
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +20,8 @@ class _MaxPool2d(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, *geometry):
         ctx.like, ctx.geometry = (x.shape, x.stride()), geometry
-        kernels = _native() if saved_formats.is_plain(x) else None
-        y, place = _forward(kernels, x, *geometry) if kernels else forward_reference(x, *geometry)
+        library = native.library() if saved_formats.is_plain(x) else None
+        y, place = _forward(library, x, *geometry) if library else forward_reference(x, *geometry)
         ctx.save_for_backward(place)
         return y
 
@@ -31,15 +30,16 @@ class _MaxPool2d(torch.autograd.Function):
         saved_formats.refuse_double_backward()
         (place,), (shape, strides) = ctx.saved_tensors, ctx.like
         dx = torch.empty_strided(shape, strides, dtype=dy.dtype, device=dy.device)
-        kernels = _native() if saved_formats.is_plain(dx) else None
-        if kernels is None:
+        library = native.library() if saved_formats.is_plain(dx) else None
+        if library is None:
             index = indices(place, shape[-1], *ctx.geometry)
             dx = torch.ops.aten.max_pool2d_with_indices_backward(dy, dx, *ctx.geometry, index)
         else:
             if dy.stride() != place.stride():
                 dy = torch.empty_strided(place.shape, place.stride(), dtype=dy.dtype).copy_(dy)
             pointers = (t.data_ptr() for t in (dy, place, dx))
-            kernels[1](_describe(dx, place, *ctx.geometry), *pointers, torch.get_num_threads())
+            pool = ctypes.byref(_describe(dx, place, *ctx.geometry))
+            library.gxnor_pool_backward(pool, *pointers, torch.get_num_threads())
         return dx, *[None] * 5
 
 
@@ -83,7 +83,7 @@ def _offsets(pooled: torch.Tensor, width: int, kernel, dilation) -> torch.Tensor
     return (rows[:, None] * width + columns).flatten()
 
 
-def _forward(kernels, x: torch.Tensor, *geometry) -> tuple[torch.Tensor, torch.Tensor]:
+def _forward(library: ctypes.CDLL, x: torch.Tensor, *geometry) -> tuple[torch.Tensor, torch.Tensor]:
     """`forward_reference` by the native kernel. The shape, and what is wrong with the geometry, PyTorch says."""
     shape = F.max_pool2d(torch.empty(x.shape, device="meta"), *geometry).shape
     y, place = (
@@ -91,24 +91,11 @@ def _forward(kernels, x: torch.Tensor, *geometry) -> tuple[torch.Tensor, torch.T
         for dtype in (x.dtype, torch.uint8)
     )
     pointers = (t.data_ptr() for t in (x, y, place))
-    kernels[0](_describe(x, place, *geometry), *pointers, torch.get_num_threads())
+    library.gxnor_pool_forward(ctypes.byref(_describe(x, place, *geometry)), *pointers, torch.get_num_threads())
     return y, place
 
 
-def _describe(x: torch.Tensor, pooled: torch.Tensor, kernel, stride, padding, dilation, ceil_mode):
-    """`Geometry` of native/training/pooling.cpp."""
+def _describe(x: torch.Tensor, pooled: torch.Tensor, kernel, stride, padding, dilation, ceil_mode) -> native.Pool:
     n, channels, *size = x.shape
     planes = (n * channels, 1) if saved_formats.memory_format(x) == torch.contiguous_format else (n, channels)
-    numbers = (*planes, *size, *pooled.shape[2:], *kernel, *stride, *padding, *dilation)
-    return (ctypes.c_int64 * len(numbers))(*numbers)
-
-
-@functools.cache
-def _native():
-    """(forward, backward) of native/training/pooling.cpp, or None where they were not built."""
-    lib = native.library()
-    if lib is None:
-        return None
-    for kernel in (lib.gxnor_pool_forward, lib.gxnor_pool_backward):
-        kernel.argtypes, kernel.restype = [*[ctypes.c_void_p] * 4, ctypes.c_int], None
-    return lib.gxnor_pool_forward, lib.gxnor_pool_backward
+    return native.Pool(*planes, *size, *pooled.shape[2:], kernel, stride, padding, dilation)

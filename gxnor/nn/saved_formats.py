@@ -9,7 +9,6 @@ values are looked at.
 from __future__ import annotations
 
 import ctypes
-import functools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -167,15 +166,14 @@ def in_memory_order(x: torch.Tensor) -> torch.Tensor:
 
 def _find_levels(x: torch.Tensor) -> tuple[int, int, bool] | None:
     """`levels_reference`, by the native kernel where it applies."""
-    lib = _native() if is_plain(x) else None
-    if lib is None:
+    library = native.library() if is_plain(x) else None
+    if library is None:
         return levels_reference(x)
-    found = (ctypes.c_int32 * 3)()
-    if not lib.gxnor_find_levels(x.data_ptr(), x.numel(), found, torch.get_num_threads()):
+    found = native.Levels()
+    if not library.gxnor_find_levels(x.data_ptr(), x.numel(), ctypes.byref(found), torch.get_num_threads()):
         return None
-    either, largest, zeros = found
-    exponent = GRID - min(GRID, (either & -either).bit_length() - 1) if either else 0
-    return exponent, largest >> (GRID - exponent), bool(zeros)
+    exponent = GRID - min(GRID, (found.bits & -found.bits).bit_length() - 1) if found.bits else 0
+    return exponent, found.largest >> (GRID - exponent), bool(found.zeros)
 
 
 def _pack(x: torch.Tensor, bits: int, exponent: int, top: int) -> torch.Tensor | None:
@@ -188,11 +186,12 @@ def _pack(x: torch.Tensor, bits: int, exponent: int, top: int) -> torch.Tensor |
     else:
         packed = torch.empty((x.numel() * bits + 7) // 8, dtype=torch.uint8, device=x.device)
         scale, offset, first, last = (scale / 2, 0.5, 0, 1) if bits == 1 else (scale, float(top), 0, 2 * top)
-    lib = _native() if is_plain(x) else None
-    if lib is not None:
-        fits = lib.gxnor_pack_levels(
-            x.data_ptr(), x.numel(), scale, offset, first, last, bits, packed.data_ptr(), torch.get_num_threads()
-        )  # fmt: skip
+    library = native.library() if is_plain(x) else None
+    if library is not None:
+        code = native.Code(scale, offset, first, last, bits)
+        fits = library.gxnor_pack_levels(
+            ctypes.byref(code), x.data_ptr(), x.numel(), packed.data_ptr(), torch.get_num_threads()
+        )
         return packed if fits else None
     index = (in_memory_order(x) * scale + offset).clamp(first, last).trunc()
     back, x = (index - offset) / scale, in_memory_order(x)
@@ -202,17 +201,3 @@ def _pack(x: torch.Tensor, bits: int, exponent: int, top: int) -> torch.Tensor |
         in_memory_order(packed).copy_(index)
         return packed
     return pack_indices(index.to(torch.uint8), bits)
-
-
-@functools.cache
-def _native():
-    """The kernels of native/training/saved_activations.cpp, or None where they were not built."""
-    lib = native.library()
-    if lib is None:
-        return None
-    lib.gxnor_find_levels.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int]
-    lib.gxnor_pack_levels.argtypes = [
-        ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_float] * 4,  # x, n, scale, offset, first, last
-        ctypes.c_int, ctypes.c_void_p, ctypes.c_int,  # bits, packed, threads
-    ]  # fmt: skip
-    return lib

@@ -8,7 +8,6 @@ the product of the betas that were used, whatever they were.
 from __future__ import annotations
 
 import ctypes
-import functools
 import math
 
 import torch
@@ -33,11 +32,12 @@ def adam(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
     root = math.sqrt(1 - state["decay_sq"])
     settings = (1 - beta1, beta2, 1 - beta2, group["eps"] * root, -group["lr"] * root / (1 - state["decay"]))
     tensors = (grad, state["exp_avg"], state["exp_avg_sq"])
-    kernel = _native() if all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors) else None
-    if kernel is None or any(t.stride() != grad.stride() for t in tensors) or not _is_dense(grad):
+    library = native.library() if all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors) else None
+    if library is None or any(t.stride() != grad.stride() for t in tensors) or not _is_dense(grad):
         return adam_reference(*tensors, *settings)
     dW = torch.empty_like(grad)
-    kernel(*(t.data_ptr() for t in (*tensors, dW)), grad.numel(), *settings, torch.get_num_threads())
+    given, pointers = native.AdamSettings(*settings), (t.data_ptr() for t in (*tensors, dW))
+    library.gxnor_adam(ctypes.byref(given), *pointers, grad.numel(), torch.get_num_threads())
     return dW
 
 
@@ -51,18 +51,6 @@ def adam_reference(g, v1, v2, w1: float, beta2: float, w2: float, eps: float, fa
 
 def _is_dense(t: torch.Tensor) -> bool:
     return t.is_contiguous() or (t.dim() == 4 and t.is_contiguous(memory_format=torch.channels_last))
-
-
-@functools.cache
-def _native():
-    """The fused kernel of native/training/adam.cpp, or None where it was not built."""
-    lib = native.library()
-    if lib is None:
-        return None
-    pointer, number = ctypes.c_void_p, ctypes.c_float
-    lib.gxnor_adam.argtypes = [pointer] * 4 + [ctypes.c_int64] + [number] * 5 + [ctypes.c_int]
-    lib.gxnor_adam.restype = None
-    return lib.gxnor_adam
 
 
 def sgd(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:

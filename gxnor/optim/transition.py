@@ -22,7 +22,6 @@ cell to each of the two outer states. b = 0 is the paper's rule.
 from __future__ import annotations
 
 import ctypes
-import functools
 import math
 
 import torch
@@ -108,23 +107,6 @@ def move_packed(packed, counters, bits: int, increment, space: DiscreteSpace, ke
     return pack_indices(after, storage), pack_counters(place & (2**bits - 1), bits) if bits else None, counts
 
 
-@functools.cache
-def _native():
-    """The fused kernel of native/training/transition.cpp, or None where it was not built."""
-    lib = native.library()
-    if lib is None:
-        return None
-    lib.gxnor_transition.argtypes = [
-        ctypes.c_void_p, ctypes.c_int, ctypes.c_int,  # packed, bits, states
-        ctypes.c_void_p, ctypes.c_int,  # counters, their bits
-        ctypes.c_void_p, ctypes.c_int64,  # dW, n
-        ctypes.c_float, ctypes.c_float, ctypes.c_int,  # step, m, tanh
-        ctypes.c_uint64, ctypes.c_int,  # key, threads
-    ]  # fmt: skip
-    lib.gxnor_transition.restype = ctypes.c_int64
-    return lib.gxnor_transition
-
-
 def move(
     weight: DiscreteParameter,
     increment: torch.Tensor,
@@ -149,8 +131,8 @@ def move(
     if (0 if counters is None else counters.numel()) != counter_bytes(weight.numel(), bits):
         raise ValueError(f"expected {counter_bytes(weight.numel(), bits)} bytes of counters")
     increment = increment.contiguous()
-    kernel = _native() if weight.device.type == "cpu" and increment.dtype == torch.float32 else None
-    if kernel is None:
+    library = native.library() if weight.device.type == "cpu" and increment.dtype == torch.float32 else None
+    if library is None:
         flat = increment.view(-1)
         packed, after, counts = move_packed(weight.packed, counters, bits, flat, weight.space, key, m, probability)
         moved, nan = counts.tolist()  # read together: a GPU then waits once
@@ -161,10 +143,11 @@ def move(
         if bits:
             counters.copy_(after)
         return moved
-    moved = kernel(
-        weight.packed.data_ptr(), storage_bits(weight.space.size), weight.space.size,
-        counters.data_ptr() if bits else None, bits, increment.data_ptr(), weight.numel(), weight.space.step, m,
-        probability == "tanh", key, torch.get_num_threads(),
+    space = weight.space
+    rule = native.Rule(storage_bits(space.size), space.size, bits, probability == "tanh", space.step, m, key)
+    moved = library.gxnor_transition(
+        ctypes.byref(rule), weight.packed.data_ptr(), counters.data_ptr() if bits else None, increment.data_ptr(),
+        weight.numel(), torch.get_num_threads(),
     )  # fmt: skip
     if moved < 0:
         raise ValueError("the increment of a discrete weight is NaN")

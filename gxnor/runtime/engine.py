@@ -8,7 +8,6 @@ module describes the program to it and checks what goes in.
 from __future__ import annotations
 
 import ctypes
-import functools
 import math
 import numbers
 
@@ -30,30 +29,6 @@ _REASONS = {
     4: "it is larger than the engine can address",
     5: "there is not enough memory",
 }
-
-_Pair = ctypes.c_int32 * 2
-
-
-class _Layer(ctypes.Structure):
-    _fields_ = (
-        ("kind", ctypes.c_int32),
-        ("inputs", _Pair),
-        ("factors", _Pair),
-        ("space", ctypes.c_int32),
-        ("out", ctypes.c_int32),
-        ("groups", ctypes.c_int32),
-        ("kernel", _Pair),
-        ("stride", _Pair),
-        ("padding", _Pair),
-        ("dilation", _Pair),
-        ("ceil_mode", ctypes.c_int32),
-        ("data", ctypes.c_void_p * 2),
-        ("sizes", ctypes.c_int64 * 2),
-    )
-
-
-class _Input(ctypes.Structure):
-    _fields_ = (("shape", ctypes.c_int32 * 3), ("space", ctypes.c_int32))
 
 
 class Engine:
@@ -91,7 +66,7 @@ class Engine:
         described, keep = _describe(program)
         at = ctypes.c_int32()
         status = self._library.gxnor_plan_create(
-            ctypes.byref(_Input(_lift(self.input.shape), _space(self.input.space))),
+            ctypes.byref(native.Input(_lift(self.input.shape), _space(self.input.space))),
             described,
             len(described),
             self.isa.encode(),
@@ -159,30 +134,13 @@ def instruction_sets() -> tuple[str, ...]:
     return tuple(names)
 
 
-@functools.cache
 def _library() -> ctypes.CDLL:
     library = native.library()
     if library is None:
         raise GxnorError(
-            "the native library is not built: install gxnor where there is a C++ compiler, or use the reference"
+            "there is no native library (gxnor was installed without a C++ compiler, or GXNOR_PURE is set): "
+            "install gxnor again where there is one, or use the reference"
         )
-    pointer = ctypes.c_void_p
-    signatures = {
-        "gxnor_isa": (ctypes.c_char_p, ctypes.c_int32),
-        "gxnor_plan_create": (
-            *(ctypes.c_int32, pointer, pointer, ctypes.c_int32, ctypes.c_char_p),
-            *(ctypes.c_int32, ctypes.c_int32, pointer, pointer),
-        ),
-        "gxnor_plan_run": (ctypes.c_int32, pointer, pointer, ctypes.c_int64, ctypes.c_int32, pointer, pointer),
-        "gxnor_plan_step": (ctypes.c_char_p, pointer, ctypes.c_int32),
-        "gxnor_plan_bytes": (ctypes.c_int64, pointer),
-        "gxnor_plan_destroy": (None, pointer),
-    }
-    for name, (result, *arguments) in signatures.items():
-        if not hasattr(library, name):
-            raise GxnorError(f"the native library is of another version: it lacks {name}; install gxnor again")
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
     return library
 
 
@@ -196,10 +154,10 @@ def _address(array: np.ndarray):
 
 def _describe(program: Program) -> tuple[ctypes.Array, list]:
     """The layers as the native side takes them, and the arrays that they point into."""
-    described, keep = (_Layer * len(program.layers))(), []
+    described, keep = (native.Layer * len(program.layers))(), []
     for to, layer in zip(described, program.layers, strict=True):
         to.kind = _KINDS.index(type(layer))
-        to.inputs = _Pair(*layer.inputs)
+        to.inputs = native.Pair(*layer.inputs)
         arrays: tuple[np.ndarray, ...] = ()
         match layer:
             case Conv() | Dense():
@@ -209,7 +167,7 @@ def _describe(program: Program) -> tuple[ctypes.Array, list]:
             case Scale():
                 arrays = (layer.scale, layer.bias)
             case Add():
-                to.factors = _Pair(*layer.factors)
+                to.factors = native.Pair(*layer.factors)
         if isinstance(layer, Conv | MaxPool | SumPool):
             to.kernel = _extents(layer.weight.shape[2:] if isinstance(layer, Conv) else layer.kernel, 1)
             to.stride, to.padding = _extents(layer.stride, 1), _extents(layer.padding, 0)
@@ -224,7 +182,7 @@ def _describe(program: Program) -> tuple[ctypes.Array, list]:
 
 def _extents(values: tuple[int, ...], height: int) -> ctypes.Array:
     """(height, width) of 2-d and 1-d layers."""
-    return _Pair(*values) if len(values) == 2 else _Pair(height, *values)
+    return native.Pair(*values) if len(values) == 2 else native.Pair(height, *values)
 
 
 def _lift(shape: tuple[int, ...]) -> ctypes.Array:

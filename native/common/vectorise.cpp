@@ -24,8 +24,7 @@ std::atomic<int> isa{fastest()};
 
 }  // namespace gxnor
 
-// For tests: from now on at most this instruction set (0 portable, 1 AVX2, 2 AVX-512). Returns the one that is used.
-GXNOR_API int gxnor_limit_isa(int limit) {
+int32_t gxnor_limit_isa(int32_t limit) {
   const int chosen = std::clamp(limit, 0, gxnor::fastest());
   gxnor::isa.store(chosen, std::memory_order_relaxed);
   return chosen;

@@ -30,9 +30,9 @@ void products(const PointProducts& of) {
 }  // namespace
 
 const WinogradKernels winograd4_amx = {
-    spread_avx512, avx512<winograd_expand_raised<4, 64>>,
-    avx512<winograd_enter<4, 64, Raise::none>>, products,
-    avx512<winograd_leave<4, 64, kAmxTall, kBlocks>>, winograd_pack<kAmxTall, kBlocks>,
+    spread_avx512, avx512<winograd_filter_transform_raised<4, 64>>,
+    avx512<winograd_input_transform<4, 64, Raise::none>>, products,
+    avx512<winograd_output_transform<4, 64, kAmxTall, kBlocks>>, winograd_pack<kAmxTall, kBlocks>,
     kBlocks, kAmxTall, kStrip};
 
 }  // namespace gxnor

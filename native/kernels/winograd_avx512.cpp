@@ -51,14 +51,14 @@ struct Plain {
 }  // namespace
 
 const WinogradKernels winograd2_avx512 = {
-    spread_avx512, avx512<winograd_expand_raised<2, 64>>,
-    avx512<winograd_enter<2, 64>>, winograd_products<Plain, 2>,
-    avx512<winograd_leave<2, 64, kUsualGroup, kBlocksAvx512>>, nullptr,
+    spread_avx512, avx512<winograd_filter_transform_raised<2, 64>>,
+    avx512<winograd_input_transform<2, 64>>, winograd_products<Plain, 2>,
+    avx512<winograd_output_transform<2, 64, kUsualGroup, kBlocksAvx512>>, nullptr,
     kBlocksAvx512, kUsualGroup, kFarStrip};
 const WinogradKernels winograd4_avx512 = {
-    spread_avx512, avx512<winograd_expand_raised<4, 64>>,
-    avx512<winograd_enter<4, 64>>, winograd_products<Plain, 4>,
-    avx512<winograd_leave<4, 64, kUsualGroup, kBlocksAvx512>>, winograd_pack<kUsualGroup, kBlocksAvx512>,
+    spread_avx512, avx512<winograd_filter_transform_raised<4, 64>>,
+    avx512<winograd_input_transform<4, 64>>, winograd_products<Plain, 4>,
+    avx512<winograd_output_transform<4, 64, kUsualGroup, kBlocksAvx512>>, winograd_pack<kUsualGroup, kBlocksAvx512>,
     kBlocksAvx512, kUsualGroup, kFarStrip};
 
 }  // namespace gxnor

@@ -106,7 +106,7 @@ GXNOR_BODY void enter_some(const uint8_t* rows, int64_t row, int64_t width, int 
 // B^T x B of neighbouring tiles, raised. rows: levels + 1 of M + 2 rows of pixels, `row` bytes apart, of `width` channels, a
 // multiple of 32; tiles are M pixels apart. points: [points][...][width], `point` bytes from one to the next.
 template <int M, int kSome, Raise kRaise = Raise::size>
-GXNOR_BODY void winograd_enter(const uint8_t* rows, int64_t row, int64_t width, int tiles, int top, uint8_t* points,
+GXNOR_BODY void winograd_input_transform(const uint8_t* rows, int64_t row, int64_t width, int tiles, int top, uint8_t* points,
                                int64_t point) {
   for (int tile = 0; tile < tiles; ++tile) {
     int64_t c = 0;
@@ -147,7 +147,7 @@ GXNOR_BODY void winograd_outputs(const int32_t* m, Sums<kSome> (&y)[M][M]) {
 }
 
 template <int M, int kSome, int kGroup, int kBlocks>
-GXNOR_BODY void winograd_leave(const int32_t* m, int tiles, int32_t* sums) {
+GXNOR_BODY void winograd_output_transform(const int32_t* m, int tiles, int32_t* sums) {
   constexpr int kCount = kSome / sizeof(int32_t);
   for (int tile = 0; tile < tiles; ++tile, m += kBlocks * kLanes, sums += M * M * kLanes)
     for (int lane = 0; lane < kLanes; lane += kCount) {
@@ -164,15 +164,15 @@ GXNOR_BODY void winograd_leave(const int32_t* m, int tiles, int32_t* sums) {
 // All kernels of an instruction set whose `products` take one block at a time.
 template <int M, Raise kRaise = Raise::size>
 constexpr WinogradKernels plain_around(void (*products)(const PointProducts&)) {
-  return {plain<winograd_spread>, plain<winograd_expand_raised<M, 32>>, plain<winograd_enter<M, 32, kRaise>>, products,
-          plain<winograd_leave<M, 32, kUsualGroup, 1>>, nullptr, 1, kUsualGroup, kNearStrip};
+  return {plain<winograd_spread>, plain<winograd_filter_transform_raised<M, 32>>, plain<winograd_input_transform<M, 32, kRaise>>, products,
+          plain<winograd_output_transform<M, 32, kUsualGroup, 1>>, nullptr, 1, kUsualGroup, kNearStrip};
 }
 
 #if defined(__x86_64__)
 template <int M>
 constexpr WinogradKernels avx2_around(void (*products)(const PointProducts&)) {
-  return {avx2<winograd_spread>, avx2<winograd_expand_raised<M, 32>>, avx2<winograd_enter<M, 32>>, products,
-          avx2<winograd_leave<M, 32, kUsualGroup, 1>>, nullptr, 1, kUsualGroup, kNearStrip};
+  return {avx2<winograd_spread>, avx2<winograd_filter_transform_raised<M, 32>>, avx2<winograd_input_transform<M, 32>>, products,
+          avx2<winograd_output_transform<M, 32, kUsualGroup, 1>>, nullptr, 1, kUsualGroup, kNearStrip};
 }
 #endif
 

@@ -117,7 +117,7 @@ void filter_transform(const PackedWeights& weights, int, int8_t* u, int64_t poin
   PackedWeights some = weights;
   some.quads = kFipQuads;
   for (int q = 0; q < weights.quads; q += some.quads, some.levels += 9 * kPacked * some.bits, u += 64 * some.quads) {
-    avx512<winograd_expand<M, 64>, const PackedWeights&>(some, u, point);
+    avx512<winograd_filter_transform<M, 64>, const PackedWeights&>(some, u, point);
     for (int p = 0; p < Point<M>::kCount; ++p) {
       const auto quad = [&](int i) { return _mm512_load_si512(u + p * point + 64 * i); };
       __m512i sum = q ? _mm512_load_si512(offsets + p * kLanes) : _mm512_setzero_si512();
@@ -136,13 +136,13 @@ void filter_transform(const PackedWeights& weights, int, int8_t* u, int64_t poin
 
 const WinogradKernels winograd2_fip_avx512 = {
     spread_avx512, filter_transform<2>,
-    avx512<winograd_enter<2, 64, Raise::fip>>, winograd_products<Fast, 2>,
-    avx512<winograd_leave<2, 64, kUsualGroup, kBlocksAvx512>>, nullptr,
+    avx512<winograd_input_transform<2, 64, Raise::fip>>, winograd_products<Fast, 2>,
+    avx512<winograd_output_transform<2, 64, kUsualGroup, kBlocksAvx512>>, nullptr,
     kBlocksAvx512, kUsualGroup, kFarStrip, own<2>};
 const WinogradKernels winograd4_fip_avx512 = {
     spread_avx512, filter_transform<4>,
-    avx512<winograd_enter<4, 64, Raise::fip>>, winograd_products<Fast, 4>,
-    avx512<winograd_leave<4, 64, kUsualGroup, kBlocksAvx512>>, winograd_pack<kUsualGroup, kBlocksAvx512>,
+    avx512<winograd_input_transform<4, 64, Raise::fip>>, winograd_products<Fast, 4>,
+    avx512<winograd_output_transform<4, 64, kUsualGroup, kBlocksAvx512>>, winograd_pack<kUsualGroup, kBlocksAvx512>,
     kBlocksAvx512, kUsualGroup, kFarStrip, own<4>};
 
 }  // namespace gxnor

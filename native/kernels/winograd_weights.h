@@ -78,7 +78,7 @@ GXNOR_BODY void expand_packed(const PackedWeights& weights, int8_t* u, int64_t p
 }
 
 template <int M, int kSome>
-GXNOR_BODY void winograd_expand(const PackedWeights& weights, int8_t* u, int64_t point) {
+GXNOR_BODY void winograd_filter_transform(const PackedWeights& weights, int8_t* u, int64_t point) {
   switch (weights.bits) {
     case 2: return expand_packed<M, kSome, 2>(weights, u, point);
     case 4: return expand_packed<M, kSome, 4>(weights, u, point);
@@ -88,9 +88,9 @@ GXNOR_BODY void winograd_expand(const PackedWeights& weights, int8_t* u, int64_t
 
 // Both.
 template <int M, int kSome>
-GXNOR_BODY void winograd_expand_raised(const PackedWeights& weights, int top, int8_t* u, int64_t point, int32_t* offsets) {
+GXNOR_BODY void winograd_filter_transform_raised(const PackedWeights& weights, int top, int8_t* u, int64_t point, int32_t* offsets) {
   winograd_offsets<M, kSome>(weights.sums, top, offsets);
-  winograd_expand<M, kSome>(weights, u, point);
+  winograd_filter_transform<M, kSome>(weights, u, point);
 }
 
 }  // namespace gxnor

@@ -1,12 +1,13 @@
 // phi_r and its derivative window, one pass over memory each; the reference is gxnor/nn/activation.py.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdint>
 
-#include "common/gxnor.h"
+#include "common/vectorise.h"
 #include "training/pack_levels.h"
 #include "training/team.h"
-#include "common/vectorise.h"
+#include "training/training.h"
 
 namespace {
 
@@ -86,36 +87,34 @@ float windows_vectorised(const float* x, uint8_t* packed, int64_t n, const float
 
 }  // namespace
 
-// steps = 0 means binary.
-GXNOR_API void gxnor_phi_forward(const float* x, float* y, int64_t n, const float* t, int steps, float d, int threads) {
+void gxnor_phi_forward(const gxnor_phi* phi, const float* x, float* y, int64_t n, int32_t threads) {
   gxnor::team_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
     const float* from = x + begin;
     float* to = y + begin;
-    if (steps == 0) return gxnor::vectorised<forward_binary>(from, to, end - begin);
-    if (steps == 1) return gxnor::vectorised<forward_ternary>(from, to, end - begin, t[0]);
-    gxnor::vectorised<forward_levels>(from, to, end - begin, t, steps, d);
+    if (phi->count == 0) return gxnor::vectorised<forward_binary>(from, to, end - begin);
+    if (phi->count == 1) return gxnor::vectorised<forward_ternary>(from, to, end - begin, phi->steps[0]);
+    gxnor::vectorised<forward_levels>(from, to, end - begin, phi->steps, phi->count, phi->height);
   });
 }
 
-// steps = 0 means binary. factor: d / (2a), or d / a^2 for triangles.
-GXNOR_API void gxnor_phi_backward(const float* x, const float* dy, float* dx, int64_t n, const float* t, int steps,
-                                  float a, float factor, int triangular, int threads) {
-  const auto backward = steps == 0 ? (triangular ? backward_vectorised<false, true> : backward_vectorised<false, false>)
-                                   : (triangular ? backward_vectorised<true, true> : backward_vectorised<true, false>);
+void gxnor_phi_backward(const gxnor_phi* phi, const float* x, const float* dy, float* dx, int64_t n, int32_t threads) {
+  const bool triangular = phi->triangular != 0;
+  const auto backward = phi->count ? (triangular ? backward_vectorised<true, true> : backward_vectorised<true, false>)
+                                   : (triangular ? backward_vectorised<false, true> : backward_vectorised<false, false>);
+  const int steps = std::max(phi->count, 1);
   gxnor::team_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
-    backward(x + begin, dy + begin, dx + begin, end - begin, t, steps ? steps : 1, a, factor);
+    backward(x + begin, dy + begin, dx + begin, end - begin, phi->steps, steps, phi->half_width, phi->factor);
   });
 }
 
-// packed[ceil(n * bits / 8)]: in how many rectangular windows each x lies; bits 1, 2, 4 or 8. steps = 0 means binary.
-// Returns the largest of these counts; packed holds nothing where that takes more bits.
-GXNOR_API int gxnor_phi_windows(const float* x, uint8_t* packed, int64_t n, const float* t, int steps, float a, int bits,
-                                int threads) {
-  const auto windows = steps ? windows_vectorised<true> : windows_vectorised<false>;
+int32_t gxnor_phi_windows(const gxnor_phi* phi, const float* x, uint8_t* packed, int64_t n, int32_t bits,
+                          int32_t threads) {
+  const auto windows = phi->count ? windows_vectorised<true> : windows_vectorised<false>;
+  const int steps = std::max(phi->count, 1);
   std::atomic<int> largest{0};
   gxnor::team_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {
-    const int some = static_cast<int>(
-        windows(x + begin, packed + begin * bits / 8, end - begin, t, steps ? steps : 1, a, bits));
+    const int some = static_cast<int>(windows(x + begin, packed + begin * bits / 8, end - begin, phi->steps, steps,
+                                              phi->half_width, bits));
     int before = largest.load();
     while (before < some && !largest.compare_exchange_weak(before, some)) {
     }

@@ -3,9 +3,9 @@
 #include <cmath>
 #include <cstdint>
 
-#include "common/gxnor.h"
-#include "training/team.h"
 #include "common/vectorise.h"
+#include "training/team.h"
+#include "training/training.h"
 
 namespace {
 
@@ -24,10 +24,10 @@ GXNOR_BODY void adam(const float* g, float* v1, float* v2, float* dW, int64_t n,
 
 }  // namespace
 
-// All arrays have n elements in the same order. w1 = 1 - beta1, w2 = 1 - beta2.
-GXNOR_API void gxnor_adam(const float* g, float* v1, float* v2, float* dW, int64_t n, float w1, float b2, float w2,
-                          float eps, float factor, int threads) {
+void gxnor_adam(const gxnor_adam_settings* settings, const float* g, float* v1, float* v2, float* dW, int64_t n,
+                int32_t threads) {
   gxnor::team_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
-    gxnor::vectorised<adam>(g + begin, v1 + begin, v2 + begin, dW + begin, end - begin, w1, b2, w2, eps, factor);
+    const auto& [w1, beta2, w2, eps, factor] = *settings;
+    gxnor::vectorised<adam>(g + begin, v1 + begin, v2 + begin, dW + begin, end - begin, w1, beta2, w2, eps, factor);
   });
 }

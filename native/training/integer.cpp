@@ -45,9 +45,7 @@ bool is_shape(const gxnor_int_conv& c) {
 }  // namespace
 }  // namespace gxnor
 
-// x (n, h, w, c_in), w [c_out][kernel][kernel][c_in / groups] -> y (n, ho, wo, c_out), the sums. Returns 0, or 1 where the
-// shape is none or sums could leave 32 bits, 2 where memory is short; so do those below.
-GXNOR_API int32_t gxnor_int_conv_forward(const gxnor_int_conv* conv, const int8_t* x, const int8_t* w, float* y, int threads) {
+int32_t gxnor_int_conv_forward(const gxnor_int_conv* conv, const int8_t* x, const int8_t* w, float* y, int32_t threads) {
   const gxnor_int_conv& c = *conv;
   if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
   if (!gxnor::fits(int64_t{c.c_in / c.groups} * c.kernel[0] * c.kernel[1], c.x_bound, c.w_bound)) return gxnor::kUnsupported;
@@ -59,9 +57,8 @@ GXNOR_API int32_t gxnor_int_conv_forward(const gxnor_int_conv* conv, const int8_
   return gxnor::correlate(of, x, gxnor::forward_panels(of, w, threads), nullptr, y, threads);
 }
 
-// q (n, ho, wo, c_out), w as above -> dx (n, h, w, c_in) = float(sum) * scale[n]
-GXNOR_API int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t* q, const int8_t* w, const float* scale,
-                                       float* dx, int threads) {
+int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t* q, const int8_t* w, const float* scale, float* dx,
+                             int32_t threads) {
   const gxnor_int_conv& c = *conv;
   if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
   if (!gxnor::fits(int64_t{c.c_out / c.groups} * c.kernel[0] * c.kernel[1], c.q_bound, c.w_bound)) return gxnor::kUnsupported;
@@ -74,9 +71,8 @@ GXNOR_API int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t*
   return gxnor::correlate(of, q, gxnor::backward_panels(of, w, threads), scale, dx, threads);
 }
 
-// q and x as above -> dw [c_out][kernel][kernel][c_in / groups] = float(sum) * scale[c_out]
-GXNOR_API int32_t gxnor_int_conv_weight(const gxnor_int_conv* conv, const int8_t* q, const int8_t* x, const float* scale,
-                                        float* dw, int threads) {
+int32_t gxnor_int_conv_weight(const gxnor_int_conv* conv, const int8_t* q, const int8_t* x, const float* scale, float* dw,
+                              int32_t threads) {
   const gxnor_int_conv& c = *conv;
   if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
   if (!gxnor::fits(int64_t{c.n} * c.ho * c.wo, c.q_bound, c.x_bound)) return gxnor::kUnsupported;

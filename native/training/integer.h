@@ -6,24 +6,15 @@
 #include <memory>
 #include <new>
 
-#include "common/gxnor.h"
 #include "common/vectorise.h"
 #include "kernels/kernels.h"
+#include "training/training.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
 #endif
-
-// A convolution of x (n, h, w, c_in) with w (c_out, kernel, kernel, c_in / groups) to (n, ho, wo, c_out); q is the gradient
-// of what comes out. A dense layer has h = w = kernel = 1. Bounds: the largest size of a level, x_bound 128 for p - 128.
-struct gxnor_int_conv {
-  int32_t n, h, w, c_in, ho, wo, c_out;
-  int32_t kernel[2], stride[2], padding[2], dilation[2];
-  int32_t groups;
-  int32_t x_bound, w_bound, q_bound;
-};
 
 namespace gxnor {
 

@@ -6,10 +6,10 @@
 #include <memory>
 #include <new>
 
-#include "common/gxnor.h"
 #include "common/vectorise.h"
 #include "training/stream.h"
 #include "training/team.h"
+#include "training/training.h"
 
 namespace {
 
@@ -99,12 +99,8 @@ GXNOR_BODY void round_some(const float* x, int64_t begin, int64_t end, const Rou
 
 }  // namespace
 
-// dy[samples][positions][channels] -> q of the same shape and scale[samples], or [channels]:
-//   scale = largest |dy| / levels,   q = floor(dy * (levels / largest |dy|) + u),   levels = 2^(bits - 1) - 1,
-// u the draws of the stream with this key. What is zero, or too small for levels / |dy|, has scale 0 and q 0. bits: 2 to 8.
-// Returns 1 where dy is not finite, 2 for other bits, 3 where memory is short; q and scale then hold nothing.
-GXNOR_API int32_t gxnor_int_quantize(const float* dy, int64_t samples, int64_t positions, int64_t channels, int32_t bits,
-                                     int32_t per_channel, uint64_t key, int8_t* q, float* scale, int threads) {
+int32_t gxnor_int_quantize(const float* dy, int64_t samples, int64_t positions, int64_t channels, int32_t bits,
+                           int32_t per_channel, uint64_t key, int8_t* q, float* scale, int32_t threads) {
   if (bits < 2 || bits > 8) return 2;
   const float levels = static_cast<float>((1 << (bits - 1)) - 1);
   const int64_t count = per_channel ? channels : samples, size = positions * channels, n = samples * size;

@@ -4,20 +4,14 @@
 #include <type_traits>
 #include <vector>
 
-#include "common/gxnor.h"
-#include "training/team.h"
 #include "common/vectorise.h"
+#include "training/team.h"
+#include "training/training.h"
 
 namespace {
 
-// `outer` planes of height x width positions with `inner` values each: channels where these come last in memory, else 1.
-struct Geometry {
-  int64_t outer, inner, height, width, out_height, out_width;
-  int64_t kernel[2], stride[2], padding[2], dilation[2];
-};
-
 // Position of a window's place along an axis; outside the plane for some.
-GXNOR_BODY int64_t locate(const Geometry& g, int axis, int64_t window, int64_t place) {
+GXNOR_BODY int64_t locate(const gxnor_pool& g, int axis, int64_t window, int64_t place) {
   return window * g.stride[axis] - g.padding[axis] + place * g.dilation[axis];
 }
 
@@ -34,10 +28,10 @@ GXNOR_BODY void take_larger(const float* value, Stride stride, int64_t n, int32_
 }
 
 // One plane. at[out_width * inner] is scratch.
-GXNOR_BODY void forward(const Geometry* geometry, const float* x, float* y, uint8_t* place, int32_t* at) {
+GXNOR_BODY void forward(const gxnor_pool* geometry, const float* x, float* y, uint8_t* place, int32_t* at) {
   constexpr std::integral_constant<int64_t, 1> kDense;
   constexpr std::integral_constant<int64_t, 2> kEverySecond;
-  const Geometry& g = *geometry;
+  const gxnor_pool& g = *geometry;
   const int64_t size = g.out_width * g.inner;
   for (int64_t row = 0; row < g.out_height; ++row, y += size, place += size) {
     for (int64_t i = 0; i < size; ++i) at[i] = -1;
@@ -63,7 +57,7 @@ GXNOR_BODY void forward(const Geometry* geometry, const float* x, float* y, uint
 }
 
 // One plane; where windows overlap, their gradients are added in the order of the windows.
-void backward(const Geometry& g, const float* dy, const uint8_t* place, float* dx) {
+void backward(const gxnor_pool& g, const float* dy, const uint8_t* place, float* dx) {
   int64_t offset[256];
   for (int64_t number = 0; number < g.kernel[0] * g.kernel[1]; ++number) {
     const int64_t i = number / g.kernel[1], j = number % g.kernel[1];
@@ -78,13 +72,11 @@ void backward(const Geometry& g, const float* dy, const uint8_t* place, float* d
   }
 }
 
-int64_t planes(const Geometry& g) { return (1 << 14) / (g.height * g.width * g.inner) + 1; }
+int64_t planes(const gxnor_pool& g) { return (1 << 14) / (g.height * g.width * g.inner) + 1; }
 
 }  // namespace
 
-// x[outer][height][width][inner] -> y and place, [outer][out_height][out_width][inner]: the maximum of each window and its
-// number there, row by row, at most 255. Every window has a place inside its plane.
-GXNOR_API void gxnor_pool_forward(const Geometry* g, const float* x, float* y, uint8_t* place, int threads) {
+void gxnor_pool_forward(const gxnor_pool* g, const float* x, float* y, uint8_t* place, int32_t threads) {
   const int64_t from = g->height * g->width * g->inner, to = g->out_height * g->out_width * g->inner;
   gxnor::team_for(g->outer, planes(*g), threads, [=](int64_t begin, int64_t end) {
     std::vector<int32_t> at(g->out_width * g->inner);
@@ -94,8 +86,7 @@ GXNOR_API void gxnor_pool_forward(const Geometry* g, const float* x, float* y, u
   });
 }
 
-// The gradient dx of x from dy, that of y.
-GXNOR_API void gxnor_pool_backward(const Geometry* g, const float* dy, const uint8_t* place, float* dx, int threads) {
+void gxnor_pool_backward(const gxnor_pool* g, const float* dy, const uint8_t* place, float* dx, int32_t threads) {
   const int64_t from = g->out_height * g->out_width * g->inner, to = g->height * g->width * g->inner;
   gxnor::team_for(g->outer, planes(*g), threads, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) backward(*g, dy + i * from, place + i * from, dx + i * to);

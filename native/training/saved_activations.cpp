@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
-#include "common/gxnor.h"
+#include "common/vectorise.h"
 #include "training/pack_levels.h"
 #include "training/team.h"
-#include "common/vectorise.h"
+#include "training/training.h"
 
 namespace {
 
@@ -85,9 +85,7 @@ GXNOR_BODY bool pack(const float* x, int64_t n, float scale, float offset, float
 
 }  // namespace
 
-// Whether every value is a multiple of 1/4096 of magnitude at most 2^18; then found: {all levels or-ed, the largest
-// magnitude among them, whether one is 0}, a level being the value times 4096.
-GXNOR_API int gxnor_find_levels(const float* x, int64_t n, int32_t* found, int threads) {
+int32_t gxnor_find_levels(const float* x, int64_t n, gxnor_levels* found, int32_t threads) {
   std::atomic<int32_t> bits{0}, largest{0}, zeros{0}, wrong{0};
   gxnor::team_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {
     if (wrong.load(std::memory_order_relaxed)) return;
@@ -99,19 +97,15 @@ GXNOR_API int gxnor_find_levels(const float* x, int64_t n, int32_t* found, int t
     while (before < some.largest && !largest.compare_exchange_weak(before, some.largest)) {
     }
   });
-  found[0] = bits;
-  found[1] = largest;
-  found[2] = zeros;
+  *found = {bits, largest, zeros};
   return wrong == 0;
 }
 
-// Whether x[i] = (index[i] - offset) / scale for integers first <= index[i] <= last, to the bit; then out[ceil(n * bits / 8)]
-// holds them in 1, 2, 4, 8 or 16 bits each, else anything. scale is a power of two.
-GXNOR_API int gxnor_pack_levels(const float* x, int64_t n, float scale, float offset, float first, float last, int bits,
-                                uint8_t* out, int threads) {
+int32_t gxnor_pack_levels(const gxnor_code* code, const float* x, int64_t n, uint8_t* out, int32_t threads) {
   std::atomic<bool> fits{true};
   gxnor::team_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {
     if (!fits.load(std::memory_order_relaxed)) return;
+    const auto& [scale, offset, first, last, bits] = *code;
     if (!gxnor::vectorised<pack>(x + begin, end - begin, scale, offset, first, last, bits, out + begin * bits / 8)) {
       fits = false;
     }

@@ -1,10 +1,12 @@
 #include "training/team.h"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <atomic>
 
-#include "common/gxnor.h"
 #include "common/threads.h"
+#include "training/training.h"
 
 namespace gxnor {
 namespace {
@@ -12,7 +14,13 @@ namespace {
 // GOMP_parallel(function, data, threads, flags), the entry that compilers call for `#pragma omp parallel`.
 using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
 
-std::atomic<Parallel> openmp{nullptr};
+std::atomic<bool> sharing{true};
+
+// That of the OpenMP runtime that PyTorch has loaded, which it makes visible to all; null where there is none.
+Parallel openmp() {
+  static const auto found = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+  return sharing.load(std::memory_order_relaxed) ? found : nullptr;
+}
 
 struct Loop {
   const std::function<void(int64_t, int64_t)>& body;
@@ -30,15 +38,15 @@ struct Loop {
 }  // namespace
 
 void team_for(int64_t n, int64_t grain, int threads, const std::function<void(int64_t, int64_t)>& body) {
-  const Parallel parallel = openmp.load(std::memory_order_relaxed);
-  if (!parallel || threads <= 1 || n <= grain) return parallel_for(n, grain, threads, body);
+  const Parallel parallel = threads > 1 && n > grain ? openmp() : nullptr;
+  if (!parallel) return parallel_for(n, grain, threads, body);
   Loop loop{body, n, std::max<int64_t>(grain, 1)};
   parallel(Loop::work, &loop, static_cast<unsigned>(threads), 0);
 }
 
 }  // namespace gxnor
 
-// `parallel`: the address of GOMP_parallel in the OpenMP runtime that is to be shared, or null.
-GXNOR_API void gxnor_share_threads(void* parallel) {
-  gxnor::openmp = reinterpret_cast<gxnor::Parallel>(parallel);
+int32_t gxnor_share_threads(int32_t share) {
+  gxnor::sharing = share != 0;
+  return gxnor::openmp() != nullptr;
 }

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <cstring>
 
-#include "common/gxnor.h"
 #include "common/vectorise.h"
 #include "training/stream.h"
 #include "training/team.h"
+#include "training/training.h"
 
 namespace {
 
@@ -165,10 +165,9 @@ int64_t move(uint8_t* packed, uint8_t* counters, const float* dW, int64_t begin,
 
 }  // namespace
 
-// n weights of `bits` bits each and their counters of `counter_bits` bits each (none: 0, and counters unused); dW in the
-// units of the weights. Returns how many states moved, or -1 for a NaN in dW.
-GXNOR_API int64_t gxnor_transition(uint8_t* packed, int bits, int states, uint8_t* counters, int counter_bits,
-                                   const float* dW, int64_t n, float step, float m, int tanh, uint64_t key, int threads) {
+int64_t gxnor_transition(const gxnor_rule* given, uint8_t* packed, uint8_t* counters, const float* dW, int64_t n,
+                         int32_t threads) {
+  const auto& [bits, states, counter_bits, tanh, step, m, key] = *given;
   const int half = (1 << counter_bits) / 2;
   const Rule rule{half, (states << counter_bits) - 1 - half, counter_bits, std::ldexp(step, -counter_bits), m, tanh != 0, key};
   if (gxnor::vectorised<any_nan>(dW, n)) return -1;  // looked for first, so that a refused call moves nothing

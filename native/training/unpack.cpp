@@ -2,8 +2,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "common/gxnor.h"
 #include "training/team.h"
+#include "training/training.h"
 
 namespace {
 
@@ -18,8 +18,7 @@ void unpack(const uint8_t* packed, int64_t bytes, const float* table, float* out
 
 }  // namespace
 
-// out: n values; table: [256][per_byte], the values that each packed byte stands for, per_byte 1, 2, 4 or 8.
-GXNOR_API void gxnor_unpack(const uint8_t* packed, int per_byte, const float* table, float* out, int64_t n, int threads) {
+void gxnor_unpack(const uint8_t* packed, int32_t per_byte, const float* table, float* out, int64_t n, int32_t threads) {
   const auto some = per_byte == 1 ? unpack<1> : per_byte == 2 ? unpack<2> : per_byte == 4 ? unpack<4> : unpack<8>;
   const int64_t bytes = n / per_byte, rest = n % per_byte;
   gxnor::team_for(bytes, kGrain, threads, [=](int64_t begin, int64_t end) {

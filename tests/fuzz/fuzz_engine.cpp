@@ -1,9 +1,8 @@
 // Feeds the engine's C interface programs made of arbitrary bytes, and compares every run with a brute-force interpreter.
 //
-//   clang++ -std=c++17 -O2 -g -ffp-contract=off -pthread -fsanitize=fuzzer,address,undefined
-//     -fno-sanitize-coverage=trace-cmp -fno-sanitize-recover=undefined -Inative
-//     tests/fuzz/fuzz_engine.cpp native/*.cpp -o /tmp/fuzz_engine
-//   mkdir -p /tmp/corpus && /tmp/fuzz_engine /tmp/corpus -max_total_time=600 -max_len=512 -len_control=0 -timeout=60
+//   cmake -S native -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DGXNOR_SANITIZE=fuzzer,address,undefined
+//   cmake --build build/fuzz --target fuzz_engine
+//   mkdir -p /tmp/corpus && build/fuzz/fuzz_engine /tmp/corpus -max_total_time=600 -max_len=512 -len_control=0 -timeout=60
 //
 // The bytes are choices: layers that fit each other, then, for some inputs, damage to any field, size or tensor. What the
 // engine accepts is run on every instruction set and kernel, thread count, several batches, and by two threads at once.
@@ -24,8 +23,6 @@
 #include "engine/engine.h"
 #include "grower.h"
 #include "interpreter.h"
-
-GXNOR_API void gxnor_repack(const uint8_t*, int64_t, const uint16_t*, int32_t, uint8_t*, int64_t);
 
 namespace {
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from gxnor import native
 from gxnor.nn import Activation, activation, phi
 
 WINDOWS = ("rectangular", "triangular")
@@ -133,7 +134,7 @@ def test_windows_of_both_sides_add_up_where_they_overlap(window, middle):
 
 # --- the native kernels equal the reference bit for bit ---
 
-needs_native = pytest.mark.skipif(activation._native() is None, reason="the native library was not built")
+needs_native = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
 
 
 def inputs() -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ rule = importlib.import_module("gxnor.optim.transition")
 SIZES = (1, 2, 3, 7, 255, 256, 257, 1023, 1025)  # around the blocks
 LONG = 20001  # several pieces for several threads
 
-pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library was not built")
+pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
 
 
 @pytest.fixture(params=[0, 1, 2], ids=["portable", "avx2", "avx512"])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from gxnor import native
 from gxnor.nn import integer, integer_kernels
 from gxnor.nn.integer import Geometry
 
@@ -148,8 +149,8 @@ def test_the_largest_never_leaves_the_range(quantize):
 
 
 def _needs_kernels():
-    if integer_kernels._native() is None:
-        pytest.skip("the native library was not built")
+    if native.library() is None:
+        pytest.skip("the native library is not built")
 
 
 class _threads:

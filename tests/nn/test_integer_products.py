@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from gxnor import native
 from gxnor.nn import (
     Activation,
     Conv1d,
@@ -14,7 +15,6 @@ from gxnor.nn import (
     Precision,
     integer,
     integer_arithmetic,
-    integer_kernels,
     integer_products,
     network,
     pack_saved_activations,
@@ -80,14 +80,6 @@ def run(layer, x, context, dy=None):
     return y.detach(), *torch.autograd.grad(y, [x, layer.weight], dy.to(y.dtype))
 
 
-@pytest.fixture(params=["native", "reference"])
-def implementation(request, monkeypatch):
-    if request.param == "reference":
-        monkeypatch.setattr(integer_kernels, "_native", lambda: None)
-    elif integer_kernels._native() is None:
-        pytest.skip("the native library was not built")
-
-
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("name", LAYERS)
 def test_sums_are_those_of_float_arithmetic(name, channels_last, implementation):
@@ -104,12 +96,12 @@ def test_sums_are_those_of_float_arithmetic(name, channels_last, implementation)
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradients_are_those_of_the_reference(name, channels_last, monkeypatch):
-    if integer_kernels._native() is None:
-        pytest.skip("the native library was not built")
+    if native.library() is None:
+        pytest.skip("the native library is not built")
     layer, x = made(LAYERS[name], channels_last)
-    native = run(layer, x, integer_arithmetic(5, key=7))
-    monkeypatch.setattr(integer_kernels, "_native", lambda: None)
-    for a, b in zip(native, run(layer, x, integer_arithmetic(5, key=7)), strict=True):
+    fast = run(layer, x, integer_arithmetic(5, key=7))
+    monkeypatch.setattr(native, "library", lambda: None)
+    for a, b in zip(fast, run(layer, x, integer_arithmetic(5, key=7)), strict=True):
         assert torch.equal(a, b)
 
 

@@ -112,7 +112,7 @@ def test_wrong_states_are_refused():
     assert torch.equal(w.packed, before)
 
 
-@pytest.mark.skipif(native.library() is None, reason="the native library was not built")
+@pytest.mark.skipif(native.library() is None, reason="the native library is not built")
 @pytest.mark.parametrize("space", SPACES, ids=str)
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_native_kernel_equals_the_reference(space, threads):

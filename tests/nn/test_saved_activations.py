@@ -192,15 +192,6 @@ CONTENTS = {
 BITS = {"binary": 1, "ternary": 2, "halves": 4, "fine": 16, "bytes": 8, "sums": 16, "zero": 2, "ones": 1}
 
 
-@pytest.fixture(params=["native", "reference"])
-def implementation(request, monkeypatch):
-    if request.param == "reference":
-        monkeypatch.setattr(saved_formats, "_native", lambda: None)
-        monkeypatch.setattr("gxnor.nn.parameter._native", lambda: None)
-    elif native.library() is None:
-        pytest.skip("the native library was not built")
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", CONTENTS)
 def test_the_small_form_is_exact_and_as_small_as_it_can_be(name, dtype, implementation):
@@ -230,7 +221,7 @@ def test_native_and_reference_find_and_hold_the_same(shape, instruction_set, mon
             with pack_saved_activations():
                 data, form = saved_formats.small(x)
                 with monkeypatch.context() as patch:
-                    patch.setattr(saved_formats, "_native", lambda: None)
+                    patch.setattr(native, "library", lambda: None)
                     data_reference, form_reference = saved_formats.small(x)
             assert form == form_reference and torch.equal(data, data_reference)
             assert torch.equal(form.rows(data, 0, len(x)), x) and form.whole(data).stride() == x.stride()

@@ -6,22 +6,21 @@ import pytest
 import torch
 
 from gxnor import native
-from gxnor.nn import DiscreteParameter, phi, threads
+from gxnor.nn import DiscreteParameter, phi
 from gxnor.nn.activation import phi_reference
 from gxnor.nn.parameter import dequantize_reference
 from gxnor.space import DiscreteSpace
 
-pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library was not built")
+pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
 
 
 @pytest.fixture(params=["PyTorch's", "its own"])
 def pool(request):
-    if request.param == "its own":
-        native.library().gxnor_share_threads(None)
-    elif not threads.share():
+    share = native.library().gxnor_share_threads
+    if share(request.param == "PyTorch's") != (request.param == "PyTorch's"):
         pytest.skip("this PyTorch has no OpenMP runtime to share")
     yield
-    threads.share()
+    share(True)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -43,4 +42,4 @@ def test_every_piece_is_done_once(pool, count):
 def test_pytorch_s_threads_are_found():
     if "OpenMP" not in torch.__config__.parallel_info():
         pytest.skip("this PyTorch was built without OpenMP")
-    assert threads.share()
+    assert native.library().gxnor_share_threads(True)

@@ -140,7 +140,7 @@ def test_impossible_settings_are_named(m, probability, message):
 
 # --- move: the same in place, by the native kernel ---
 
-needs_native = pytest.mark.skipif(native.library() is None, reason="the native library was not built")
+needs_native = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
 KEY = 0xFEDCBA9876543210
 
 

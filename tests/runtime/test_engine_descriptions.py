@@ -20,16 +20,16 @@ pytestmark = pytest.mark.skipif(native.library() is None, reason="the native lib
 def status():
     program = programs.one_d()
     described, keep = engine._describe(program)
-    given = engine._Input(engine._lift(program.input.shape), -1)
+    given = native.Input(engine._lift(program.input.shape), -1)
 
     def create(count=None):
         plan, at = ctypes.c_void_p(), ctypes.c_int32()
         count = len(described) if count is None else count
-        status = engine._library().gxnor_plan_create(
+        status = native.library().gxnor_plan_create(
             ctypes.byref(given), described, count, None, 0, 1, ctypes.byref(plan), ctypes.byref(at)
         )
         if plan:
-            engine._library().gxnor_plan_destroy(plan)
+            native.library().gxnor_plan_destroy(plan)
         return status
 
     create.layers, create.input, create.keep = described, given, keep
@@ -101,10 +101,10 @@ def test_thresholds_that_do_not_ascend_are_refused(status):
 def test_any_changed_integer_is_refused_or_runs(seed):
     """The short form of tests/fuzz/fuzz_engine.cpp: every instruction set refuses it, or all compute the same."""
     program = programs.random_program(seed)
-    x, library = programs.batch(program, 3), engine._library()
-    given = engine._Input(engine._lift(program.input.shape), engine._space(program.input.space))
+    x, library = programs.batch(program, 3), native.library()
+    given = native.Input(engine._lift(program.input.shape), engine._space(program.input.space))
     described, _keep = engine._describe(program)
-    words = engine._Layer.data.offset // 4
+    words = native.Layer.data.offset // 4
 
     def outcome(isa, kernel):
         plan, at = ctypes.c_void_p(), ctypes.c_int32()

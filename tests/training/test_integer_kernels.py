@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from gxnor import native
 from gxnor.nn.stream import uniform
 
-pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library was not built")
+pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,16 +36,15 @@ class Layer:
         axes = zip(self.size, self.kernel, self.stride, self.padding, self.dilation, strict=True)
         return tuple((size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in axes)
 
-    def described(self):
-        numbers = (self.n, *self.size, self.c_in, *self.out(), self.c_out, *self.kernel, *self.stride, *self.padding)
-        numbers += (*self.dilation, self.groups, self.x_bound, self.w_bound, self.q_bound)
-        return (ctypes.c_int32 * len(numbers))(*numbers)
+    def described(self) -> native.IntConv:
+        shape = self.n, *self.size, self.c_in, *self.out(), self.c_out
+        bounds = self.x_bound, self.w_bound, self.q_bound
+        return native.IntConv(*shape, self.kernel, self.stride, self.padding, self.dilation, self.groups, *bounds)
 
 
 def call(name: str, layer: Layer, *operands: torch.Tensor, threads: int = 1) -> int:
     kernel = getattr(native.library(), name)
-    kernel.argtypes = [*[ctypes.c_void_p] * (1 + len(operands)), ctypes.c_int]
-    return kernel(layer.described(), *(t.data_ptr() for t in operands), threads)
+    return kernel(ctypes.byref(layer.described()), *(t.data_ptr() for t in operands), threads)
 
 
 def levels(bound: int, how: str, *shape: int) -> torch.Tensor:
@@ -171,8 +170,6 @@ def test_sums_that_could_leave_32_bits_are_refused():
 def quantize(dy: torch.Tensor, bits: int, per_channel: bool, key: int, threads: int = 1):
     """dy (samples, positions, channels); returns (status, q, scale)."""
     kernel = native.library().gxnor_int_quantize
-    kernel.argtypes = [ctypes.c_void_p, *[ctypes.c_int64] * 3, *[ctypes.c_int32] * 2, ctypes.c_uint64]
-    kernel.argtypes += [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
     q = torch.full(dy.shape, -99, dtype=torch.int8)
     scale = torch.full((dy.shape[2] if per_channel else dy.shape[0],), torch.nan)
     status = kernel(dy.data_ptr(), *dy.shape, bits, per_channel, key, q.data_ptr(), scale.data_ptr(), threads)

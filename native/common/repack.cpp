@@ -5,10 +5,8 @@
 
 #include "common/gxnor.h"
 
-// Each of `size` bytes becomes the `wide` low bits of its entry in table [256], one behind the other, lowest first; what
-// is beyond the `out_size` bytes of `out` is dropped. wide: 8, 10 or 12; entries below 2^wide.
-GXNOR_API void gxnor_repack(const uint8_t* packed, int64_t size, const uint16_t* table, int32_t wide, uint8_t* out,
-                            int64_t out_size) {
+void gxnor_repack(const uint8_t* packed, int64_t size, const uint16_t* table, int32_t wide, uint8_t* out,
+                  int64_t out_size) {
   const int step = wide / 2;  // bytes that four become
   for (; size >= 4 && out_size >= 8; packed += 4, size -= 4, out += step, out_size -= step) {
     uint64_t bits = 0;
