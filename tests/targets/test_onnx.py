@@ -46,9 +46,14 @@ def run_qonnx(model, x: np.ndarray) -> np.ndarray:
     return execute_onnx(wrapped, {model.graph.input[0].name: x.astype(np.float32)})["logits"]
 
 
+def in_floats(program) -> bool:
+    return program.largest_sum <= 2**24
+
+
 def forms(program, opsets=(to_onnx.OPSETS[-1],)):
     for opset in opsets:
-        yield from (to_onnx.model(program, form, opset) for form in FORMS)
+        for form in FORMS if in_floats(program) else ("integer",):
+            yield to_onnx.model(program, form, opset)
 
 
 def assert_agrees(program, x: np.ndarray) -> None:
@@ -57,7 +62,8 @@ def assert_agrees(program, x: np.ndarray) -> None:
         for model in forms(program, [opset]):
             for optimised in (True, False):
                 np.testing.assert_array_equal(run(model, x, optimised), expected, strict=True)
-    np.testing.assert_array_equal(run_qonnx(to_qonnx.model(program), x[:1]), expected[:1], strict=True)
+    if in_floats(program):
+        np.testing.assert_array_equal(run_qonnx(to_qonnx.model(program), x[:1]), expected[:1], strict=True)
 
 
 @pytest.mark.parametrize("N1, N2", [(0, 0), (0, 1), (1, 1), (2, 3), (4, 4), (7, 7)])
