@@ -3,7 +3,7 @@
     gxnor export runs/mnist-seed1 --to web -o mnist.html
     python benchmarks/web.py mnist.html --picture docs/images/web.png
 
-Needs playwright (pip) and Chromium. On a machine busy with other things, `chrt -f 1` before the command keeps these out
+Needs playwright (pip) and Chromium. On a machine busy with other things, `chrt -r 1` before the command keeps these out
 of the times.
 """
 

@@ -166,19 +166,19 @@ const gxnor = (() => {
     const { padded, offset, taps: inside, corner, refresh } = windows(layer, kernel, fan, x, from, to, 0);
     const taps = offset.length;
     const bits = Math.ceil(Math.log2(bound + 1)) + 1, base = 2 ** bits;
-    const lanes = Math.max(1, Math.floor(53 / bits)), blocks = Math.ceil(mine / lanes / 4); // of four doubles
-    const packed = new Float64Array(groups * blocks * taps * 4), alive = new Int32Array(groups * taps);
+    const lanes = Math.max(1, Math.floor(53 / bits)), blocks = Math.ceil(mine / lanes / 8); // of eight doubles
+    const packed = new Float64Array(groups * blocks * taps * 8), alive = new Int32Array(groups * taps);
     for (let o = 0; o < outs; o++) {
-      const g = Math.floor(o / mine), word = Math.floor((o % mine) / lanes), block = g * blocks + Math.floor(word / 4);
+      const g = Math.floor(o / mine), word = Math.floor((o % mine) / lanes), block = g * blocks + Math.floor(word / 8);
       for (let t = 0; t < taps; t++) {
         const w = levels[o * taps + t];
-        packed[(block * taps + t) * 4 + (word % 4)] += w * base ** ((o % mine) % lanes);
+        packed[(block * taps + t) * 8 + (word % 8)] += w * base ** ((o % mine) % lanes);
         alive[g * taps + t] += w !== 0; // weights that an input at this tap meets
       }
     }
 
-    // The events of a window: their taps, and the signals that come in. The sums that share doubles, four at a time.
-    const hits = new Int32Array(taps), signals = new Float64Array(taps), sums = new Float64Array(4);
+    // The events of a window: their taps, and the signals that come in. The sums that share doubles, eight at a time.
+    const hits = new Int32Array(taps), signals = new Float64Array(taps), sums = new Float64Array(8);
     const step = {
       fired: 0, macs: outs * inside, weights: levels.length,
       zeros: levels.reduce((zeros, w) => zeros + (w === 0), 0),
@@ -190,9 +190,9 @@ const gxnor = (() => {
         const count = collect(padded, corner(g, r, q), offset, hits, signals);
         step.fired += total(alive, g * taps, hits, count);
         for (let block = 0; block < blocks; block++) {
-          add(packed, (g * blocks + block) * taps * 4, hits, signals, count, sums);
-          const first = 4 * lanes * block, size = rows * columns;
-          unpack(sums, y, (g * mine + first) * size + r * columns + q, size, Math.min(mine - first, 4 * lanes), lanes, base);
+          add(packed, (g * blocks + block) * taps * 8, hits, signals, count, sums);
+          const first = 8 * lanes * block, size = rows * columns;
+          unpack(sums, y, (g * mine + first) * size + r * columns + q, size, Math.min(mine - first, 8 * lanes), lanes, base);
         }
       }
     };
@@ -218,20 +218,24 @@ const gxnor = (() => {
   }
 
   function add(packed, first, hits, signals, count, sums) {
-    let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    let s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0;
     for (let e = 0; e < count; e++) {
-      const at = first + 4 * hits[e], signal = signals[e];
+      const at = first + 8 * hits[e], signal = signals[e];
       s0 += signal * packed[at];
       s1 += signal * packed[at + 1];
       s2 += signal * packed[at + 2];
       s3 += signal * packed[at + 3];
+      s4 += signal * packed[at + 4];
+      s5 += signal * packed[at + 5];
+      s6 += signal * packed[at + 6];
+      s7 += signal * packed[at + 7];
     }
-    sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
+    sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3, sums[4] = s4, sums[5] = s5, sums[6] = s6, sums[7] = s7;
   }
 
-  // Sum after sum of the four doubles, at y[at], y[at + size], ...
+  // Sum after sum of the eight doubles, at y[at], y[at + size], ...
   function unpack(sums, y, at, size, count, lanes, base) {
-    for (let k = 0, o = 0; k < 4; k++) {
+    for (let k = 0, o = 0; k < 8; k++) {
       for (let rest = sums[k], l = 0; l < lanes && o < count; l++, o++, at += size) {
         const next = Math.floor(rest / base + 0.5);
         y[at] = rest - next * base;
