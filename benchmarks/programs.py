@@ -12,17 +12,22 @@ from gxnor.program import (
     ALWAYS,
     NEVER,
     Add,
+    Channels,
+    Concat,
     Conv,
     Dense,
     Flatten,
     Input,
     Layer,
     MaxPool,
+    Pad,
     Program,
+    Requantize,
     Scale,
     StateTensor,
     SumPool,
     Threshold,
+    Upsample,
     Value,
 )
 from gxnor.space import DiscreteSpace
@@ -95,6 +100,28 @@ class Builder:
 
     def plus(self, a: int, b: int, factors=(1, 1)) -> int:
         return self.add(Add((a, b), factors), float(np.hypot(factors[0] * self.spread[a], factors[1] * self.spread[b])))
+
+    def requantize(self, to: float = 100.0, at=None) -> int:
+        """A scale and an offset of its own for every channel, some negative, for values of about `to`."""
+        at = self.last if at is None else at
+        channels, shift = self.values[at].shape[0], int(self.random.integers(8, 21))
+        factor = self.random.normal(0, to / (self.spread[at] + 1), channels)
+        offset = self.random.normal(0, to, channels) * 2.0**shift + 2 ** (shift - 1)
+        multiplier = np.rint(factor * 2.0**shift).clip(-(2**31) + 1, 2**31 - 1).astype(np.int32)
+        return self.add(Requantize((at,), shift, multiplier, offset.astype(np.int64)), to)
+
+    def concat(self, *inputs: int) -> int:
+        return self.add(Concat(inputs), max(self.spread[i] for i in inputs))
+
+    def pad(self, before, after) -> int:
+        dims = len(self.values[-1].shape) - 1
+        return self.add(Pad((self.last,), tuple_of(before, dims), tuple_of(after, dims)), self.spread[-1])
+
+    def upsample(self, factors) -> int:
+        return self.add(Upsample((self.last,), tuple_of(factors, len(self.values[-1].shape) - 1)), self.spread[-1])
+
+    def channels(self, order) -> int:
+        return self.add(Channels((self.last,), np.asarray(order, dtype=np.int32)), self.spread[-1])
 
     def flatten(self) -> int:
         return self.add(Flatten((self.last,)), self.spread[-1])
@@ -176,8 +203,9 @@ def one_d(N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
     return net.program()
 
 
-def random_program(seed: int) -> Program:
-    """Any mixture of layers that fits: 1-d or 2-d, every space, padding, dilation, groups, reuse of earlier values."""
+def random_program(seed: int, every: bool = False) -> Program:
+    """Any mixture of layers that fits: 1-d or 2-d, every space, padding, dilation, groups, reuse of earlier values. With
+    `every` of all kinds, else of those that the paper's networks and sums of branches take."""
     random = np.random.default_rng(seed)
 
     def pick(*choices):
@@ -194,7 +222,8 @@ def random_program(seed: int) -> Program:
         padding = tuple(random.integers(0, 3, dims).tolist())
         dilation = tuple(random.integers(1, 3, dims).tolist())
         try:
-            match pick("conv", "conv", "threshold", "threshold", "max_pool", "sum_pool", "plus"):
+            kinds = ("conv", "conv", "threshold", "threshold", "max_pool", "sum_pool", "plus")
+            match pick(*kinds, *(("requantize", "concat", "pad", "upsample", "channels") if every else ())):
                 case "conv":
                     groups = pick(1, 1, net.values[-1].shape[0], 2)
                     net.conv(groups * pick(1, 2, 3, 8), kernel, pick(0, 1, 2, 3, 4), stride, padding, dilation, groups)
@@ -206,10 +235,24 @@ def random_program(seed: int) -> Program:
                     net.sum_pool(kernel, stride, padding)
                 case "plus":
                     net.plus(net.last, pick(*range(net.last + 1)), (pick(-2, 1, 3), pick(-1, 1, 5)))
+                case "requantize":
+                    net.requantize(pick(1, 100, 10_000))
+                case "concat":
+                    net.concat(*(pick(*range(net.last + 1)) for _ in range(pick(1, 2))), net.last)
+                case "pad":
+                    net.pad(padding, tuple(random.integers(0, 3, dims).tolist()))
+                case "upsample":
+                    net.upsample(tuple(random.integers(1, 3, dims).tolist()))
+                case "channels":
+                    net.channels(random.integers(net.values[-1].shape[0], size=pick(1, 2, 5, 17)))
             if net.values[-1].bound >= 2**16:
                 net.threshold(pick(0, 1, 2))
         except GxnorError:
             continue  # this layer does not fit here
+    if every and pick(False, False, False, True):  # scores for every place
+        if net.values[-1].bound >= 2**20:
+            net.threshold(pick(0, 1, 2))
+        return net.program()
     net.flatten()
     if net.values[-1].bound * net.values[-1].shape[0] >= 2**27:
         net.threshold(pick(0, 1, 2))

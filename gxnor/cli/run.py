@@ -10,6 +10,7 @@ from gxnor import pretrained
 from gxnor.cli import tables
 from gxnor.cli.telling import warnings_told
 from gxnor.cli.testset import ready
+from gxnor.errors import GxnorError
 from gxnor.program import file
 
 
@@ -23,7 +24,10 @@ def add_parser(commands) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Class and score of every input; the score is the logit of that class."""
-    network, rows = ready(file.read(pretrained.find(arguments.file))), []
+    program = file.read(pretrained.find(arguments.file))
+    if len(program.values[-1].shape) > 1:
+        raise GxnorError(f"{arguments.file} has scores for every place: call gxnor.load(...).predict(...) in Python")
+    network, rows = ready(program), []
     for path in arguments.inputs:
         with warnings_told():
             names, logits = network.read(path)

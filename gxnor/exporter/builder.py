@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
+import torch
 from torch import nn
 
 from gxnor.errors import GxnorError
 from gxnor.exporter import folding
-from gxnor.exporter.folding import Norm
+from gxnor.exporter.folding import Step
 from gxnor.program import Input
-from gxnor.program.ops import NEVER, Add, Conv, Dense, Layer, MaxPool, Scale, SumPool, Value
+from gxnor.program.ops import NEVER, Add, Conv, Dense, Layer, MaxPool, Requantize, Scale, SumPool, Value
 from gxnor.space import DiscreteSpace
 
 EXACT = 2**24  # float32 holds every integer up to here
@@ -26,12 +28,11 @@ class Tensor:
     number: int
     shape: tuple[int, ...]  # without the batch
     unit: Fraction
-    norms: tuple[Norm, ...] = ()
+    norms: tuple[Step, ...] = ()
     later: tuple[Layer, ...] = ()  # max pooling and flattening after the norms: they wait for the activation
     pixels: bool = False  # the model's input, before `Pixels`
-    rounding: float = (
-        0.0  # how far PyTorch's float32 numbers, before the norms, can be from it: a share of bound * unit
-    )
+    rounding: float = 0.0  # how far PyTorch's numbers, before the norms, can be from it: a share of bound * unit
+    last: tuple[str, Callable] | None = None  # what the model does to its scores, which a program leaves out
 
 
 UNKNOWN = object()  # in a tensor's place: it comes from something that was refused
@@ -47,22 +48,25 @@ class Call:
 
     place: str
     module: nn.Module | None  # None: phi
-    given: Tensor
-    made: Tensor
+    given: Tensor | None = None  # None, and nothing made: the scores do not depend on it
+    made: Tensor | None = None
 
 
 class Builder:
     """Layers and values so far; `rounded`: where PyTorch rounds sums that the program does not; `calls`: what is compared
     with the model when the program is done; `logits`: what the scores are, once `finish` was called.
 
-    `at` says which part of the model is being looked at."""
+    `at` says which part of the model is being looked at, `ends` whether what it makes is the model's output."""
 
     logits: Tensor
+    ends = False
 
     def __init__(self, source: Input):
         self.source, self.layers, self.values = source, [], [source.value()]
         self.at = ""
         self.rounded: dict[str, None] = {}  # in order, once each
+        self.fixed: dict[str, None] = {}  # where real numbers become integers
+        self.notes: list[str] = []
         self.calls: list[Call] = []
 
     def input(self) -> Tensor:
@@ -86,6 +90,43 @@ class Builder:
         self.values.append(value)
         return Tensor(len(self.layers), value.shape, unit, rounding=rounding)
 
+    def fixed_unit(self, x: Tensor, most: int = EXACT) -> Fraction:
+        """The unit in which real numbers x take up to `most`."""
+        bound, channels = self.values[x.number].bound, self.values[x.number].shape[0]
+        return folding.natural_unit(*folding.affine(x.norms, x.unit, channels), bound, most)
+
+    def requantize(self, x: Tensor, unit: Fraction) -> Tensor:
+        """Real numbers x as integers of this unit. PyTorch's own are off by the rounding of its batch norm, ours by half a
+        unit."""
+        x = self.settled(x)
+        value = self.values[x.number]
+        affine = folding.affine(x.norms, x.unit, value.shape[0])
+        shift, multiplier, offset, off = folding.fixed_point(*affine, value.bound, unit)
+        y = self.emit(Requantize((x.number,), shift, multiplier, offset), unit)
+        self.fixed[self.at] = None
+        return replace(y, rounding=x.rounding + 8 / EXACT + off / max(self.values[y.number].bound, 1))
+
+    def settled(self, x: Tensor) -> Tensor:
+        """x with no layer left that waits after its norms: those that never fall may come after the pooling as well."""
+        if not x.later:
+            return x
+        if any(isinstance(layer, MaxPool) for layer in x.later) and not all(step.rises() for step in x.norms):
+            raise GxnorError(
+                "what comes after a max pooling needs the batch norm before it, which has a negative weight: put the batch "
+                "norm after the pooling"
+            )
+        value = self.values[x.number]
+        plain = self.settle(replace(x, norms=(), later=(), shape=value.shape), x.later)
+        order = torch.arange(value.shape[0]).repeat_interleave(plain.shape[0] // value.shape[0])  # flattened channels
+        return replace(plain, norms=tuple(step.pick(order) for step in x.norms))
+
+    def copy(self, x: Tensor, layer: Layer, order: torch.Tensor | None = None) -> Tensor:
+        """A layer that only copies values, channels in `order`: it may come before the norms."""
+        x = self.settled(x)
+        y = self.emit(replace(layer, inputs=(x.number,)), x.unit, x)
+        norms = x.norms if order is None else tuple(step.pick(order) for step in x.norms)
+        return replace(y, norms=norms)
+
     def move(self, x: Tensor, layer: Layer) -> Tensor:
         """A layer that picks values and changes none. Behind norms it waits: the activation that follows never
         decreases, so it may come first."""
@@ -101,13 +142,42 @@ class Builder:
 
     def finish(self, x: Tensor) -> None:
         """Makes x the logits."""
-        self.logits = x = known(x)
-        if len(x.shape) != 1 or any(isinstance(layer, MaxPool) for layer in x.later):
-            raise GxnorError(f"expected scores (batch, classes) from a weighted layer, got (batch, *{x.shape})")
-        scale, bias = folding.scale(x.norms, x.unit, self.values[x.number].shape[0])
-        each = math.prod(x.shape) // len(scale)  # features of one channel, where a Flatten is left to do
-        sums = self.settle(Tensor(x.number, self.values[x.number].shape, x.unit), x.later)
-        self.emit(Scale((sums.number,), np.repeat(scale, each), np.repeat(bias, each)), x.unit)
+        if isinstance(x, Tensor) and x.last:
+            name, function = x.last
+            self.notes.append(f"{name} at the end is left out: the program gives the scores before it")
+            self.logits = self.settled(known(replace(x, last=None)))
+            x, self.logits = self.logits, replace(self.logits, last=(name, function))
+        else:
+            self.logits = x = self.settled(known(x))
+        if x.shape != self.values[x.number].shape:
+            raise GxnorError(f"expected scores (batch, classes) or (batch, classes, ...), got (batch, *{x.shape})")
+        scale, bias = folding.affine(x.norms, x.unit, x.shape[0])
+        self.emit(Scale((x.number,), scale.astype(np.float32), bias.astype(np.float32)), x.unit)
+
+    def prune(self) -> None:
+        """Takes away layers that nothing depends on, the half of a split for example."""
+        used = {len(self.layers)}
+        for number in range(len(self.layers), 0, -1):
+            if number in used:
+                used.update(self.layers[number - 1].inputs)
+        numbers = {0: 0} | {old: new for new, old in enumerate(sorted(used - {0}), 1)}
+
+        def renumber(x: Tensor) -> Tensor:
+            return replace(x, number=numbers[x.number])
+
+        self.layers = [
+            replace(self.layers[old - 1], inputs=tuple(numbers[i] for i in self.layers[old - 1].inputs))
+            for old in numbers
+            if old
+        ]
+        self.values = [self.values[old] for old in numbers]
+        self.logits = renumber(self.logits)
+        self.calls = [
+            Call(call.place, call.module, renumber(call.given), renumber(call.made))
+            if call.made and {call.given.number, call.made.number} <= numbers.keys()
+            else Call(call.place, call.module)
+            for call in self.calls
+        ]
 
 
 def tensor(x) -> Tensor:
@@ -126,11 +196,11 @@ def known(x) -> Tensor:
     return x
 
 
-def integers(x) -> Tensor:
-    """x, if it is integers times its unit."""
-    if known(x).norms:
-        raise GxnorError("expected discrete input, got real: batch norm or a bias, and no activation behind it")
-    return x
+def integers(build: Builder, x, terms: int = 1) -> Tensor:
+    """x as integers times a unit, small enough for a sum of so many: real numbers, after batch norm, are made some."""
+    if not known(x).norms:
+        return x
+    return build.requantize(x, build.fixed_unit(x, min(EXACT, (NEVER - 1) // (2 * terms))))
 
 
 def terms(layer: Layer) -> int:

@@ -49,10 +49,13 @@ def compare(model: nn.Module, program: Program, build: Builder, samples: np.ndar
         scores = model(torch.from_numpy(space.value(samples) if space else samples))
     if watch.left:
         raise GxnorError(ADVICE.format(f"{watch.left[0].place}, which the model does not call"))
-    last, logits, value = program.layers[-1], build.logits, program.values[-1]
-    room = 1e-5 * (np.abs(last.scale) * value.bound + np.abs(last.bias))
-    room = room + np.abs(last.scale) * (logits.rounding * value.bound)
-    if not (np.abs(scores.numpy() - watch.values[-1]) <= room).all():  # not: NaN is no number of the program's
+    layer, logits, value = program.layers[-1], build.logits, program.values[-1]
+    room = 1e-5 * (np.abs(layer.scale) * value.bound + np.abs(layer.bias))
+    room = room + np.abs(layer.scale) * (logits.rounding * value.bound)
+    expected, room = watch.values[-1], room.reshape(-1, *(1,) * (len(value.shape) - 1))
+    if logits.last:  # softmax, sigmoid: no output moves by more than twice the largest move of a score
+        expected, room = logits.last[1](torch.from_numpy(expected)).numpy(), 2 * room.max() + 1e-6
+    if scores.shape != expected.shape or not (np.abs(scores.numpy() - expected) <= room).all():  # NaN is refused too
         raise GxnorError(ADVICE.format("its scores"))
 
 
@@ -85,6 +88,8 @@ class _Watch(TorchFunctionMode):
         call = self.left.pop(0) if self.left else None
         if call is None or call.module is not module:
             raise GxnorError(ADVICE.format(call.place if call else "a module that was not traced"))
+        if call.made is None:
+            return y
         real = isinstance(module, DiscreteLayer)
         ends = [end if real else activation(end) for end in self.between(call.made if real else call.given)]
         low, high = torch.minimum(*ends), torch.maximum(*ends)

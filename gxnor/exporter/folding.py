@@ -8,6 +8,7 @@ found by bisection that runs PyTorch's own operations: the thresholds are right 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -52,16 +53,41 @@ class Norm:
         """Whether no channel falls."""
         return bool((self.weight >= 0).all())
 
-    def repeat(self, each: int) -> Norm:
-        """The same for channels that have become so many features each."""
-        tensors = (t.repeat_interleave(each) for t in (self.mean, self.var, self.weight, self.bias))
-        return Norm(*tensors, self.eps)
+    def pick(self, order: torch.Tensor) -> Norm:
+        """The same for those channels, in that order."""
+        return Norm(*(t[order] for t in (self.mean, self.var, self.weight, self.bias)), self.eps)
 
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
         """float32 [channels] factor and offset, to the bit as PyTorch computes with them."""
         zero, one = torch.zeros(1, len(self.mean)), torch.ones(1, len(self.mean))
         factor = F.batch_norm(one, zero[0], self.var, self.weight, zero[0], training=False, eps=self.eps)
         return factor[0].numpy(), self(zero)[0].numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Arithmetic:
+    """x + t, x - t, x * t or x / t with a constant per channel, float32 [channels]."""
+
+    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    constant: torch.Tensor
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x, self.constant.view(-1, *(1,) * (x.dim() - 2)))
+
+    def rises(self) -> bool:
+        return self.function in (torch.add, torch.sub) or bool((self.constant >= 0).all())
+
+    def pick(self, order: torch.Tensor) -> Arithmetic:
+        return Arithmetic(self.function, self.constant[order])
+
+    def affine(self) -> tuple[np.ndarray, np.ndarray]:
+        zero = torch.zeros_like(self.constant)
+        offset = self.function(zero, self.constant)
+        factor = zero + 1 if self.function in (torch.add, torch.sub) else self.function(zero + 1, self.constant)
+        return factor.numpy(), offset.numpy()
+
+
+Step = Norm | Arithmetic
 
 
 def as_float(x: torch.Tensor, unit: Fraction) -> torch.Tensor:
@@ -71,7 +97,7 @@ def as_float(x: torch.Tensor, unit: Fraction) -> torch.Tensor:
 
 @torch.no_grad()
 def thresholds(
-    norms: Sequence[Norm],
+    norms: Sequence[Step],
     activation: Callable[[torch.Tensor], torch.Tensor],
     space: DiscreteSpace,
     unit: Fraction,
@@ -114,10 +140,34 @@ def thresholds(
 
 
 @torch.no_grad()
-def scale(norms: Sequence[Norm], unit: Fraction, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """(scale, bias) float32 [channels] such that norms(x * unit) = x * scale + bias but for float32 rounding."""
+def affine(norms: Sequence[Step], unit: Fraction, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """(scale, bias) float64 [channels] such that norms(x * unit) = x * scale + bias but for float32 rounding."""
     total, offset = np.full(channels, float(unit)), np.zeros(channels)
     for norm in norms:
         factor, bias = norm.affine()
         total, offset = total * factor, offset * factor + bias
-    return total.astype(np.float32), offset.astype(np.float32)
+    if not (np.isfinite(total).all() and np.isfinite(offset).all()):
+        raise GxnorError("the batch norm before it gives NaN or infinity")
+    return total, offset
+
+
+def natural_unit(scale: np.ndarray, bias: np.ndarray, bound: int, most: int) -> Fraction:
+    """The finest power of two in which no x * scale + bias, |x| <= bound, is more than `most` units."""
+    reach = float((np.abs(scale) * bound + np.abs(bias)).max())
+    return Fraction(2) ** math.ceil(math.log2(max(reach, 2.0**-60) / most))
+
+
+def fixed_point(
+    scale: np.ndarray, bias: np.ndarray, bound: int, unit: Fraction
+) -> tuple[int, np.ndarray, np.ndarray, float]:
+    """(shift, multiplier, offset) of a `gxnor.program.ops.Requantize` that makes x * scale + bias, |x| <= bound, the nearest
+    integers of this unit, and how far off they can be, in that unit: half of it, and what the rounding of the multiplier
+    adds at the largest x."""
+    scale, bias = scale / float(unit), bias / float(unit)
+    largest = float(np.abs(scale).max())
+    room = 61 - math.ceil(math.log2(float((np.abs(scale) * bound + np.abs(bias)).max()) + 2))
+    shift = max(0, min(30 - math.ceil(math.log2(max(largest, 2.0**-60))), room, 61))
+    multiplier = np.rint(scale * 2.0**shift).astype(np.int32)
+    half = 2 ** (shift - 1) if shift else 0
+    offset = np.rint(bias * 2.0**shift).astype(np.int64) + half
+    return shift, multiplier, offset, 0.5 + (bound + 1) / 2.0 ** (shift + 1)

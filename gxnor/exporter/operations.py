@@ -18,12 +18,39 @@ from torch import nn
 
 from gxnor.errors import GxnorError
 from gxnor.exporter import folding
-from gxnor.exporter.builder import EXACT, Builder, Tensor, integers, known, power_of_two, tensor, unit_of
+from gxnor.exporter.builder import (
+    EXACT,
+    UNKNOWN,
+    Builder,
+    Tensor,
+    Unknown,
+    integers,
+    known,
+    power_of_two,
+    tensor,
+    unit_of,
+)
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.nn.networks import Pixels
-from gxnor.program.ops import Add, Conv, Dense, Flatten, MaxPool, StateTensor, SumPool, Threshold
+from gxnor.program.ops import (
+    NEVER,
+    Add,
+    Channels,
+    Concat,
+    Conv,
+    Dense,
+    Flatten,
+    MaxPool,
+    Pad,
+    StateTensor,
+    SumPool,
+    Threshold,
+    Upsample,
+)
 from gxnor.space import DiscreteSpace
+
+WORD = 2**15 - 1  # real numbers that a weighted layer reads
 
 
 def same(build: Builder, x, *_, **__) -> Tensor:
@@ -38,11 +65,19 @@ def pixels(build: Builder, x, module: Pixels) -> Tensor:
 
 def weighted(build: Builder, x, module: DiscreteLayer) -> Tensor:
     weight = StateTensor.from_indices(DiscreteSpace(module.space.N), module.states().numpy())
+    pads = ()
+    if not isinstance(module, nn.Linear):
+        padding, pads = _padding(module)
+    terms = weight.size // weight.shape[0] * weight.space.denominator
+    bound = build.values[known(x).number].bound
+    if x.norms or terms * bound >= NEVER or (x.rounding and bound > WORD):  # real numbers: as integers of 16 bits
+        x = build.requantize(x, build.fixed_unit(x, min(WORD, (NEVER - 1) // terms)))
+    if any(pads):
+        x = build.emit(Pad((x.number,), (0,) * len(pads), pads), x.unit, x)
     if isinstance(module, nn.Linear):
-        layer = Dense((integers(x).number,), weight)
+        layer = Dense((x.number,), weight)
     else:
-        padding = _padding(module)
-        layer = Conv((integers(x).number,), weight, module.stride, padding, module.dilation, module.groups)
+        layer = Conv((x.number,), weight, module.stride, padding, module.dilation, module.groups)
     y = build.emit(layer, x.unit * unit_of(module.space), x)
     return y if module.bias is None else replace(y, norms=(folding.Norm.adding(module.bias),))
 
@@ -50,27 +85,14 @@ def weighted(build: Builder, x, module: DiscreteLayer) -> Tensor:
 def norm(build: Builder, x, module) -> Tensor:
     if module.running_mean is None:
         raise GxnorError("batch norm without running statistics depends on the batch")
-    x = _settled(build, known(x))
+    x = build.settled(known(x))
     return replace(x, norms=(*x.norms, folding.Norm.of(module)))
 
 
-def _settled(build: Builder, x: Tensor) -> Tensor:
-    """x with no layer left that waits after its norms: those that never fall may come after the pooling as well."""
-    if not x.later:
-        return x
-    if any(isinstance(layer, MaxPool) for layer in x.later) and not all(step.rises() for step in x.norms):
-        raise GxnorError(
-            "a second batch norm after max pooling, where the first has a negative weight: put both before the pooling or "
-            "both after it"
-        )
-    channels = build.values[x.number].shape[0]
-    plain = build.settle(replace(x, norms=(), later=(), shape=build.values[x.number].shape), x.later)
-    each = plain.shape[0] // channels  # features of one channel, where they were flattened
-    return replace(plain, norms=tuple(step.repeat(each) for step in x.norms))
-
-
 def activation(build: Builder, x, module: Activation) -> Tensor:
-    value = build.values[known(x).number]
+    if known(x).shape != build.values[x.number].shape and not x.later:
+        raise GxnorError(f"expected an activation before axes of {x.shape} are taken away")
+    value = build.values[x.number]
     steps, sign = folding.thresholds(x.norms, module, module.space, x.unit, value.shape, value.bound)
     return build.settle(build.emit(Threshold((x.number,), module.space, steps, sign), unit_of(module.space)), x.later)
 
@@ -86,34 +108,62 @@ def average_pool(build: Builder, x, module: nn.AvgPool1d | nn.AvgPool2d) -> Tens
     divisor = getattr(module, "divisor_override", None)
     if divisor is not None and divisor < 1:
         raise GxnorError(f"expected a positive divisor_override, got {divisor}")
-    kernel, stride, padding = _sizes(integers(x), module, "kernel_size", "stride", "padding")
+    kernel, stride, padding = _sizes(x, module, "kernel_size", "stride", "padding")
     rest = [(n + 2 * p - k) % s for n, k, s, p in zip(x.shape[1:], kernel, stride, padding, strict=True)]
     if (any(padding) and not module.count_include_pad) or (any(rest) and module.ceil_mode):
         raise GxnorError("its divisor differs at the border: expected count_include_pad=True and ceil_mode=False")
+    x = integers(build, x, math.prod(kernel))
     y = build.emit(SumPool((x.number,), kernel, stride, padding), x.unit, x)
     return replace(y, unit=x.unit / (divisor or math.prod(kernel)))
 
 
-def global_pool(build: Builder, x, module: nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d) -> Tensor:
-    if set(_tuple(module.output_size, 1)) != {1}:
-        raise GxnorError(f"expected adaptive pooling to size 1, got {module.output_size}")
-    _sizes(x, module)
-    return _average(build, x)
+def adaptive_average(build: Builder, x, module: nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d) -> Tensor:
+    kernel = _dividing(x, module)
+    x = integers(build, x, math.prod(kernel))
+    y = build.emit(SumPool((x.number,), kernel, kernel, (0,) * len(kernel)), x.unit, x)
+    return replace(y, unit=x.unit / math.prod(kernel))
+
+
+def adaptive_max(build: Builder, x, module: nn.AdaptiveMaxPool1d | nn.AdaptiveMaxPool2d) -> Tensor:
+    if module.return_indices:
+        raise GxnorError("max pooling that returns indices is no operation of an integer program")
+    kernel = _dividing(x, module)
+    return build.move(x, MaxPool((0,), kernel, kernel, (0,) * len(kernel), (1,) * len(kernel), False))
+
+
+def _dividing(x, module) -> tuple[int, ...]:
+    """The kernel of an adaptive pooling."""
+    (sizes,) = _sizes(x, module, "output_size")
+    sizes = tuple(n if size is None else size for n, size in zip(x.shape[1:], sizes, strict=True))
+    if any(n % size for n, size in zip(x.shape[1:], sizes, strict=True)):
+        raise GxnorError(f"expected adaptive pooling to a size that divides {x.shape[1:]}, got {sizes}")
+    return tuple(n // size for n, size in zip(x.shape[1:], sizes, strict=True))
 
 
 def mean(build: Builder, x, dim=None, keepdim=False) -> Tensor:
-    places = range(2, len(tensor(x).shape) + 1)
-    if not places or {n % (len(x.shape) + 1) for n in _tuple(dim, 1) if n is not None} != set(places):
-        raise GxnorError(f"expected a mean over all dimensions but batch and channels, got dim={dim}")
-    y = _average(build, x)
+    y = total(build, x, dim, keepdim)
+    return replace(y, unit=y.unit / math.prod(tensor(x).shape[1:]))
+
+
+def total(build: Builder, x, dim=None, keepdim=False) -> Tensor:
+    kernel = _places(x, dim)
+    x = integers(build, x, math.prod(kernel))
+    y = build.emit(SumPool((x.number,), kernel, kernel, (0,) * len(kernel)), x.unit, x)
     return y if keepdim else flatten(build, y, 1)
 
 
-def _average(build: Builder, x) -> Tensor:
-    """Over all places, of which one is left."""
-    kernel = integers(x).shape[1:]
-    y = build.emit(SumPool((x.number,), kernel, kernel, (0,) * len(kernel)), x.unit, x)
-    return replace(y, unit=x.unit / math.prod(kernel))
+def largest(build: Builder, x, dim=None, keepdim=False) -> Tensor:
+    kernel = _places(x, dim)
+    y = build.move(x, MaxPool((0,), kernel, kernel, (0,) * len(kernel), (1,) * len(kernel), False))
+    return y if keepdim else flatten(build, y, 1)
+
+
+def _places(x, dim) -> tuple[int, ...]:
+    """The extents of x, all of which `dim` must name."""
+    places = range(2, len(tensor(x).shape) + 1)
+    if not places or {n % (len(x.shape) + 1) for n in _tuple(dim, 1) if n is not None} != set(places):
+        raise GxnorError(f"expected all dimensions but batch and channels, got dim={dim}")
+    return x.shape[1:]
 
 
 def flatten(build: Builder, x, start_dim=0, end_dim=-1) -> Tensor:
@@ -125,6 +175,19 @@ def flatten(build: Builder, x, start_dim=0, end_dim=-1) -> Tensor:
     return x if last == 1 else build.move(x, Flatten((0,)))
 
 
+def squeeze(build: Builder, x, dim=None) -> Tensor:
+    """Takes away extents of 1."""
+    axes = range(1, len(tensor(x).shape) + 1) if dim is None else [n % (len(x.shape) + 1) for n in _tuple(dim, 1)]
+    if 0 in axes or (1 in axes and x.shape[0] == 1):
+        raise GxnorError("expected to squeeze extents, got the batch or the channels")
+    shape = tuple(n for i, n in enumerate(x.shape, 1) if i == 1 or i not in axes or n != 1)
+    if math.prod(x.shape) != x.shape[0]:
+        if shape == x.shape:
+            return x
+        raise GxnorError(f"expected to squeeze (batch, channels) out, {x.shape[1:]} has places left")
+    return replace(flatten(build, x, 1) if len(x.shape) > 1 else x, shape=shape)
+
+
 def reshape(build: Builder, x, *shape) -> Tensor:
     shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
     features = math.prod(tensor(x).shape)
@@ -134,19 +197,54 @@ def reshape(build: Builder, x, *shape) -> Tensor:
 
 
 def add(build: Builder, a, b, alpha=1) -> Tensor:
-    if alpha != 1:
+    if alpha not in (1, -1):
         raise GxnorError(f"expected alpha=1, got {alpha}")
-    if known(a).norms or known(b).norms:
-        raise GxnorError("adds real values: expected states or plain sums, and batch norm only behind the addition")
-    units = a.unit, b.unit
-    common = math.lcm(*(unit.denominator for unit in units))
-    unit = Fraction(math.gcd(*(int(unit * common) for unit in units)), common)
-    return build.emit(Add((a.number, b.number), (int(units[0] / unit), int(units[1] / unit))), unit, a, b)
+    if not isinstance(a, Tensor) and a is not UNKNOWN:
+        return add(build, b, a) if alpha == 1 else negative(build, subtract(build, b, a))
+    if not isinstance(b, Tensor) and b is not UNKNOWN:
+        return _step(build, a, torch.add if alpha == 1 else torch.sub, b)
+    parts, unit, factors = _common(build, [known(a), known(b)])
+    return build.emit(Add((parts[0].number, parts[1].number), (factors[0], alpha * factors[1])), unit, *parts)
+
+
+def subtract(build: Builder, a, b, alpha=1) -> Tensor:
+    return add(build, a, b, -alpha)
+
+
+def negative(build: Builder, x) -> Tensor:
+    if known(x).norms or x.later:
+        return _step(build, x, torch.mul, -1)
+    return build.emit(Add((x.number, x.number), (-1, 0)), x.unit, x)
+
+
+def concat(build: Builder, tensors, dim=0) -> Tensor:
+    given = [known(x) for x in tensors]
+    if dim % (len(given[0].shape) + 1) != 1:
+        raise GxnorError(f"expected to concatenate channels, dim=1, got dim={dim}")
+    parts, unit, factors = _common(build, given)
+    scaled = [
+        x if factor == 1 else build.emit(Add((x.number, x.number), (factor, 0)), unit, x)
+        for x, factor in zip(parts, factors, strict=True)
+    ]
+    return build.emit(Concat(tuple(x.number for x in scaled)), unit, *scaled) if len(scaled) > 1 else scaled[0]
+
+
+def _common(build: Builder, parts: list[Tensor]) -> tuple[list[Tensor], Fraction, list[int]]:
+    """The parts as integers, one unit for all, and how many of it a part's own unit is."""
+    parts = [build.settled(x) for x in parts]
+    if real := [build.fixed_unit(x) for x in parts if x.norms]:
+        parts = [build.requantize(x, max(real)) if x.norms else x for x in parts]
+    common = math.lcm(*(x.unit.denominator for x in parts))
+    unit = Fraction(math.gcd(*(int(x.unit * common) for x in parts)), common)
+    if sum(x.unit / unit * build.values[x.number].bound for x in parts) < NEVER:
+        return parts, unit, [int(x.unit / unit) for x in parts]
+    unit = max(build.fixed_unit(x) for x in parts)
+    return [build.requantize(x, unit) for x in parts], unit, [1] * len(parts)
 
 
 def multiply(build: Builder, a, b) -> Tensor:
     """By a number: pixels to [-1, 1], for one."""
-    return _scaled(build, b, a, 1) if isinstance(a, int | float) else _scaled(build, a, b, 1)
+    return _scaled(build, b, a, 1) if not isinstance(a, Tensor) and a is not UNKNOWN else _scaled(build, a, b, 1)
 
 
 def divide(build: Builder, x, number) -> Tensor:
@@ -154,13 +252,109 @@ def divide(build: Builder, x, number) -> Tensor:
 
 
 def _scaled(build: Builder, x, number, power: int) -> Tensor:
-    if not isinstance(number, int | float) or not 0 < np.float32(number) < math.inf:
-        raise GxnorError("expected a product or quotient of a value and a positive number")
-    rounding = integers(x).rounding
+    plain = isinstance(number, int | float) and 0 < np.float32(number) < math.inf
+    if not plain or known(x).norms:
+        return _step(build, x, torch.mul if power == 1 else torch.div, number)
+    rounding = x.rounding
     if not power_of_two(x.unit):
         build.rounded[build.at] = None  # for a second time
         rounding += 2 / EXACT
     return replace(x, unit=x.unit * Fraction(float(np.float32(number))) ** power, rounding=rounding)
+
+
+def _step(build: Builder, x, function, constant) -> Tensor:
+    """Real arithmetic with a constant, a number or one per channel, kept aside as a batch norm is."""
+    x = build.settled(known(x))
+    if isinstance(constant, int | float):
+        constant = torch.tensor(float(constant))
+    if not isinstance(constant, torch.Tensor):
+        raise GxnorError("multiplies or divides two values: expected a value and a constant")
+    channels, dims = x.shape[0], len(x.shape)
+    shape = constant.shape[-dims:]
+    if constant.numel() not in (1, channels) or (constant.numel() > 1 and (len(shape) < dims or shape[0] != channels)):
+        raise GxnorError(
+            f"expected a number or one per channel, (1, {channels}, 1, 1), got a tensor {tuple(constant.shape)}"
+        )
+    constant = constant.detach().float().reshape(-1).expand(channels).contiguous()
+    if not torch.isfinite(constant).all() or (function is torch.div and (constant == 0).any()):
+        raise GxnorError("expected a finite constant, and none of 0 to divide by")
+    return replace(x, norms=(*x.norms, folding.Arithmetic(function, constant)))
+
+
+def pad(build: Builder, x, pads, mode="constant", value=None) -> Tensor:
+    if isinstance(pads, nn.Module):
+        pads, value = pads.padding, getattr(pads, "value", 0)
+    if mode != "constant" or value or min(pads) < 0:
+        raise GxnorError(f"expected padding with zeros, got mode={mode!r}, value={value}, {tuple(pads)}")
+    dims = len(tensor(x).shape) - 1
+    pads = tuple(pads) + (0,) * (2 * dims - len(pads))
+    if len(pads) != 2 * dims or not dims:
+        raise GxnorError(f"expected padding of extents alone, got {pads}")
+    x = integers(build, x)
+    return build.emit(Pad((x.number,), pads[-2::-2], pads[::-2]), x.unit, x)
+
+
+def upsample(build: Builder, x, size=None, scale_factor=None, mode="nearest", align_corners=None, **_) -> Tensor:
+    if isinstance(size, nn.Upsample):
+        size, scale_factor, mode = size.size, size.scale_factor, size.mode
+    if mode != "nearest":
+        raise GxnorError(f"expected mode='nearest', got {mode!r}")
+    extents = tensor(x).shape[1:]
+    factors = _tuple(scale_factor, len(extents)) if size is None else [
+        to / n for to, n in zip(_tuple(size, len(extents)), extents, strict=True)
+    ]  # fmt: skip
+    if not extents or any(factor < 1 or factor != int(factor) for factor in factors):
+        raise GxnorError(f"expected whole factors of {extents}, got size={size}, scale_factor={scale_factor}")
+    return build.copy(x, Upsample((0,), tuple(int(factor) for factor in factors)))
+
+
+def shuffle(build: Builder, x, groups) -> Tensor:
+    groups = groups.groups if isinstance(groups, nn.ChannelShuffle) else groups
+    return _pick(build, x, torch.arange(tensor(x).shape[0]).view(groups, -1).t().flatten())
+
+
+def chunk(build: Builder, x, chunks, dim=0) -> tuple[Tensor, ...]:
+    _channel_axis(x, dim)
+    return tuple(_pick(build, x, part) for part in torch.arange(x.shape[0]).chunk(chunks))
+
+
+def split(build: Builder, x, sizes, dim=0) -> tuple[Tensor, ...]:
+    _channel_axis(x, dim)
+    return tuple(_pick(build, x, part) for part in torch.arange(x.shape[0]).split(sizes))
+
+
+def item(build: Builder, x, index):
+    if not isinstance(x, Tensor):
+        if x is UNKNOWN:
+            raise Unknown
+        return x[index]
+    whole = slice(None)
+    if not isinstance(index, tuple) or index[:1] != (whole,) or len(index) < 2 or any(i != whole for i in index[2:]):
+        raise GxnorError(f"expected channels, x[:, from:to], got x[{index}]")
+    picked = torch.arange(x.shape[0])[index[1]]
+    if not picked.dim() or not picked.numel():
+        raise GxnorError(f"expected channels, x[:, from:to], got x[{index}]")
+    return _pick(build, x, picked)
+
+
+def _channel_axis(x, dim: int) -> None:
+    if dim % (len(tensor(x).shape) + 1) != 1:
+        raise GxnorError(f"expected to split channels, dim=1, got dim={dim}")
+
+
+def _pick(build: Builder, x, order: torch.Tensor) -> Tensor:
+    return build.copy(known(x), Channels((0,), order.numpy().astype(np.int32)), order)
+
+
+def left_out(name: str, function):
+    """An activation that only the end of a model may have: the program's scores are those before it."""
+
+    def operation(build: Builder, x, *_, **__) -> Tensor:
+        if not build.ends:
+            raise GxnorError(f"{name} is a real activation")
+        return replace(known(x), last=(name, function))
+
+    return operation
 
 
 def size(build: Builder, x, dim=None):
@@ -188,18 +382,17 @@ def _sizes(x, module: nn.Module, *names: str) -> list[tuple[int, ...]]:
     return [_tuple(getattr(module, name), dims) for name in names]
 
 
-def _padding(module: nn.Conv1d | nn.Conv2d) -> tuple[int, ...]:
-    """Zeros on both sides. Refuses any other padding."""
+def _padding(module: nn.Conv1d | nn.Conv2d) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Zeros on both sides, and how many more at the end, which an even window has. Refuses any other padding."""
+    none = (0,) * len(module.kernel_size)
     if module.padding_mode != "zeros":
         raise GxnorError(f"expected padding_mode='zeros', got {module.padding_mode!r}")
     if module.padding == "valid":
-        return (0,) * len(module.kernel_size)
+        return none, none
     if module.padding == "same":
         spans = [d * (k - 1) for k, d in zip(module.kernel_size, module.dilation, strict=True)]
-        if any(span % 2 for span in spans):
-            raise GxnorError("padding='same' of an even window has one more zero on one side; expected as many on both")
-        return tuple(span // 2 for span in spans)
-    return module.padding
+        return tuple(span // 2 for span in spans), tuple(span % 2 for span in spans)
+    return module.padding, none
 
 
 def dropout(build: Builder, x, p=0.5, training=True, inplace=False) -> Tensor:
@@ -220,7 +413,15 @@ MODULES = {
     nn.modules.batchnorm._BatchNorm: norm,
     (nn.MaxPool1d, nn.MaxPool2d): max_pool,
     (nn.AvgPool1d, nn.AvgPool2d): average_pool,
-    (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d): global_pool,
+    (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d): adaptive_average,
+    (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d): adaptive_max,
+    (nn.ZeroPad1d, nn.ZeroPad2d, nn.ConstantPad1d, nn.ConstantPad2d): pad,
+    nn.Upsample: upsample,
+    nn.ChannelShuffle: shuffle,
+    nn.Softmax: left_out("Softmax", lambda y: F.softmax(y, 1)),
+    nn.LogSoftmax: left_out("LogSoftmax", lambda y: F.log_softmax(y, 1)),
+    nn.Sigmoid: left_out("Sigmoid", torch.sigmoid),
+    nn.ReLU: left_out("ReLU", torch.relu),
     nn.Flatten: flatten,
     (nn.Identity, nn.modules.dropout._DropoutNd): same,
 }
@@ -234,9 +435,33 @@ FUNCTIONS = {
     torch.max_pool2d: _functional(max_pool, nn.MaxPool2d, *_MAX),
     F.avg_pool1d: _functional(average_pool, nn.AvgPool1d, *_AVERAGE),
     F.avg_pool2d: _functional(average_pool, nn.AvgPool2d, *_AVERAGE),
-    F.adaptive_avg_pool1d: _functional(global_pool, nn.AdaptiveAvgPool1d, "output_size"),
-    F.adaptive_avg_pool2d: _functional(global_pool, nn.AdaptiveAvgPool2d, "output_size"),
+    F.adaptive_avg_pool1d: _functional(adaptive_average, nn.AdaptiveAvgPool1d, "output_size"),
+    F.adaptive_avg_pool2d: _functional(adaptive_average, nn.AdaptiveAvgPool2d, "output_size"),
+    F.adaptive_max_pool1d: _functional(adaptive_max, nn.AdaptiveMaxPool1d, "output_size"),
+    F.adaptive_max_pool2d: _functional(adaptive_max, nn.AdaptiveMaxPool2d, "output_size"),
+    F.pad: pad,
+    F.interpolate: upsample,
     torch.mean: mean,
+    torch.sum: total,
+    torch.amax: largest,
+    torch.squeeze: squeeze,
+    torch.cat: concat,
+    torch.concat: concat,
+    torch.chunk: chunk,
+    torch.split: split,
+    torch.channel_shuffle: shuffle,
+    operator.getitem: item,
+    operator.sub: subtract,
+    torch.sub: subtract,
+    operator.neg: negative,
+    torch.neg: negative,
+    F.softmax: left_out("Softmax", lambda y: F.softmax(y, 1)),
+    torch.softmax: left_out("Softmax", lambda y: F.softmax(y, 1)),
+    F.log_softmax: left_out("LogSoftmax", lambda y: F.log_softmax(y, 1)),
+    torch.log_softmax: left_out("LogSoftmax", lambda y: F.log_softmax(y, 1)),
+    torch.sigmoid: left_out("Sigmoid", torch.sigmoid),
+    F.relu: left_out("ReLU", torch.relu),
+    torch.relu: left_out("ReLU", torch.relu),
     torch.flatten: flatten,
     torch.reshape: reshape,
     operator.add: add,
@@ -251,6 +476,18 @@ FUNCTIONS = {
 }
 METHODS = {
     "mean": mean,
+    "sum": total,
+    "amax": largest,
+    "squeeze": squeeze,
+    "chunk": chunk,
+    "split": split,
+    "sub": subtract,
+    "sub_": subtract,
+    "neg": negative,
+    "neg_": negative,
+    "softmax": left_out("Softmax", lambda y: F.softmax(y, 1)),
+    "log_softmax": left_out("LogSoftmax", lambda y: F.log_softmax(y, 1)),
+    "relu": left_out("ReLU", torch.relu),
     "flatten": flatten,
     "view": reshape,
     "reshape": reshape,

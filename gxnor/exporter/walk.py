@@ -22,6 +22,8 @@ from gxnor.nn.unwrap import unwrap
 from gxnor.program import Input, Program
 from gxnor.space import DiscreteSpace
 
+TIES = ": predictions can differ where two states or classes nearly tie"
+
 
 def to_program(
     model: nn.Module,
@@ -62,13 +64,11 @@ def to_program(
         seen = np.concatenate([seen, np.asarray(samples)])
     model = copy.deepcopy(unwrap(model)).cpu().float().eval()
     build = _build(model, source)
-    if build.rounded:
-        warnings.warn(
-            f"PyTorch rounds the sums of {', '.join(build.rounded)}, the program does not: predictions can differ "
-            "where two states or classes nearly tie",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    build.notes += (
+        [f"PyTorch rounds the sums of {', '.join(build.rounded)}, the program does not" + TIES] if build.rounded else []
+    ) + ([f"real numbers become integers before {', '.join(build.fixed)}" + TIES] if build.fixed else [])
+    for note in build.notes:
+        warnings.warn(note, RuntimeWarning, stacklevel=2)
     program = Program(build.source, tuple(build.layers), names)
     compare.compare(model, program, build, seen)
     return program
@@ -85,6 +85,7 @@ def _build(model: nn.Module, source: Input) -> Builder:
     walk.run()
     if walk.refused:
         raise GxnorError(f"cannot export: {'; '.join(walk.refused)}")
+    build.prune()
     return build
 
 
@@ -128,7 +129,11 @@ class _Walk(fx.Interpreter):
 
     def run_node(self, node: fx.Node):
         self.build.at = _place(node)
+        self.build.ends = all(user.op == "output" for user in node.users)
         if node not in self.live and node.op != "placeholder":
+            module = self.fetch_attr(node.target) if node.op == "call_module" else None
+            if module is not None or node.target is phi:
+                self.build.calls.append(Call(self.build.at, module))
             return UNKNOWN
         try:
             result = super().run_node(node)
@@ -181,7 +186,12 @@ class _Walk(fx.Interpreter):
         return METHODS[target](self.build, *args, **kwargs)
 
     def output(self, target, args, kwargs) -> None:
-        self.build.finish(tensor(args[0]))
+        x = args[0]
+        if isinstance(x, dict | tuple | list):
+            raise GxnorError(f"expected one output, got {len(x)}: export a model for each")
+        if x is UNKNOWN:
+            raise Unknown
+        self.build.finish(x)
 
 
 def _place(node: fx.Node) -> str:

@@ -8,20 +8,25 @@ from gxnor.program.ops import (
     LAYERS,
     NEVER,
     Add,
+    Channels,
+    Concat,
     Conv,
     Dense,
     Flatten,
     Layer,
     MaxPool,
+    Pad,
+    Requantize,
     Scale,
     StateTensor,
     SumPool,
     Threshold,
+    Upsample,
     Value,
 )
 from gxnor.program.program import Input, Program
 
 __all__ = [
-    "ALWAYS", "LAYERS", "NEVER", "Add", "Conv", "Dense", "Flatten", "Input", "Layer", "MaxPool", "Program", "Scale",
-    "StateTensor", "SumPool", "Threshold", "Value",
+    "ALWAYS", "LAYERS", "NEVER", "Add", "Channels", "Concat", "Conv", "Dense", "Flatten", "Input", "Layer", "MaxPool", "Pad",
+    "Program", "Requantize", "Scale", "StateTensor", "SumPool", "Threshold", "Upsample", "Value",
 ]  # fmt: skip

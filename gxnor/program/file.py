@@ -26,9 +26,10 @@ from gxnor.writing import replacing
 
 VERSION = 1
 MAX_HEADER = 2**20  # bytes
-DTYPES = {"U8": "u1", "I8": "i1", "I16": "<i2", "I32": "<i4", "F32": "<f4"}
-ARRAYS = ("thresholds", "sign", "scale", "bias")  # fields that are tensors of the file, not part of the JSON text
-INTEGERS = ("inputs", "kernel", "stride", "padding", "dilation", "factors")
+DTYPES = {"U8": "u1", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "F32": "<f4"}
+# Fields that are tensors of the file, not part of the JSON text.
+ARRAYS = ("thresholds", "sign", "scale", "bias", "multiplier", "offset", "order")
+INTEGERS = ("inputs", "kernel", "stride", "padding", "dilation", "factors", "before", "after")
 
 
 def save(program: Program, path: str | os.PathLike) -> None:
@@ -73,7 +74,7 @@ def _encode_layer(number: int, layer: Layer, tensors: dict[str, np.ndarray]) -> 
                 tensors[name] = _narrow(value)
             case "sign":
                 tensors[name] = pack_bits((value > 0).astype(np.uint8), 1)
-            case "scale" | "bias":
+            case "scale" | "bias" | "multiplier" | "offset" | "order":
                 tensors[name] = value
             case _:
                 entry[field.name] = value
@@ -158,10 +159,14 @@ def _decode_layer(number: int, entry: dict, tensors: Tensors) -> Layer:
                 values[name] = 2 * unpack_bits(packed, 1, channels).astype(np.int8) - 1
             case "scale" | "bias":
                 values[name] = tensors.take(f"{number}.{name}", ("F32",), 1).astype(np.float32)
+            case "multiplier" | "order":
+                values[name] = tensors.take(f"{number}.{name}", ("I32",), 1).astype(np.int32)
+            case "offset":
+                values[name] = tensors.take(f"{number}.{name}", ("I64",), 1).astype(np.int64)
             case _ if name in INTEGERS:
                 values[name] = tuple(_list(entry[name], name))
             case _:
-                values[name] = entry[name]  # groups, ceil_mode: the program checks them
+                values[name] = entry[name]  # groups, ceil_mode, shift: the program checks them
     return LAYERS[kind](**values)
 
 

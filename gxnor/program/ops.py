@@ -199,8 +199,104 @@ class Flatten:
 
 
 @dataclass(frozen=True, eq=False)
+class Requantize:
+    """Real numbers, a scale and an offset per channel, as integers of one unit:
+
+        y = (multiplier[c] * x + offset[c]) >> shift
+
+    in 64 bits; the shift rounds down, so an offset with 2^(shift - 1) in it rounds to the nearest, halves up. multiplier
+    int32 (C,), offset int64 (C,)."""
+
+    arity: ClassVar[int] = 1
+    inputs: tuple[int, ...]
+    shift: int
+    multiplier: np.ndarray
+    offset: np.ndarray
+
+    def infer(self, x: Value) -> Value:
+        check_ints("shift", (self.shift,), 0, 62)
+        _array("multiplier", self.multiplier, np.int32, (x.shape[0],))
+        _array("offset", self.offset, np.int64, (x.shape[0],))
+        bound = 0
+        for factor, offset in zip(self.multiplier.tolist(), self.offset.tolist(), strict=True):
+            reach = abs(factor) * x.bound
+            if reach + abs(offset) >= 2**62:
+                raise GxnorError("multiplier and offset can leave 63 bits")
+            bound = max(bound, abs((offset - reach) >> self.shift), abs((offset + reach) >> self.shift))
+        return Value(x.shape, bound)
+
+
+@dataclass(frozen=True)
+class Concat:
+    """The channels (features) of two or more values, one after the other."""
+
+    arity: ClassVar[None] = None
+    inputs: tuple[int, ...]
+
+    def infer(self, *values: Value) -> Value:
+        if len(values) < 2:
+            raise GxnorError(f"expected two inputs or more, got {len(values)}")
+        first = values[0]
+        for value in values[1:]:
+            if len(value.shape) != len(first.shape) or value.shape[1:] != first.shape[1:]:
+                raise GxnorError(f"expected inputs that differ in channels alone, got {first.shape} and {value.shape}")
+        space = first.space if all(value.space == first.space for value in values) else None
+        channels = sum(value.shape[0] for value in values)
+        return Value((channels, *first.shape[1:]), max(value.bound for value in values), space)
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Zeros around: `before[i]` in front of axis i of the extents, `after[i]` at its end."""
+
+    arity: ClassVar[int] = 1
+    inputs: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    def infer(self, x: Value) -> Value:
+        _extents(x)
+        for name in ("before", "after"):
+            check_ints(name, getattr(self, name), 0, MAX_WINDOW, len(x.shape) - 1)
+        extents = (b + n + a for b, n, a in zip(self.before, x.shape[1:], self.after, strict=True))
+        return Value((x.shape[0], *extents), x.bound)
+
+
+@dataclass(frozen=True)
+class Upsample:
+    """Every place factors[i] times along axis i of the extents: nearest neighbours."""
+
+    arity: ClassVar[int] = 1
+    inputs: tuple[int, ...]
+    factors: tuple[int, ...]
+
+    def infer(self, x: Value) -> Value:
+        _extents(x)
+        check_ints("factors", self.factors, 1, MAX_WINDOW, len(x.shape) - 1)
+        return Value((x.shape[0], *(n * f for n, f in zip(x.shape[1:], self.factors, strict=True))), x.bound, x.space)
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """Some channels in some order: y[c] = x[order[c]], order int32."""
+
+    arity: ClassVar[int] = 1
+    inputs: tuple[int, ...]
+    order: np.ndarray
+
+    def infer(self, x: Value) -> Value:
+        if not isinstance(self.order, np.ndarray) or self.order.ndim != 1 or not self.order.size:
+            raise GxnorError("expected an order with a channel or more")
+        _array("order", self.order, np.int32, self.order.shape)
+        if (self.order < 0).any() or (self.order >= x.shape[0]).any():
+            raise GxnorError(f"expected an order of channels below {x.shape[0]}")
+        return Value((self.order.size, *x.shape[1:]), x.bound, x.space)
+
+
+@dataclass(frozen=True, eq=False)
 class Scale:
-    """logits = float32(x) * scale + bias, float32, one scale and bias a class. The last layer, and only the last."""
+    """logits = float32(x) * scale + bias, float32, one scale and bias a class: the first axis of x, which may have places
+    after it. The last layer, and only the last."""
 
     arity: ClassVar[int] = 1
     inputs: tuple[int, ...]
@@ -208,10 +304,8 @@ class Scale:
     bias: np.ndarray
 
     def infer(self, x: Value) -> Value:
-        if len(x.shape) != 1:
-            raise GxnorError(f"expected an input (F,), got {x.shape}; a Flatten comes first")
         for name, array in (("scale", self.scale), ("bias", self.bias)):
-            _array(name, array, np.float32, x.shape)
+            _array(name, array, np.float32, x.shape[:1])
             if not np.isfinite(array).all():
                 raise GxnorError(f"expected a finite {name}, got NaN or infinity")
         if float(np.abs(self.scale).max()) * x.bound + float(np.abs(self.bias).max()) >= float(
@@ -221,10 +315,22 @@ class Scale:
         return Value(x.shape, x.bound)
 
 
-Layer = Conv | Dense | Threshold | MaxPool | SumPool | Add | Flatten | Scale
-LAYERS: dict[str, type] = {
-    kind.__name__: kind for kind in (Conv, Dense, Threshold, MaxPool, SumPool, Add, Flatten, Scale)
-}
+Layer = (
+    Conv
+    | Dense
+    | Threshold
+    | MaxPool
+    | SumPool
+    | Add
+    | Flatten
+    | Scale
+    | Requantize
+    | Concat
+    | Pad
+    | Upsample
+    | Channels
+)
+LAYERS: dict[str, type] = {kind.__name__: kind for kind in Layer.__args__}
 
 
 def check_ints(name: str, value, low: int, high: int, count: int | None = None) -> None:
@@ -243,6 +349,11 @@ def _array(name: str, array, dtype, shape: tuple[int, ...]) -> None:
 def _weight(weight: StateTensor, dims: int) -> None:
     if len(weight.shape) != dims or weight.size < 1:
         raise GxnorError(f"expected a weight of {dims} dimensions, none empty, got shape {weight.shape}")
+
+
+def _extents(x: Value) -> None:
+    if len(x.shape) < 2:
+        raise GxnorError("expected an input (C, L) or (C, H, W), got (F,)")
 
 
 def _windows(extents, kernel, stride, padding, dilation, ceil_mode: bool = False) -> tuple[int, ...]:

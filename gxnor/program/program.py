@@ -23,23 +23,28 @@ from gxnor.program.ops import (
     LAYERS,
     NEVER,
     Add,
+    Channels,
+    Concat,
     Conv,
     Dense,
     Flatten,
     Layer,
     MaxPool,
+    Pad,
+    Requantize,
     Scale,
     StateTensor,
     SumPool,
     Threshold,
+    Upsample,
     Value,
     check_ints,
 )
 from gxnor.space import DiscreteSpace
 
 __all__ = [
-    "ALWAYS", "LAYERS", "NEVER", "Add", "Conv", "Dense", "Flatten", "Input", "Layer", "MaxPool", "Program", "Scale",
-    "StateTensor", "SumPool", "Threshold", "Value",
+    "ALWAYS", "LAYERS", "NEVER", "Add", "Channels", "Concat", "Conv", "Dense", "Flatten", "Input", "Layer", "MaxPool", "Pad",
+    "Program", "Requantize", "Scale", "StateTensor", "SumPool", "Threshold", "Upsample", "Value",
 ]  # fmt: skip
 
 MAX_ELEMENTS = 2**26  # of one value of one sample
@@ -105,7 +110,7 @@ class Program:
         _admit(values[0])
         for number, layer in enumerate(self.layers, 1):
             try:
-                if len(layer.inputs) != layer.arity:
+                if layer.arity is not None and len(layer.inputs) != layer.arity:
                     raise GxnorError(f"expected {layer.arity} inputs, got {len(layer.inputs)}")
                 check_ints("inputs", layer.inputs, 0, number - 1)
                 values.append(layer.infer(*(values[i] for i in layer.inputs)))
@@ -132,7 +137,7 @@ class Program:
             _check_name("class names", name)
         if self.data is not None:
             _check_name("the name of a data set", self.data)
-        if (len(self.classes),) != values[-1].shape:
+        if len(self.classes) != values[-1].shape[0]:
             raise GxnorError(f"expected a class name for each of {values[-1].shape[0]} logits, got {len(self.classes)}")
 
     def save(self, path: str | os.PathLike) -> None:

@@ -5,13 +5,30 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from gxnor.program import Add, Conv, Dense, Flatten, Layer, MaxPool, Program, Scale, SumPool, Threshold
+from gxnor.program import (
+    Add,
+    Channels,
+    Concat,
+    Conv,
+    Dense,
+    Flatten,
+    Layer,
+    MaxPool,
+    Pad,
+    Program,
+    Requantize,
+    Scale,
+    SumPool,
+    Threshold,
+    Upsample,
+)
 
 LOWEST = -(2**31)  # below every value of a valid program: padding that never wins
 
 
 def run(program: Program, x) -> np.ndarray:
-    """float32 (batch, classes): logits of a batch as `Input.integers` takes it. Raises GxnorError for other input."""
+    """float32 (batch, classes), or (batch, classes, ...) where places have scores: logits of a batch as
+    `Input.integers` takes it. Raises GxnorError for other input."""
     return trace(program, x)[-1]
 
 
@@ -23,15 +40,15 @@ def trace(program: Program, x) -> list[np.ndarray]:
     return values
 
 
-def step(layer: Layer, x: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
+def step(layer: Layer, x: np.ndarray, *others: np.ndarray) -> np.ndarray:
     """One layer on int32 values (batch, ...)."""
+    channels = (-1,) + (1,) * (x.ndim - 2)
     match layer:
         case Conv():
             return conv(x, layer.weight.levels(), layer.stride, layer.padding, layer.dilation, layer.groups)
         case Dense():
             return product(x, layer.weight.levels(), axes=1)
         case Threshold():
-            channels = (-1,) + (1,) * (x.ndim - 2)
             signed = x * layer.sign.astype(np.int32).reshape(channels)
             index = sum((signed >= steps.reshape(channels)).astype(np.int32) for steps in layer.thresholds.T)
             return layer.space.levels[index]
@@ -41,11 +58,24 @@ def step(layer: Layer, x: np.ndarray, other: np.ndarray | None = None) -> np.nda
             seen = windows(pad(x, layer.padding, 0), layer.kernel, layer.stride, (1,) * len(layer.kernel))
             return seen.sum(axis=spatial(layer.kernel), dtype=np.int32)
         case Add():
-            return layer.factors[0] * x + layer.factors[1] * other
+            return layer.factors[0] * x + layer.factors[1] * others[0]
         case Flatten():
             return x.reshape(len(x), int(np.prod(x.shape[1:])))
         case Scale():
-            return x.astype(np.float32) * layer.scale + layer.bias
+            return x.astype(np.float32) * layer.scale.reshape(channels) + layer.bias.reshape(channels)
+        case Requantize():
+            wide = layer.multiplier.astype(np.int64).reshape(channels) * x + layer.offset.reshape(channels)
+            return (wide >> layer.shift).astype(np.int32)
+        case Concat():
+            return np.concatenate((x, *others), axis=1)
+        case Pad():
+            return np.pad(x, [(0, 0), (0, 0), *zip(layer.before, layer.after, strict=True)])
+        case Upsample():
+            for axis, factor in enumerate(layer.factors, 2):
+                x = x.repeat(factor, axis)
+            return x
+        case Channels():
+            return x[:, layer.order]
     raise TypeError(f"{type(layer).__name__} is no layer")
 
 

@@ -16,9 +16,24 @@ import numpy as np
 from gxnor import native
 from gxnor.errors import GxnorError
 from gxnor.program import Input, Program
-from gxnor.program.ops import Add, Conv, Dense, Flatten, MaxPool, Scale, SumPool, Threshold
+from gxnor.program.ops import (
+    Add,
+    Channels,
+    Concat,
+    Conv,
+    Dense,
+    Flatten,
+    MaxPool,
+    Pad,
+    Requantize,
+    Scale,
+    SumPool,
+    Threshold,
+    Upsample,
+)
 
-_KINDS = (Conv, Dense, Threshold, MaxPool, SumPool, Add, Flatten, Scale)  # in the order of enum gxnor_kind
+# In the order of enum gxnor_kind.
+_KINDS = (Conv, Dense, Threshold, MaxPool, SumPool, Add, Flatten, Scale, Requantize, Concat, Pad, Upsample, Channels)
 # In the order of enum gxnor_kernel.
 KERNELS = (None, "direct", "winograd2", "winograd4", "winograd2-fip", "winograd4-fip")
 _PIXELS = -1
@@ -61,6 +76,7 @@ class Engine:
         self.isa = isa or instruction_sets()[0]
         self.input: Input = program.input
         self.classes = program.classes
+        self._scores = program.values[-1].shape
         self._size = math.prod(self.input.shape)
         self._plan = ctypes.c_void_p()
         described, keep = _describe(program)
@@ -81,7 +97,8 @@ class Engine:
             raise GxnorError(f"the native engine cannot run {where}: {_REASONS.get(status, f'status {status}')}")
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """float32 (batch, classes): the logits of a batch, as `Input.integers` takes it: uint8 pixels or state indices
+        """float32 (batch, classes), or (batch, classes, ...) where places have scores: the logits of a batch, as
+        `Input.integers` takes it: uint8 pixels or state indices
         (batch, *shape), or signed integers that are value 0. Raises GxnorError for any other input,
         MemoryError where so many samples do not fit."""
         return self._run(x)
@@ -97,7 +114,7 @@ class Engine:
         if x.dtype != np.uint8 or x.shape[1:] != self.input.shape or x.ndim == 0:
             x = _indices(self.input, x)
         x = np.ascontiguousarray(x)
-        logits = np.empty((len(x), len(self.classes)), dtype=np.float32)
+        logits = np.empty((len(x), *self._scores), dtype=np.float32)
         status = self._library.gxnor_plan_run(self._plan, _address(x), len(x), self.threads, _address(logits), seconds)
         if status == _BAD_STATE:
             raise GxnorError(f"expected state indices below {self.input.space.size}, got {x.max()}")
@@ -157,7 +174,7 @@ def _describe(program: Program) -> tuple[ctypes.Array, list]:
     described, keep = (native.Layer * len(program.layers))(), []
     for to, layer in zip(described, program.layers, strict=True):
         to.kind = _KINDS.index(type(layer))
-        to.inputs = native.Pair(*layer.inputs)
+        to.inputs = native.Pair(*layer.inputs[:2])
         arrays: tuple[np.ndarray, ...] = ()
         match layer:
             case Conv() | Dense():
@@ -165,9 +182,19 @@ def _describe(program: Program) -> tuple[ctypes.Array, list]:
             case Threshold():
                 to.space, arrays = layer.space.N, (layer.thresholds, layer.sign)
             case Scale():
-                arrays = (layer.scale, layer.bias)
+                to.out, arrays = math.prod(program.values[-1].shape), (layer.scale, layer.bias)
             case Add():
                 to.factors = native.Pair(*layer.factors)
+            case Requantize():
+                to.factors, arrays = native.Pair(layer.shift, 0), (layer.multiplier, layer.offset)
+            case Concat():
+                arrays = (np.array(layer.inputs, dtype=np.int32),)
+            case Pad():
+                to.padding, to.dilation = _extents(layer.before, 0), _extents(layer.after, 0)
+            case Upsample():
+                to.factors = _extents(layer.factors, 1)
+            case Channels():
+                to.out, arrays = layer.order.size, (layer.order,)
         if isinstance(layer, Conv | MaxPool | SumPool):
             to.kernel = _extents(layer.weight.shape[2:] if isinstance(layer, Conv) else layer.kernel, 1)
             to.stride, to.padding = _extents(layer.stride, 1), _extents(layer.padding, 0)

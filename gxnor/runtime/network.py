@@ -41,6 +41,7 @@ class Network:
         self._input = program.input
         self.input_shape = program.input.shape
         self.classes = program.classes
+        self._axes = len(program.values[-1].shape)  # of one sample's scores: 1, and more where places have scores
         try:
             native = Engine(program, threads)  # holds its own arrangement of the weights, so the program can go
             self.engine, self._run = native.isa, native.run
@@ -49,7 +50,8 @@ class Network:
             self.engine, self._run = "reference", lambda x: _interpret(program, x)
 
     def logits(self, x) -> np.ndarray:
-        """float32 (classes,) of one sample, (batch, classes) of several.
+        """float32 (classes,) of one sample, (batch, classes) of several; (classes, *extents) and (batch, classes, *extents)
+        where the network has scores for every place.
 
         x: an array of `input_shape` or (batch, *input_shape), uint8 pixels 0..255 or floats in [0, 1], which become
         p = round(255 x); or the path of an image (one sample), of a folder of images (in order of their names), or of a
@@ -66,8 +68,10 @@ class Network:
         return logits[0] if single else logits
 
     def predict(self, x) -> int | np.ndarray:
-        """The class index of one sample (int) or of each of several (int64 (batch,)): the largest of `logits(x)`."""
-        best = np.argmax(self.logits(x), axis=-1)
+        """The class index of one sample (int) or of each of several (int64 (batch,)), or for every place
+        an array of them: the largest of `logits(x)`."""
+        logits = self.logits(x)
+        best = np.argmax(logits, axis=logits.ndim - self._axes)
         return int(best) if best.ndim == 0 else best
 
     def read(self, path: str | os.PathLike) -> tuple[list[str], np.ndarray]:

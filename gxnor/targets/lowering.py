@@ -196,7 +196,7 @@ class _Walk:
                     self.alias[number] = base[1][0]
                     return None
                 return Reorder(*base)
-            case Scale():
+            case Scale() if shape[1:] == (1, 1):
                 return Logits(*base, layer.scale, layer.bias)
         raise GxnorError(f"layer {number} ({type(layer).__name__}): no stage does what it does")
 

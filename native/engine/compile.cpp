@@ -50,9 +50,27 @@ class Compiler {
         return;
       case GXNOR_SCALE: {
         const float *scale = static_cast<const float*>(layer.data[0]), *bias = static_cast<const float*>(layer.data[1]);
-        plan_->classes = x.channels;
+        plan_->classes = x.elements();
         return add<ScaleStep>(x.buffer, std::vector<float>(scale, scale + x.channels),
                               std::vector<float>(bias, bias + x.channels));
+      }
+      case GXNOR_REQUANTIZE: {
+        const int32_t* const multiplier = static_cast<const int32_t*>(layer.data[0]);
+        const int64_t* const offset = static_cast<const int64_t*>(layer.data[1]);
+        return add<RequantizeStep>(x.buffer, make(number), layer.factors[0], std::vector<int32_t>(multiplier, multiplier + x.channels),
+                                   std::vector<int64_t>(offset, offset + x.channels));
+      }
+      case GXNOR_CONCAT: {
+        std::vector<int> inputs = inputs_of(layer);
+        for (int& input : inputs) input = values_[input].buffer;
+        return add<ConcatStep>(std::move(inputs), make(number));
+      }
+      case GXNOR_PAD: return add<PadStep>(x.buffer, make(number), layer.padding);
+      case GXNOR_UPSAMPLE:
+        return add<UpsampleStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), layer.factors);
+      case GXNOR_CHANNELS: {
+        const int32_t* const order = static_cast<const int32_t*>(layer.data[0]);
+        return add<ChannelsStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), std::vector<int32_t>(order, order + layer.out));
       }
     }
   }

@@ -17,6 +17,11 @@ enum gxnor_kind {
   GXNOR_ADD,
   GXNOR_FLATTEN,
   GXNOR_SCALE,
+  GXNOR_REQUANTIZE,
+  GXNOR_CONCAT,
+  GXNOR_PAD,
+  GXNOR_UPSAMPLE,
+  GXNOR_CHANNELS,
 };
 
 enum gxnor_status {
@@ -33,13 +38,15 @@ enum gxnor_status {
 struct gxnor_layer {
   int32_t kind;
   int32_t inputs[2];
-  int32_t factors[2];
+  int32_t factors[2];  // of an addition or of upsampling; requantize: the shift
   int32_t space;  // N of the weight (conv, dense) or of the output (threshold)
-  int32_t out;    // output channels (conv, dense)
+  int32_t out;    // output channels (conv, dense, channels); scale: logits, of all places
   int32_t groups;
-  int32_t kernel[2], stride[2], padding[2], dilation[2];
+  int32_t kernel[2], stride[2], padding[2], dilation[2];  // pad: zeros before in padding, after in dilation
   int32_t ceil_mode;
-  const void* data[2];  // conv, dense: packed states; threshold: int32 thresholds, int8 sign; scale: float scale, bias
+  // conv, dense: packed states; threshold: int32 thresholds, int8 sign; scale: float scale, bias; requantize: int32
+  // multiplier, int64 offset; concat: int32 numbers of all inputs; channels: int32 order
+  const void* data[2];
   int64_t sizes[2];     // bytes of each
 };
 
@@ -58,7 +65,8 @@ GXNOR_API const char* gxnor_isa(int32_t index);
 GXNOR_API int32_t gxnor_plan_create(const gxnor_input* input, const gxnor_layer* layers, int32_t count, const char* isa,
                                     int32_t kernel, int32_t threads, gxnor_plan** plan, int32_t* layer);
 
-// x: uint8 pixels or state indices (batch, *shape); logits: float (batch, classes), the size is what the description says.
+// x: uint8 pixels or state indices (batch, *shape); logits: float (batch, classes, height, width), the size is what the
+// description says.
 // `seconds`, where not null, gains what each step took, of all threads together.
 GXNOR_API int32_t gxnor_plan_run(const gxnor_plan* plan, const uint8_t* x, int64_t batch, int32_t threads, float* logits,
                                  double* seconds);

@@ -233,15 +233,88 @@ gxnor_status FlattenStep::run(const std::vector<Buffer>& buffers, const Run& run
   return GXNOR_OK;
 }
 
+gxnor_status RequantizeStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
+  const Buffer &in = buffers[input_], &out = buffers[output_];
+  each_row(run, out, [&](int64_t image, int y) {
+    std::vector<int32_t> values(in.channels);
+    for (int x = 0; x < out.width; ++x) {
+      load(in, pixel(run, buffers, input_, image, y, x), values.data());
+      for (int c = 0; c < in.channels; ++c)
+        values[c] = static_cast<int32_t>((int64_t{multiplier_[c]} * values[c] + offset_[c]) >> shift_);
+      store(out, pixel(run, buffers, output_, image, y, x), values.data());
+    }
+  });
+  return GXNOR_OK;
+}
+
+gxnor_status ConcatStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
+  const Buffer& out = buffers[output_];
+  each_row(run, out, [&](int64_t image, int y) {
+    std::vector<int32_t> values(out.channels);
+    for (int x = 0; x < out.width; ++x) {
+      int32_t* to = values.data();
+      for (const int input : inputs_) {
+        load(buffers[input], pixel(run, buffers, input, image, y, x), to);
+        to += buffers[input].channels;
+      }
+      store(out, pixel(run, buffers, output_, image, y, x), values.data());
+    }
+  });
+  return GXNOR_OK;
+}
+
+gxnor_status PadStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
+  const Buffer &in = buffers[input_], &out = buffers[output_];
+  each_row(run, out, [&](int64_t image, int y) {
+    std::vector<int32_t> values(in.channels);
+    for (int x = 0; x < out.width; ++x) {
+      const int from_y = y - before_[0], from_x = x - before_[1];
+      if (from_y < 0 || from_y >= in.height || from_x < 0 || from_x >= in.width)
+        std::fill(values.begin(), values.end(), 0);
+      else
+        load(in, pixel(run, buffers, input_, image, from_y, from_x), values.data());
+      store(out, pixel(run, buffers, output_, image, y, x), values.data());
+    }
+  });
+  return GXNOR_OK;
+}
+
+gxnor_status UpsampleStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
+  const Buffer &in = buffers[input_], &out = buffers[output_];
+  each_row(run, out, [&](int64_t image, int y) {
+    std::vector<int32_t> values(in.channels);
+    for (int x = 0; x < out.width; ++x) {
+      if (x % factors_[1] == 0) load(in, pixel(run, buffers, input_, image, y / factors_[0], x / factors_[1]), values.data());
+      store(out, pixel(run, buffers, output_, image, y, x), values.data());
+    }
+  });
+  return GXNOR_OK;
+}
+
+gxnor_status ChannelsStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
+  const Buffer &in = buffers[input_], &out = buffers[output_];
+  each_row(run, out, [&](int64_t image, int y) {
+    std::vector<int32_t> values(in.channels), picked(out.channels);
+    for (int x = 0; x < out.width; ++x) {
+      load(in, pixel(run, buffers, input_, image, y, x), values.data());
+      for (int c = 0; c < out.channels; ++c) picked[c] = values[order_[c]];
+      store(out, pixel(run, buffers, output_, image, y, x), picked.data());
+    }
+  });
+  return GXNOR_OK;
+}
+
 gxnor_status ScaleStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer& in = buffers[input_];
   std::vector<int32_t> values(in.channels);
   for (int64_t image = 0; image < run.images; ++image) {
-    load(in, pixel(run, buffers, input_, image, 0, 0), values.data());
-    float* logits = run.logits + image * in.channels;
-    for (int c = 0; c < in.channels; ++c) {
-      const float product = static_cast<float>(values[c]) * scale_[c];  // rounded before the sum, as the reference does
-      logits[c] = product + bias_[c];
+    for (int64_t at = 0; at < in.pixels(); ++at) {
+      load(in, pixel(run, buffers, input_, image, at / in.width, at % in.width), values.data());
+      float* logits = run.logits + image * in.channels * in.pixels() + at;
+      for (int c = 0; c < in.channels; ++c) {
+        const float product = static_cast<float>(values[c]) * scale_[c];  // rounded before the sum, as the reference does
+        logits[c * in.pixels()] = product + bias_[c];
+      }
     }
   }
   return GXNOR_OK;

@@ -99,6 +99,70 @@ class FlattenStep : public Step {
   const int input_, output_;
 };
 
+// (multiplier * x + offset) >> shift, in 64 bits.
+class RequantizeStep : public Step {
+ public:
+  RequantizeStep(int input, int output, int shift, std::vector<int32_t> multiplier, std::vector<int64_t> offset)
+      : input_(input), output_(output), shift_(shift), multiplier_(std::move(multiplier)), offset_(std::move(offset)) {}
+  gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return "requantize"; }
+  int64_t bytes() const override { return static_cast<int64_t>(sizeof *this + 12 * multiplier_.size()); }
+
+ private:
+  const int input_, output_, shift_;
+  const std::vector<int32_t> multiplier_;
+  const std::vector<int64_t> offset_;
+};
+
+// Channels of all inputs, one after the other.
+class ConcatStep : public Step {
+ public:
+  ConcatStep(std::vector<int> inputs, int output) : inputs_(std::move(inputs)), output_(output) {}
+  gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return "concat"; }
+
+ private:
+  const std::vector<int> inputs_;
+  const int output_;
+};
+
+// Zeros around; `before` of them above and on the left.
+class PadStep : public Step {
+ public:
+  PadStep(int input, int output, const int32_t before[2]) : input_(input), output_(output), before_{before[0], before[1]} {}
+  gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return "pad"; }
+
+ private:
+  const int input_, output_, before_[2];
+};
+
+// Every pixel factors[0] x factors[1] times.
+class UpsampleStep : public Step {
+ public:
+  UpsampleStep(int input, int output, const int32_t factors[2])
+      : input_(input), output_(output), factors_{factors[0], factors[1]} {}
+  gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return "upsample"; }
+
+ private:
+  const int input_, output_, factors_[2];
+};
+
+// Channel c is the input's order[c].
+class ChannelsStep : public Step {
+ public:
+  ChannelsStep(int input, int output, std::vector<int32_t> order)
+      : input_(input), output_(output), order_(std::move(order)) {}
+  gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
+  const char* name() const override { return "channels"; }
+  int64_t bytes() const override { return static_cast<int64_t>(sizeof *this + 4 * order_.size()); }
+
+ private:
+  const int input_, output_;
+  const std::vector<int32_t> order_;
+};
+
 // logits = float(x) * scale + bias
 class ScaleStep : public Step {
  public:

@@ -57,9 +57,9 @@ void weigh(const gxnor_layer& layer, int64_t fan, Value& y) {
 
 // The output of layer `number`, of `count`.
 Value output(const gxnor_layer& layer, int number, int count, std::vector<Value>& values) {
-  for (int i = 0; i < (layer.kind == GXNOR_ADD ? 2 : 1); ++i) {
-    require(layer.inputs[i] >= 0 && layer.inputs[i] < number);
-    values[layer.inputs[i]].readers.push_back(number);
+  for (const int input : inputs_of(layer)) {
+    require(input >= 0 && input < number);
+    values[input].readers.push_back(number);
   }
   const Value& x = values[layer.inputs[0]];
   Value y = {x.channels, x.height, x.width, x.bound, x.space, {}};
@@ -119,9 +119,57 @@ Value output(const gxnor_layer& layer, int number, int count, std::vector<Value>
       y.height = y.width = 1;
       break;
     case GXNOR_SCALE:
-      require(number == count && x.height == 1 && x.width == 1);
+      require(number == count && layer.out == x.elements());
       data<float>(layer, 0, channels);
       data<float>(layer, 1, channels);
+      break;
+    case GXNOR_REQUANTIZE: {
+      data<int32_t>(layer, 0, channels);
+      data<int64_t>(layer, 1, channels);
+      const int shift = layer.factors[0];
+      require(shift >= 0 && shift <= 62);
+      y.bound = 0;
+      for (int64_t c = 0; c < channels; ++c) {
+        const int64_t reach = std::abs(int64_t{static_cast<const int32_t*>(layer.data[0])[c]}) * x.bound;
+        const int64_t offset = static_cast<const int64_t*>(layer.data[1])[c], most = int64_t{1} << 62;
+        require(offset > -most && offset < most && reach < most && std::abs(offset) + reach < most);
+        y.bound = std::max({y.bound, std::abs((offset - reach) >> shift), std::abs((offset + reach) >> shift)});
+      }
+      y.space = kSums;
+      break;
+    }
+    case GXNOR_CONCAT:
+      y.channels = 0;
+      for (const int input : inputs_of(layer)) {
+        const Value& part = values[input];
+        require(part.height == x.height && part.width == x.width);
+        y.channels += part.channels;
+        y.bound = std::max(y.bound, part.bound);
+        if (part.space != x.space || part.space < 0) y.space = kSums;
+      }
+      break;
+    case GXNOR_PAD:
+      for (int axis = 0; axis < 2; ++axis) {
+        require(layer.padding[axis] >= 0 && layer.padding[axis] <= kMaxWindow);
+        require(layer.dilation[axis] >= 0 && layer.dilation[axis] <= kMaxWindow);
+      }
+      y.height += layer.padding[0] + layer.dilation[0];
+      y.width += layer.padding[1] + layer.dilation[1];
+      y.space = kSums;
+      break;
+    case GXNOR_UPSAMPLE:
+      for (int axis = 0; axis < 2; ++axis) require(layer.factors[axis] >= 1 && layer.factors[axis] <= kMaxWindow);
+      y.height *= layer.factors[0];
+      y.width *= layer.factors[1];
+      break;
+    case GXNOR_CHANNELS:
+      require(layer.out >= 1);
+      data<int32_t>(layer, 0, layer.out);
+      for (int c = 0; c < layer.out; ++c) {
+        const int32_t from = static_cast<const int32_t*>(layer.data[0])[c];
+        require(from >= 0 && from < channels);
+      }
+      y.channels = layer.out;
       break;
     default: require(false);
   }
@@ -131,6 +179,14 @@ Value output(const gxnor_layer& layer, int number, int count, std::vector<Value>
 }
 
 }  // namespace
+
+std::vector<int> inputs_of(const gxnor_layer& layer) {
+  if (layer.kind != GXNOR_CONCAT) return {layer.inputs, layer.inputs + (layer.kind == GXNOR_ADD ? 2 : 1)};
+  const int32_t* const numbers = static_cast<const int32_t*>(layer.data[0]);
+  require(numbers && layer.sizes[0] >= 8 && layer.sizes[0] % 4 == 0);
+  require(numbers[0] == layer.inputs[0] && numbers[1] == layer.inputs[1]);
+  return {numbers, numbers + layer.sizes[0] / 4};
+}
 
 std::vector<Value> infer(const gxnor_input& input, const gxnor_layer* layers, int count, int32_t& layer) {
   layer = 0;

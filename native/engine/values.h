@@ -22,6 +22,9 @@ struct Value {
   int64_t elements() const { return channels * height * width; }
 };
 
+// The numbers of the values that a layer reads. Throws Failure.
+std::vector<int> inputs_of(const gxnor_layer& layer);
+
 // Value 0 and the output of every layer. Throws Failure; `layer` is then the number of the layer at fault, or 0.
 std::vector<Value> infer(const gxnor_input& input, const gxnor_layer* layers, int count, int32_t& layer);
 

@@ -101,8 +101,7 @@ def test_batch_norm_that_is_not_a_number_is_refused():
 def test_scale_is_batch_norm_but_for_rounding(unit):
     modules = [random_norm(24, BOUND * float(unit) / 3, seed) for seed in (1, 2)]
     for chain in ([], modules[:1], modules):
-        scale, bias = folding.scale([Norm.of(module) for module in chain], unit, 24)
-        assert scale.dtype == bias.dtype == np.float32
+        scale, bias = folding.affine([Norm.of(module) for module in chain], unit, 24)
         x = (SUMS.double() * float(unit)).float()[:, None].expand(-1, 24).contiguous()
         with torch.no_grad():
             for module in chain:

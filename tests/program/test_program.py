@@ -146,7 +146,6 @@ REFUSED = {
     "add of two shapes": ((conv(), Add((0, 1), (1, 1))), r"layer 2 \(Add\): .*one shape"),
     "add factors": ((Add((0, 0), (1, 1.5)),), "factors as a tuple of integers"),
     "sum too large": ((Add((0, 0), (2**30, 2**30)),), "could reach 547608330240 and leave int32"),
-    "scale of an image": ((Scale((0,), np.ones(1, np.float32), np.ones(1, np.float32)),), "a Flatten comes first"),
     "scale of nan": ((*HEAD, altered(scale((2,)), scale=np.array([1, np.nan], np.float32))), "finite scale"),
     "bias of infinity": ((*HEAD, altered(scale((2,)), bias=np.array([1, np.inf], np.float32))), "finite bias"),
     "scale too large": ((*HEAD, altered(scale((2,)), scale=np.full(2, 3e38, np.float32))), "range of float32"),

@@ -97,10 +97,10 @@ def test_thresholds_that_do_not_ascend_are_refused(status):
     assert status() == 2
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(10))
 def test_any_changed_integer_is_refused_or_runs(seed):
     """The short form of tests/fuzz/fuzz_engine.cpp: every instruction set refuses it, or all compute the same."""
-    program = programs.random_program(seed)
+    program = programs.random_program(seed, every=seed > 5)
     x, library = programs.batch(program, 3), native.library()
     given = native.Input(engine._lift(program.input.shape), engine._space(program.input.space))
     described, _keep = engine._describe(program)
@@ -114,7 +114,7 @@ def test_any_changed_integer_is_refused_or_runs(seed):
         )  # fmt: skip
         assert bool(plan) == (status == 0)
         if status == 0:
-            logits = np.zeros((3, len(program.classes)), dtype=np.float32)
+            logits = np.zeros((3, *program.values[-1].shape), dtype=np.float32)
             assert library.gxnor_plan_run(plan, x.ctypes.data, 3, 1, logits.ctypes.data, None) == 0
             library.gxnor_plan_destroy(plan)
             return logits.tobytes()
@@ -131,4 +131,4 @@ def test_any_changed_integer_is_refused_or_runs(seed):
                 outcomes.add(first)
             fields[i] = word
     assert {status for status, _ in (o for o in outcomes if isinstance(o, tuple))} <= {2, 4}
-    assert len(outcomes) > 10
+    assert len(outcomes) > (10 if seed < 6 else 3)

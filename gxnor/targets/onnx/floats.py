@@ -140,9 +140,9 @@ class Floats:
                 return self.node("Add", scaled, name)
             case Flatten():
                 return self.node("Flatten", inputs, name, axis=1)
-            case Scale():
+            case Scale() if len(out.shape) == 1:
                 return self.scale(inputs[0], number, layer)
-        raise TypeError(f"{type(layer).__name__} is no layer")
+        raise GxnorError(f"layer {number} ({type(layer).__name__}) on {out.shape} has no ONNX form here")
 
     def weight(self, name: str, weight: StateTensor) -> str:
         """Levels as a constant, in as few bits as the opset has, made floats when the model is loaded or run."""

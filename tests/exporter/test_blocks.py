@@ -1,0 +1,220 @@
+"""Blocks of networks as users write them: residual sums, concatenations, paddings, and arithmetic with constants."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import gxnor
+import gxnor.nn as gnn
+from gxnor.errors import GxnorError
+from gxnor.program import reference
+from gxnor.program.ops import Requantize
+from gxnor.runtime.engine import Engine
+from gxnor.runtime.network import Network
+
+
+def images(shape, batch=40):
+    return torch.randint(256, (batch, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+
+
+@torch.no_grad()
+def fitted(model, x):
+    """Batch norms with statistics of their own sums and random parameters, some negative."""
+    random = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = 1.0
+            module.weight.normal_(generator=random)
+            module.bias.normal_(0, 0.5, generator=random)
+    model.train()(x)
+    return model.eval()
+
+
+class Net(nn.Module):
+    """A stem, `body` on 8 channels of 8x8 states, and scores of what it gives, which has `features`."""
+
+    def __init__(self, body, features, **parts):
+        super().__init__()
+        self.stem = nn.Sequential(
+            gnn.Pixels(), gnn.Conv2d(2, 8, 3, padding=1), nn.BatchNorm2d(8), gnn.Activation(2, r=0.2)
+        )
+        self.body, self.parts = body, nn.ModuleDict(parts)
+        self.fc, self.norm = gnn.Linear(features, 5), nn.BatchNorm1d(5)
+
+    def forward(self, x, target=None):
+        y = self.body(self.stem(x), **self.parts).flatten(1)
+        return self.norm(self.fc(y)) if target is None else F.cross_entropy(self.norm(self.fc(y)), target)
+
+
+def check(body, features, exact=True, **parts):
+    """Exports a network and compares all predictions; warnings are for networks that are not exact."""
+    torch.manual_seed(0)
+    x = images((2, 8, 8))
+    net = fitted(Net(body, features, **parts), x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error" if exact else "ignore")
+        program = gxnor.export(net, (2, 8, 8), 5, samples=x.numpy())
+    logits = reference.run(program, x.numpy())
+    with torch.no_grad():
+        expected = net(x).numpy()
+    if exact:
+        np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-4)
+    assert (logits.argmax(1) == expected.argmax(1)).mean() >= (1 if exact else 0.95)
+    np.testing.assert_array_equal(Engine(program).run(x.numpy()), logits)
+    return program
+
+
+def act():
+    return gnn.Activation(1, r=0.3)
+
+
+def conv(inputs, outputs, kernel=1, norm=True, **options):
+    layers = [gnn.Conv2d(inputs, outputs, kernel, **options), *([nn.BatchNorm2d(outputs)] if norm else [])]
+    return nn.Sequential(*layers)
+
+
+EXACT = {
+    "cat of states": (lambda x, a: torch.cat([a(x), x], 1), 16 * 64, {"a": nn.Sequential(conv(8, 8), gnn.Activation(2))}),
+    "cat of sums and norm": (
+        lambda x, a, b, n: n(torch.cat((a(x), b(x), a(x)), dim=1)), 20 * 64,
+        {"a": conv(8, 8, norm=False), "b": conv(8, 4, norm=False), "n": nn.Sequential(nn.BatchNorm2d(20), act())},
+    ),
+    "cat of one": (lambda x: torch.cat([x], 1), 8 * 64, {}),
+    "sub": (lambda x, a: torch.sub(a(x), x) - x, 8 * 64, {"a": conv(8, 8, norm=False)}),
+    "neg": (lambda x: -x, 8 * 64, {}),
+    "sum": (lambda x: x.sum((2, 3)), 8, {}),
+    "sum, kept": (lambda x: torch.sum(x, dim=(-1, -2), keepdim=True).squeeze(-1).squeeze(-1), 8, {}),
+    "amax": (lambda x, a: a(x).amax((2, 3)), 8, {"a": conv(8, 8, norm=False)}),
+    "amax after a norm": (lambda x, a, c: c(a(x).amax((2, 3), keepdim=True)).squeeze(), 8, {"a": conv(8, 8), "c": act()}),
+    "adaptive max": (lambda x: F.adaptive_max_pool2d(x, (2, 4)), 64, {}),
+    "adaptive average": (lambda x: F.adaptive_avg_pool2d(x, (4, 2)), 64, {}),
+    "zero pad": (lambda x, a: a(x), 8 * 9 * 10, {"a": nn.Sequential(nn.ZeroPad2d((0, 2, 1, 0)), conv(8, 8), act())}),
+    "F.pad": (lambda x: F.pad(x, (1, 0)), 8 * 72, {}),
+    "even same": (lambda x, a: a(x), 8 * 64, {"a": nn.Sequential(conv(8, 8, 4, padding="same"), act())}),
+    "nearest": (lambda x, a: a(F.interpolate(x, scale_factor=2)), 8 * 256, {"a": nn.Sequential(conv(8, 8), act())}),
+    "nearest after a norm": (
+        lambda x, a, u, c: c(u(a(x))), 8 * 16 * 24, {"a": conv(8, 8), "u": nn.Upsample((16, 24)), "c": act()},
+    ),
+    "shuffle": (lambda x, a: a(x), 8 * 64, {"a": nn.Sequential(conv(8, 8), nn.ChannelShuffle(4), act())}),
+    "chunk": (lambda x: x.chunk(2, 1)[1], 4 * 64, {}),
+    "split and add": (lambda x: x.split(4, dim=1)[0] + x.split(4, dim=1)[1], 4 * 64, {}),
+    "channels": (lambda x: x[:, 2:5], 3 * 64, {}),
+    "add_": (lambda x, a: a(x).add_(x), 8 * 64, {"a": conv(8, 8, norm=False)}),
+    "a constant per channel": (
+        lambda x, a, c: c((a(x) - torch.arange(8.0).view(1, 8, 1, 1)) / 3), 8 * 64, {"a": conv(8, 8), "c": act()},
+    ),
+    "one minus": (lambda x, a, c: c(1 - a(x)), 8 * 64, {"a": conv(8, 8), "c": act()}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_blocks_that_are_exact(name):
+    body, features, parts = EXACT[name]
+    program = check(body, features, **parts)
+    assert not any(isinstance(layer, Requantize) for layer in program.layers)
+
+
+BRANCH = {"a": conv(8, 8, 3, padding=1), "c": act()}
+REAL = {
+    "identity shortcut": (lambda x, a, c: c(a(x) + x), 8 * 64, BRANCH),
+    "projection with norm": (lambda x, a, b, c: c(a(x) + b(x)), 8 * 64, {**BRANCH, "b": conv(8, 8)}),
+    "a stream of sums": (lambda x, a, b, c: c(x + a(x) + b(c(a(x)))), 8 * 64, {**BRANCH, "b": conv(8, 8)}),
+    "linear bottleneck": (lambda x, a, b, c: c(b(a(x))), 8 * 64, {**BRANCH, "b": conv(8, 8, 3, padding=1)}),
+    "average between norm and activation": (lambda x, a, c: c(F.avg_pool2d(a(x), 2)), 8 * 16, BRANCH),
+    "mean of a norm": (lambda x, a, c: a(x).mean((2, 3)), 8, BRANCH),
+    "cat of norms": (lambda x, a, b, c: c(torch.cat((a(x), x, b(x)), 1)), 24 * 64, {**BRANCH, "b": conv(8, 8)}),
+    "padding after a norm": (lambda x, a, c: c(F.pad(a(x), (1, 1))), 8 * 80, BRANCH),
+    "times a constant": (lambda x, a, c: c(a(x) * -0.7 + x / 9), 8 * 64, BRANCH),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_blocks_with_real_numbers_inside_stay_integers(name):
+    body, features, parts = REAL[name]
+    program = check(body, features, exact=False, **parts)
+    assert any(isinstance(layer, Requantize) for layer in program.layers)
+
+
+@pytest.mark.parametrize("front", [
+    lambda: nn.BatchNorm2d(2),
+    lambda: Standardise(),
+])  # fmt: skip
+def test_pixels_that_the_model_standardises(front):
+    torch.manual_seed(0)
+    x = images((2, 8, 8))
+    net = Net(lambda x: x, 8 * 64)
+    net.stem = nn.Sequential(gnn.Pixels(), front(), *list(net.stem)[1:])
+    net = fitted(net, x)
+    with pytest.warns(RuntimeWarning, match="real numbers become integers before stem.2: predictions can differ where"):
+        program = gxnor.export(net, (2, 8, 8), 5)
+    with torch.no_grad():
+        agreed = reference.run(program, x.numpy()).argmax(1) == net(x).argmax(1).numpy()
+    assert agreed.mean() >= 0.95
+
+
+class Standardise(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.1, -0.2]).view(1, 2, 1, 1))
+        self.register_buffer("std", torch.tensor([0.3, 0.5]).view(1, 2, 1, 1))
+
+    def forward(self, x):
+        return (x / 255 - self.mean) / self.std
+
+
+@pytest.mark.parametrize("end", [nn.Softmax(1), nn.LogSoftmax(1), nn.ReLU(), nn.Sigmoid()])
+def test_an_end_that_a_program_needs_not_is_left_out_with_a_word(end):
+    torch.manual_seed(0)
+    x = images((4,))
+    net = nn.Sequential(gnn.Pixels(), gnn.Linear(4, 3), nn.BatchNorm1d(3), end)
+    net = fitted(net, x)
+    with pytest.warns(RuntimeWarning, match=f"{type(end).__name__} at the end is left out"):
+        program = gxnor.export(net, (4,), 3)
+    with torch.no_grad():
+        np.testing.assert_allclose(reference.run(program, x.numpy()), net[:-1](x).numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_scores_for_every_place():
+    torch.manual_seed(0)
+    x = images((2, 8, 8))
+    net = nn.Sequential(*Net(None, 1).stem, gnn.Conv2d(8, 3, 1), nn.BatchNorm2d(3))
+    net = fitted(net, x)
+    program = gxnor.export(net, (2, 8, 8), ("sky", "sea", "land"))
+    with torch.no_grad():
+        expected = net(x).numpy()
+    np.testing.assert_allclose(reference.run(program, x.numpy()), expected, rtol=1e-5, atol=1e-5)
+    network = Network(program)
+    assert np.array_equal(network.predict(x.numpy()), expected.argmax(1))
+    assert np.array_equal(network.predict(x.numpy()[0]), expected[0].argmax(0))
+
+
+@pytest.mark.parametrize("body, words", [
+    (lambda x: F.interpolate(x, scale_factor=1.5), "whole factors"),
+    (lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"), "expected mode='nearest'"),
+    (lambda x: torch.cat([x, x], 2), "expected to concatenate channels"),
+    (lambda x: F.pad(x, (1, 1), value=1.0), "expected padding with zeros"),
+    (lambda x: F.pad(x, (1, 1), mode="reflect"), "expected padding with zeros"),
+    (lambda x: x * x, "multiplies or divides two values"),
+    (lambda x: x[:, :, 1:], "expected channels"),
+    (lambda x: x.squeeze(0), "got the batch"),
+    (lambda x: x.sum(1), "all dimensions but batch and channels"),
+    (lambda x: torch.relu(x) + x, "ReLU is a real activation"),
+    (lambda x: x / torch.zeros(1), "expected a finite constant"),
+])  # fmt: skip
+def test_what_cannot_be_is_refused_with_what_was_expected(body, words):
+    with pytest.raises(GxnorError, match=words):
+        gxnor.export(Net(body, 8 * 64), (2, 8, 8), 5)
+
+
+def test_two_outputs_are_refused_with_what_to_do():
+    with pytest.raises(GxnorError, match="export a model for each"):
+        gxnor.export(nn.Sequential(gnn.Pixels(), Two()), (4,), 3)
+
+
+class Two(nn.Module):
+    def forward(self, x):
+        return {"a": x, "b": x}
