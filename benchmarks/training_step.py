@@ -136,7 +136,7 @@ def contenders(workload: dict, batch: int, memory_format: torch.memory_format, o
     steps = {}
     for name, net in nets.items():
         if name == "gxnor":
-            steps[name] = step_of(net, DST(net, lr=0.01))
+            steps[name] = step_of(net, DST(net, lr=0.01, increment="adam", counter=0, m=3.0, probability="tanh"))
         elif name in DSTS:
             optimizer = DST(net, lr=0.01, increment="factored", counter=4, m=1.0, probability="linear")
             optimizer.update_in_backward()

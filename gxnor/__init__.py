@@ -7,7 +7,7 @@ from gxnor.space import DiscreteSpace
 from gxnor.version import VERSION
 
 __version__ = VERSION
-__all__ = ["DiscreteSpace", "export", "load"]
+__all__ = ["DiscreteSpace", "check", "export", "load"]
 
 
 def __getattr__(name: str):
@@ -19,4 +19,8 @@ def __getattr__(name: str):
         from gxnor.exporter import to_program
 
         return to_program
+    if name == "check":
+        from gxnor.exporter import check
+
+        return check
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

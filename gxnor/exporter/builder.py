@@ -90,10 +90,22 @@ class Builder:
         self.values.append(value)
         return Tensor(len(self.layers), value.shape, unit, rounding=rounding)
 
-    def fixed_unit(self, x: Tensor, most: int = EXACT) -> Fraction:
-        """The unit in which real numbers x take up to `most`."""
+    def fixed_unit(self, x: Tensor, *limits: int) -> Fraction:
+        """The unit in which real numbers x take up to one of the limits: the first for which the range of a typical
+        channel has 2^11 steps or more, else the last. Raises GxnorError where it has not even 2^6."""
         bound, channels = self.values[x.number].bound, self.values[x.number].shape[0]
-        return folding.natural_unit(*folding.affine(x.norms, x.unit, channels), bound, most)
+        scale, bias = folding.affine(x.norms, x.unit, channels)
+        typical = float(np.median(np.abs(scale))) * bound
+        for most in limits or (EXACT,):
+            unit = folding.natural_unit(scale, bias, bound, most)
+            if unit * 2**11 <= typical or not typical:
+                return unit
+        if unit * 2**6 > typical:
+            raise GxnorError(
+                "the batch norm before it scales a channel far more than the others, one that hardly ever changes, and "
+                "integers of one unit cannot hold both: leave that channel out, or raise eps"
+            )
+        return unit
 
     def requantize(self, x: Tensor, unit: Fraction) -> Tensor:
         """Real numbers x as integers of this unit. PyTorch's own are off by the rounding of its batch norm, ours by half a
@@ -153,6 +165,16 @@ class Builder:
             raise GxnorError(f"expected scores (batch, classes) or (batch, classes, ...), got (batch, *{x.shape})")
         scale, bias = folding.affine(x.norms, x.unit, x.shape[0])
         self.emit(Scale((x.number,), scale.astype(np.float32), bias.astype(np.float32)), x.unit)
+
+    def warnings(self) -> list[str]:
+        """What is to be known of the program: what it leaves out, and where PyTorch rounds otherwise."""
+        ties = ": predictions can differ where two states or classes nearly tie"
+        notes = list(self.notes)
+        if self.rounded:
+            notes.append(f"PyTorch rounds the sums of {', '.join(self.rounded)}, the program does not{ties}")
+        if self.fixed:
+            notes.append(f"real numbers become integers before {', '.join(self.fixed)}{ties}")
+        return notes
 
     def prune(self) -> None:
         """Takes away layers that nothing depends on, the half of a split for example."""

@@ -70,8 +70,11 @@ def weighted(build: Builder, x, module: DiscreteLayer) -> Tensor:
         padding, pads = _padding(module)
     terms = weight.size // weight.shape[0] * weight.space.denominator
     bound = build.values[known(x).number].bound
-    if x.norms or terms * bound >= NEVER or (x.rounding and bound > WORD):  # real numbers: as integers of 16 bits
-        x = build.requantize(x, build.fixed_unit(x, min(WORD, (NEVER - 1) // terms)))
+    if (
+        x.norms or terms * bound >= NEVER or (x.rounding and bound > WORD)
+    ):  # real numbers: integers of 16 bits, if they do
+        most = (NEVER - 1) // terms
+        x = build.requantize(x, build.fixed_unit(x, min(WORD, most), min(EXACT, most)))
     if any(pads):
         x = build.emit(Pad((x.number,), (0,) * len(pads), pads), x.unit, x)
     if isinstance(module, nn.Linear):
@@ -403,9 +406,19 @@ def dropout(build: Builder, x, p=0.5, training=True, inplace=False) -> Tensor:
 
 def _functional(operation, module: type, *names: str):
     """A function with arguments `names` behind the tensor, as the module that does the same."""
-    return lambda build, x, *args, **kwargs: operation(build, x, module(**dict(zip(names, args)), **kwargs))  # noqa: B905
+
+    def function(build: Builder, x, *args, **kwargs):
+        return operation(build, x, module(**dict(zip(names, args)), **kwargs))  # noqa: B905
+
+    function.operation = operation
+    return function
 
 
+SOFTMAX, LOG_SOFTMAX = (
+    left_out("Softmax", lambda y: F.softmax(y, 1)),
+    left_out("LogSoftmax", lambda y: F.log_softmax(y, 1)),
+)
+SIGMOID, RELU = left_out("Sigmoid", torch.sigmoid), left_out("ReLU", torch.relu)
 MODULES = {
     DiscreteLayer: weighted,
     Activation: activation,
@@ -418,10 +431,10 @@ MODULES = {
     (nn.ZeroPad1d, nn.ZeroPad2d, nn.ConstantPad1d, nn.ConstantPad2d): pad,
     nn.Upsample: upsample,
     nn.ChannelShuffle: shuffle,
-    nn.Softmax: left_out("Softmax", lambda y: F.softmax(y, 1)),
-    nn.LogSoftmax: left_out("LogSoftmax", lambda y: F.log_softmax(y, 1)),
-    nn.Sigmoid: left_out("Sigmoid", torch.sigmoid),
-    nn.ReLU: left_out("ReLU", torch.relu),
+    nn.Softmax: SOFTMAX,
+    nn.LogSoftmax: LOG_SOFTMAX,
+    nn.Sigmoid: SIGMOID,
+    nn.ReLU: RELU,
     nn.Flatten: flatten,
     (nn.Identity, nn.modules.dropout._DropoutNd): same,
 }
@@ -455,13 +468,13 @@ FUNCTIONS = {
     torch.sub: subtract,
     operator.neg: negative,
     torch.neg: negative,
-    F.softmax: left_out("Softmax", lambda y: F.softmax(y, 1)),
-    torch.softmax: left_out("Softmax", lambda y: F.softmax(y, 1)),
-    F.log_softmax: left_out("LogSoftmax", lambda y: F.log_softmax(y, 1)),
-    torch.log_softmax: left_out("LogSoftmax", lambda y: F.log_softmax(y, 1)),
-    torch.sigmoid: left_out("Sigmoid", torch.sigmoid),
-    F.relu: left_out("ReLU", torch.relu),
-    torch.relu: left_out("ReLU", torch.relu),
+    F.softmax: SOFTMAX,
+    torch.softmax: SOFTMAX,
+    F.log_softmax: LOG_SOFTMAX,
+    torch.log_softmax: LOG_SOFTMAX,
+    torch.sigmoid: SIGMOID,
+    F.relu: RELU,
+    torch.relu: RELU,
     torch.flatten: flatten,
     torch.reshape: reshape,
     operator.add: add,
@@ -471,7 +484,7 @@ FUNCTIONS = {
     F.dropout: dropout,
     F.dropout1d: dropout,
     F.dropout2d: dropout,
-    torch.dropout: lambda build, x, p, train: dropout(build, x, p, train),
+    torch.dropout: dropout,
     getattr: attribute,
 }
 METHODS = {
@@ -485,9 +498,9 @@ METHODS = {
     "sub_": subtract,
     "neg": negative,
     "neg_": negative,
-    "softmax": left_out("Softmax", lambda y: F.softmax(y, 1)),
-    "log_softmax": left_out("LogSoftmax", lambda y: F.log_softmax(y, 1)),
-    "relu": left_out("ReLU", torch.relu),
+    "softmax": SOFTMAX,
+    "log_softmax": LOG_SOFTMAX,
+    "relu": RELU,
     "flatten": flatten,
     "view": reshape,
     "reshape": reshape,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,8 +22,6 @@ from gxnor.nn.networks import Pixels
 from gxnor.nn.unwrap import unwrap
 from gxnor.program import Input, Program
 from gxnor.space import DiscreteSpace
-
-TIES = ": predictions can differ where two states or classes nearly tie"
 
 
 def to_program(
@@ -64,10 +63,7 @@ def to_program(
         seen = np.concatenate([seen, np.asarray(samples)])
     model = copy.deepcopy(unwrap(model)).cpu().float().eval()
     build = _build(model, source)
-    build.notes += (
-        [f"PyTorch rounds the sums of {', '.join(build.rounded)}, the program does not" + TIES] if build.rounded else []
-    ) + ([f"real numbers become integers before {', '.join(build.fixed)}" + TIES] if build.fixed else [])
-    for note in build.notes:
+    for note in build.warnings():
         warnings.warn(note, RuntimeWarning, stacklevel=2)
     program = Program(build.source, tuple(build.layers), names)
     compare.compare(model, program, build, seen)
@@ -76,17 +72,32 @@ def to_program(
 
 def _build(model: nn.Module, source: Input) -> Builder:
     """The layers of a model's program. Raises GxnorError that names all that no program computes."""
+    walk = trace(model, source)
+    if walk.refused:
+        raise GxnorError(f"cannot export: {'; '.join(walk.refused)}")
+    walk.build.prune()
+    return walk.build
+
+
+def trace(model: nn.Module, source: Input) -> Walk:
+    """The walk over a model in evaluation mode, done. Raises GxnorError where torch.fx cannot trace it."""
     try:
         traced = fx.GraphModule(model, _Tracer().trace(model))
     except Exception as error:  # whatever the model's own code raises
         raise GxnorError(f"cannot export: torch.fx cannot trace the model: {error!s:.200}") from error
-    build = Builder(source)
-    walk = _Walk(traced, build)
+    walk = Walk(traced, Builder(source))
     walk.run()
-    if walk.refused:
-        raise GxnorError(f"cannot export: {'; '.join(walk.refused)}")
-    build.prune()
-    return build
+    return walk
+
+
+@dataclass(frozen=True)
+class Row:
+    """A part of the model: its place, what it is, whether it is discrete or real, and what of a program it becomes."""
+
+    place: str
+    what: str
+    is_: str
+    becomes: str
 
 
 class _Tracer(fx.Tracer):
@@ -118,7 +129,7 @@ def _changes(node: fx.Node) -> bool:
     return node.op == "call_function" and (bool(node.kwargs.get("inplace")) or "out" in node.kwargs)
 
 
-class _Walk(fx.Interpreter):
+class Walk(fx.Interpreter):
     """Runs a traced model on `Tensor`s. `refused` collects what no program can compute, in order, once each."""
 
     def __init__(self, model: fx.GraphModule, build: Builder):
@@ -126,6 +137,7 @@ class _Walk(fx.Interpreter):
         self.build = build
         self.live = _live(model.graph)
         self.refused: dict[str, None] = {}
+        self.rows: list[Row] = []
 
     def run_node(self, node: fx.Node):
         self.build.at = _place(node)
@@ -135,16 +147,35 @@ class _Walk(fx.Interpreter):
             if module is not None or node.target is phi:
                 self.build.calls.append(Call(self.build.at, module))
             return UNKNOWN
+        reason, before = "", len(self.build.layers)
         try:
             result = super().run_node(node)
         except Unknown:
             result = UNKNOWN
         except (GxnorError, TypeError) as error:  # a TypeError: arguments that the operation does not know
             self.refused[f"{self.build.at}: {error}"] = None
-            result = UNKNOWN
+            reason, result = f"refused: {error}", UNKNOWN
+        if node.op.startswith("call_") and (isinstance(result, Tensor) or reason):
+            self.rows.append(self._row(node, result, reason or self._becomes(result, before)))
         if _changes(node) and node.args and isinstance(node.args[0], fx.Node):
             self.env[node.args[0]] = result
         return result
+
+    def _row(self, node: fx.Node, result, becomes: str) -> Row:
+        module = self.fetch_attr(node.target) if node.op == "call_module" else None
+        what = type(module).__name__ if module else self.build.at.rpartition(": ")[2]
+        if not isinstance(result, Tensor):
+            return Row(self.build.at, what, "", becomes)
+        value, real = self.build.values[result.number], bool(result.norms)
+        kind = "real" if real else f"states of Z_{value.space.N}" if value.space else "integers"
+        return Row(self.build.at, what, kind, becomes)
+
+    def _becomes(self, result: Tensor, before: int) -> str:
+        if result.last:
+            return "left out: the program gives the scores before it"
+        if made := [type(layer).__name__ for layer in self.build.layers[before:]]:
+            return ", ".join(made)
+        return "waits for the activation or the scores" if result.norms or result.later else "nothing to do"
 
     def placeholder(self, target, args, kwargs) -> Tensor:
         return self.build.input()

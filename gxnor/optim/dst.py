@@ -33,13 +33,14 @@ class DST(torch.optim.Optimizer):
     Args:
         params: a module (all its parameters; the simplest), or what every torch optimizer takes: parameters, named
             parameters, or groups.
-        lr: learning rate. With the tanh rule a small dW moves a weight with probability m |dW| / dz, so only the
-            product m * lr counts for discrete weights.
-        increment: "factored" (next to no state), "adam" (8 bytes a weight) or "sgd" (4), see `gxnor.optim.increment`.
+        lr: learning rate. It should fall to a tenth or less by the end, as moving states keep accuracy down: a
+            schedule of torch.optim.lr_scheduler, from 0.03 to 0.2. Without a schedule the default trains well. A small
+            dW moves a weight with probability m |dW| / dz, so only the product m * lr counts for discrete weights.
+        increment: "factored" (next to no state), "adam" (8 bytes per weight) or "sgd" (4), see `gxnor.optim.increment`.
         betas, eps: the increment's settings. betas may be changed between steps.
-        counter: bits a weight in which increments too small to move a state are remembered, see `gxnor.optim.counter`;
+        counter: bits per weight in which increments too small to move a state are remembered, see `gxnor.optim.counter`;
             taken as fewer where the space has no room for them in a byte.
-        m, probability: the transition rule, "tanh" (the paper's) or "linear".
+        m, probability: the transition rule, "linear" or the paper's, "tanh" with m = 3, which has no counter.
         generator: the torch.Generator (on the CPU) that keys the stochastic moves' streams; its state is saved in
             `state_dict`. Default: a new one, seeded from torch's global generator.
         model: where given, every trainable parameter of it must be in `params`.
@@ -48,6 +49,9 @@ class DST(torch.optim.Optimizer):
     FloatingPointError, naming the parameter, for a gradient that is not finite or too large to square, and leaves all as
     it was: weights, the optimizer's memory and, of a module that was given as `params` or `model`, the running statistics
     as they were after the last `zero_grad()` or `step()`.
+
+    After training, `torch.optim.swa_utils.update_bn(batches, model)` takes batch norm's running statistics anew: those
+    that were averaged while weights moved lag behind them. docs/own-model.md has the whole loop, measured.
 
     `update_in_backward` moves the weights inside the backward pass, so that no model-sized gradient exists.
 
@@ -63,14 +67,14 @@ class DST(torch.optim.Optimizer):
     def __init__(
         self,
         params: nn.Module | Iterable,
-        lr: float = 0.01,
+        lr: float = 0.03,
         *,
-        increment: str = "adam",
+        increment: str = "factored",
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        counter: int = 0,
-        m: float = 3.0,
-        probability: str = "tanh",
+        counter: int = 4,
+        m: float = 1.0,
+        probability: str = "linear",
         generator: torch.Generator | None = None,
         model: nn.Module | None = None,
     ):

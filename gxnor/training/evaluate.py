@@ -14,7 +14,6 @@ from gxnor.packing import radix_size
 
 BATCH = 1000
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @dataclass(frozen=True)
@@ -52,23 +51,6 @@ def evaluate(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, loss,
     model.train(was_training)
     labels = labels.cpu()
     return Evaluation(scores, labels, loss(scores, labels).item())
-
-
-@torch.no_grad()
-def reestimate_norms(model: nn.Module, batches) -> None:
-    """Replaces batch norm's running statistics, which lag behind moving weights, by their mean over the given batches."""
-    norms = [module for module in model.modules() if isinstance(module, NORMS)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # torch's way to ask for a plain average
-    was_training = model.training
-    model.train()
-    for batch in batches:
-        model(batch)
-    model.train(was_training)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.optim.swa_utils import update_bn
 
 from gxnor.errors import GxnorError
 from gxnor.nn.parameter import DiscreteParameter
@@ -42,7 +43,7 @@ from gxnor.training.build import (
     saving,
     split,
 )
-from gxnor.training.evaluate import Evaluation, counting_zeros, evaluate, layer_statistics, reestimate_norms
+from gxnor.training.evaluate import Evaluation, counting_zeros, evaluate, layer_statistics
 from gxnor.training.losses import LOSSES
 from gxnor.training.recipe import Recipe
 from gxnor.training.restart import move_towards_random
@@ -199,7 +200,7 @@ class Trainer:
         settings, now = self.recipe.train, self.progress
         self._read_totals()
         if settings.recalibration_batches:
-            reestimate_norms(self.model, self._recalibration_batches())
+            update_bn(self._recalibration_batches(), self.model)
         with counting_zeros(self.model) as zeros:
             val = evaluate(self.model, self.val_images, self.val_labels, self.loss, self.prepare)
         layers = layer_statistics(self.model, zeros, flip_rates)

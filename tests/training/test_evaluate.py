@@ -12,7 +12,6 @@ from gxnor.training.evaluate import (
     counting_zeros,
     evaluate,
     layer_statistics,
-    reestimate_norms,
     weight_summary,
 )
 from gxnor.training.losses import squared_hinge
@@ -39,18 +38,6 @@ def test_evaluation_does_not_depend_on_batches_and_leaves_the_mode_as_it_was():
         assert torch.equal(result.scores, model.eval()(images))
 
 
-def test_norms_are_the_mean_over_the_batches():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.BatchNorm1d(3, momentum=0.1))
-    batches = [torch.randn(50, 3) * 3 + 1 for _ in range(7)]
-    model(torch.randn(50, 3) * 100)
-    reestimate_norms(model, batches)
-    norm = model[0]
-    assert torch.allclose(norm.running_mean, torch.stack([b.mean(0) for b in batches]).mean(0), atol=1e-5)
-    assert torch.allclose(norm.running_var, torch.stack([b.var(0) for b in batches]).mean(0), atol=1e-4)
-    assert norm.momentum == 0.1
-
-
 def test_layer_statistics_count_what_is_there():
     torch.manual_seed(0)
     model = nn.Sequential(Conv2d(1, 4, 3), Activation(), nn.Flatten(), Linear(64, 5, N=2), nn.ReLU(), nn.Linear(5, 2))
@@ -73,7 +60,7 @@ def test_layer_statistics_count_what_is_there():
 )
 def test_sizes_of_the_special_cases(kind, bits, held):
     model = network("8C3-64FC-10", (1, 12, 12), PRECISIONS[kind])
-    optimizer = DST(model, lr=0.01)
+    optimizer = DST(model, lr=0.01, increment="adam", counter=0)
     model(torch.randint(0, 256, (4, 1, 12, 12), dtype=torch.uint8)).square().sum().backward()
     optimizer.step()
     summary = weight_summary(model, optimizer)
