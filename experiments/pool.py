@@ -41,10 +41,9 @@ def run_all(
                 while queue and len(working) < jobs:
                     run = queue.pop(0)
                     run.path.parent.mkdir(parents=True, exist_ok=True)
-                    working[run] = context.Process(
-                        target=work, args=(run, data_dir, threads, count), name=run.path.name
-                    )
-                    working[run].start()
+                    process = context.Process(target=work, args=(run, data_dir, threads, count), name=run.path.name)
+                    process.start()
+                    working[run] = process
                 time.sleep(0.2)
                 for run in [run for run, process in working.items() if not process.is_alive()]:
                     process = working.pop(run)

@@ -8,7 +8,7 @@ from pathlib import Path
 from gxnor import pretrained, targets
 from gxnor.analysis import sizes
 from gxnor.cli.telling import warnings_told
-from gxnor.cli.testset import check_images, load
+from gxnor.cli.testset import load
 from gxnor.errors import GxnorError
 from gxnor.program import Program, file
 
@@ -27,7 +27,9 @@ def add_parser(commands) -> None:
     parser.add_argument("--name", help="c: what files and functions are called (default: the last part of PATH)")
     parser.add_argument("--arena", type=int, metavar="BYTES", help="c: refuse a network that needs more RAM than this")
     parser.add_argument(
-        "--data", metavar="NAME", help="c: digits, mnist, ...: typical images, which make the code faster"
+        "--data",
+        metavar="NAME|PATH",
+        help="c: digits, mnist, ... or your own: typical images, which make the code faster",
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the data is")
     parser.add_argument("--onnx-form", metavar="FORM", help="onnx: float (default) or integer")
@@ -57,9 +59,7 @@ def main(arguments: argparse.Namespace) -> None:
         )
     program = _program(path)
     if arguments.data is not None:
-        images = load(program, arguments.data, arguments.data_dir).train_images[:SAMPLES]
-        check_images(program, arguments.data, images)
-        options["samples"] = images
+        options["samples"] = load(program, arguments.data, arguments.data_dir, part="train").images[:SAMPLES]
     print(write(program, arguments.output, **options))
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from gxnor import pretrained
 from gxnor.analysis import energy, events, sizes
 from gxnor.cli import tables
-from gxnor.cli.testset import check_images, load
+from gxnor.cli.testset import DATA, load
 from gxnor.errors import GxnorError
 from gxnor.program import Conv, Dense, Program, Threshold, file
 
@@ -21,7 +21,7 @@ SAMPLES = 200  # of the test set, where nothing else is said: a second on MNIST,
 def add_parser(commands) -> None:
     parser = commands.add_parser("inspect", help="layers, bits and, on real data, events of an exported network")
     parser.add_argument("file", type=Path, metavar="FILE.gxnor|NAME")
-    parser.add_argument("--data", metavar="NAME", help="count events on the test set of digits, mnist, ...")
+    parser.add_argument("--data", metavar="NAME|PATH", help=f"count events on {DATA}")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the data is")
     parser.add_argument("--samples", type=int, metavar="N", help=f"of the test set (default: {SAMPLES})")
     parser.add_argument("--picture", type=Path, metavar="PATH", help="draw the events (png, svg, pdf)")
@@ -44,7 +44,8 @@ def main(arguments: argparse.Namespace) -> None:
     size = sizes.measure(program, path.stat().st_size)
     counted = None
     if arguments.data is not None:
-        counted = events.count(program, _samples(program, arguments.data, arguments.data_dir, arguments.samples))
+        images = load(program, arguments.data, arguments.data_dir).images
+        counted = events.count(program, images[: arguments.samples or SAMPLES])
     if arguments.picture:
         chart.draw(counted, arguments.picture)
     if arguments.json:
@@ -63,12 +64,6 @@ def main(arguments: argparse.Namespace) -> None:
         tables.show(_event_table(counted, arguments.data))
         tables.show(_energy_table(counted))
         print(f"Energy of the operations alone, memory left out: {energy.SOURCE}; XNOR and bit count derived from it.")
-
-
-def _samples(program: Program, name: str, folder: Path | None, limit: int | None):
-    images = load(program, name, folder).test_images[: SAMPLES if limit is None else limit]
-    check_images(program, name, images)
-    return images
 
 
 def _layer_table(program: Program, size: sizes.Sizes) -> Table:

@@ -65,6 +65,16 @@ def load(
     return Dataset("folder", train_images, train_labels, test_images, test_labels, classes)
 
 
+def labelled(part: Path, classes: tuple[str, ...], mode: str, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(uint8 [n, C, H, W], int64 [n]) of the images in part/CLASS/, in the mode "L" or "RGB", resized to (H, W).
+
+    Raises WorkError: a folder is none of `classes`, there is no image, or a file is none as `load` takes it."""
+    files, labels = _by_class(part, classes)
+    if not files:
+        raise WorkError(f"{part} holds no image: expected some in {part}/CLASS/")
+    return _read(files, mode, *size), labels
+
+
 def _listing(folder: Path, folders: bool) -> list[Path]:
     """What a folder holds, sorted by name, hidden files left out: only folders or only files, or GxnorError."""
     kind = "folder" if folders else "image"

@@ -7,9 +7,9 @@ from PIL import Image
 
 from benchmarks.programs import Builder, batch, cifar, mnist
 from gxnor.analysis import energy, events
-from gxnor.cli import inspect, run
+from gxnor.cli import eval, inspect, run
 from gxnor.errors import GxnorError
-from gxnor.program import file
+from gxnor.program import Program, file
 from gxnor.runtime.network import Network
 from tests.data.test_idx import write
 from tests.runtime.test_network import in_a_bare_process
@@ -22,6 +22,7 @@ def call(*arguments) -> None:
     commands = parser.add_subparsers()
     run.add_parser(commands)
     inspect.add_parser(commands)
+    eval.add_parser(commands)
     parsed = parser.parse_args([str(argument) for argument in arguments])
     parsed.main(parsed)
 
@@ -41,7 +42,7 @@ def data(monkeypatch):
     images = batch(GRAY, 300, seed=1)
 
     class Images:
-        test_images = images
+        test_images, test_labels, classes = images, np.zeros(300, np.int64), GRAY.classes
 
     monkeypatch.setattr(loaders, "load", lambda name, folder: Images)
     return images
@@ -96,6 +97,72 @@ def test_inspect_prints_events_on_data(folder, data, capsys):
         assert f"{100 * row.resting:.1f} %" in text
     for name in energy.counterparts(counted):
         assert name in text
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A program with classes of the user's own, and samples as arrays, in class folders, and in a plain folder; with what
+    the program says of them."""
+    program = Program(GRAY.input, GRAY.layers, tuple(f"kind {letter}" for letter in "abcdefghij"))
+    x = batch(GRAY, 20)
+    predicted = Network(program).predict(x)
+    file.save(program, tmp_path / "net.gxnor")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", np.where(np.arange(20) < 5, (predicted + 1) % 10, predicted))  # 15 of 20 are right
+    for number, (image, label) in enumerate(zip(x, np.load(tmp_path / "y.npy"), strict=True)):
+        for place in (f"sorted/{program.classes[label]}", f"split/test/{program.classes[label]}", "plain"):
+            (tmp_path / place).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[0]).save(tmp_path / place / f"{number:02}.png")
+    (tmp_path / "plain" / "Thumbs.db").write_bytes(b"x")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [("x.npy", "--labels", "y.npy"), ("sorted",), ("split",), ("split/test",), ("plain", "--labels", "y.npy")],
+)
+def test_eval_of_a_users_own_program_on_a_users_own_samples(own, samples, capsys, monkeypatch):
+    monkeypatch.chdir(own)
+    call("eval", "net.gxnor", "--data", *samples)
+    assert capsys.readouterr().out == "75.00 % of 20 test images\n"
+
+
+@pytest.mark.parametrize("samples", ["x.npy", "sorted", "split", "plain"])
+def test_inspect_counts_events_on_a_users_own_samples(own, samples, capsys, monkeypatch):
+    monkeypatch.chdir(own)
+    call("inspect", "net.gxnor", "--data", samples, "--json")
+    result = json.loads(capsys.readouterr().out)
+    assert result["events"]["total"] == events.count(GRAY, np.load("x.npy")).to_json()["total"]
+    call("inspect", "net.gxnor", "--data", samples)
+    assert f"Events on 20 samples of {samples};" in capsys.readouterr().out
+
+
+def test_eval_of_a_users_own_program_on_a_data_set_by_name(folder, data, capsys):
+    call("eval", folder / "net.gxnor", "--data", "mnist")
+    expected = (Network(GRAY).predict(data) == 0).mean()
+    assert capsys.readouterr().out == f"{100 * expected:.2f} % of 300 test images\n"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("x.npy",), r"x\.npy does not say of which classes its samples are: give --labels"),
+        (("plain",), "plain does not say of which classes"),
+        (("nowhere",), "there is no data set and no path 'nowhere': choose one of digits"),
+        (("x.npy", "--labels", "x.npy"), r"--labels x\.npy: expected 20 integers, got uint8 \(20, 1, 28, 28\)"),
+        (("x.npy", "--labels", "none.npy"), r"--labels none\.npy: No such file"),
+        (("x.npy", "--labels", "far.npy"), r"--labels far\.npy: expected 0 to 9, got 0 to 19"),
+        (("sorted", "--labels", "y.npy"), "the folders in sorted are labels"),
+        (("strange",), r"strange/other is no class of the training images \(kind a, .*kind j\): rename or remove it"),
+        (("sorted", "--data-dir", "."), "--data sorted is a path already"),
+    ],
+)
+def test_eval_refuses_samples_that_do_not_suit(own, arguments, message, monkeypatch):
+    monkeypatch.chdir(own)
+    np.save("far.npy", np.arange(20))
+    (own / "strange" / "other").mkdir(parents=True)
+    with pytest.raises(GxnorError, match=message):
+        call("eval", "net.gxnor", "--data", *arguments)
 
 
 def test_inspect_prints_json(folder, data, capsys):

@@ -19,6 +19,7 @@ from experiments.command import study
 from experiments.definitions import STUDIES, Form, Point
 from experiments.runs import plan
 from experiments.table import provenance
+from gxnor import locking
 from gxnor.cli import main as cli
 from gxnor.cli.main import execute
 from gxnor.errors import GxnorError, WorkError
@@ -51,6 +52,8 @@ def test_a_study_leaves_one_json_one_table_and_one_picture(tmp_path, monkeypatch
     out = tmp_path / "study"
     summary = run(out)
     printed = capsys.readouterr()
+    modes = {path.suffix: path.stat().st_mode & 0o777 for path in out.rglob("*") if path.is_file()}
+    assert len(set(modes.values())) == 1 and modes[".log"] & 0o111 == 0, modes
     assert "2 of 2 runs to go, 2 at a time: about" in printed.err
     assert printed.err.index("to go") < printed.err.index("validation")  # the time is told first
     assert {path.name for path in out.iterdir()} == {"runs", "study.json", "table.md", "picture.png"}
@@ -106,6 +109,20 @@ def test_wrong_calls_leave_nothing_behind(tmp_path, capsys, monkeypatch):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(GxnorError, match="no study to resume"):
         run(tmp_path, resume=True)
+
+
+# seml#177
+def test_a_second_study_in_the_folder_of_a_live_one_is_refused_and_a_killed_one_is_not_in_the_way(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setitem(definitions.STUDIES, "table", tiny())
+    with locking.alone_in(tmp_path / "study", "study"):
+        for resume in (False, True):
+            with pytest.raises(GxnorError, match="a study is going on in"):
+                run(tmp_path / "study", resume)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / locking.LOCK).touch()  # as kill -9 leaves it
+    assert run(tmp_path / "study")["complete"]
 
 
 def test_a_run_that_fails_does_not_take_the_others_with_it(tmp_path, monkeypatch):

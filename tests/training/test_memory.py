@@ -1,13 +1,19 @@
 """What `gxnor memory` says of a training step."""
 
 import json
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from gxnor.cli.main import main
 from gxnor.cli.memory import parse_size
+from gxnor.errors import WorkError
 from gxnor.training import recipe as recipes
+from gxnor.training.memory import measure as measuring
 from gxnor.training.memory.measure import measure
 from gxnor.training.memory.predict import predict, twin, widest, with_width
 
@@ -72,6 +78,52 @@ def test_the_command_prints_json_and_what_fits(capsys):
         for what, total in side["total"].items():
             assert total == sum(layer[what] for layer in side["layers"])
     assert result["gxnor"]["largest_batch"] > result["twin"]["largest_batch"]
+
+
+def test_what_does_not_fit_in_memory_is_predicted_and_not_tried(capsys, monkeypatch):
+    monkeypatch.setattr(measuring, "available", lambda device: 1_000_000)
+    monkeypatch.setattr(measuring, "measure", None)
+    settings = [word for s in SMALL for word in ("--set", s)]
+    assert main(["memory", "digits", *settings]) == 0
+    assert "MB predicted, not measured, for 1.0 MB are free" in capsys.readouterr().out
+
+
+def test_a_measurement_that_fails_takes_no_prediction_with_it(capsys, monkeypatch):
+    def fail(recipe, shape):
+        raise WorkError("the measured training step did not end well: killed")
+
+    monkeypatch.setattr(measuring, "measure", fail)
+    settings = [word for s in SMALL for word in ("--set", s)]
+    assert main(["memory", "digits", *settings, "--budget", "1KiB"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("MB predicted, not measured: the measured training step did not end well: killed") == 2
+    assert out.count("in 0.001024 MB: nothing fits") == 2 and "a batch of 0" not in out
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process is read from /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_the_measuring_process_ends_with_the_one_that_started_it(number):
+    command = [sys.executable, "-m", "gxnor", "memory", "digits", "--batch", "1000", "--set", "network.width=4"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not children.read_text():
+        assert process.poll() is None
+        time.sleep(0.02)
+    child = Path(f"/proc/{children.read_text().split()[0]}/stat")
+    process.send_signal(number)
+    process.wait()
+    deadline = time.monotonic() + 60
+    while child.exists() and child.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("width", ["1e5", "1e9", "1e300"])
+def test_a_width_beyond_all_memory_is_a_wrong_call(width, capsys, tmp_path):
+    for command in (["memory", "digits"], ["train", "digits", "--out", str(tmp_path / "run")]):
+        assert main([*command, "--set", f"network.width={width}"]) == 2
+        assert "makes a layer of more than 2,147,483,647 weights" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("text, size", [("2GiB", 2**31), ("500MB", 500_000_000), ("1000000", 10**6), ("1.5K", 1500)])
