@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gxnor import pretrained
-from gxnor.cli.testset import DATA, load, ready
+from gxnor.cli.testset import DATA, load, of_data_set, ready
 from gxnor.errors import GxnorError
 from gxnor.program import file
 
@@ -54,17 +54,21 @@ def _evaluate_file(
 ) -> tuple[np.ndarray, np.ndarray, dict]:
     """(predicted, labels, what else there is to say) of a program's file."""
     program = file.read(path)
-    data = data or program.data
-    if data is None:
+    if data is not None:
+        samples = load(program, data, data_dir, labels)
+    elif labels is not None:
+        raise GxnorError("--labels says what the samples of --data are: add --data PATH")
+    elif program.data is None:
         raise GxnorError(f"{path} does not say which data its network is for: name it with --data, or give your own")
-    samples = load(program, data, data_dir, labels)
+    else:
+        samples = of_data_set(program, program.data, data_dir)
     if samples.labels is None:
         from gxnor.data import NAMES  # here, as the other commands do without
 
-        if data not in NAMES:
+        if samples.name not in NAMES:
             raise GxnorError(f"{data} does not say of which classes its samples are: give --labels FILE.npy, or put them "
                              "into folders named after the classes")  # fmt: skip
-        raise GxnorError(f"{path} knows other classes than {data}: {', '.join(program.classes):.100}")
+        raise GxnorError(f"{path} knows other classes than {samples.name}: {', '.join(program.classes):.100}")
     network, images = ready(program), samples.images
     predicted = [network.predict(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
     return np.concatenate(predicted), samples.labels, {}

@@ -45,7 +45,7 @@ def load(
     if data in NAMES:
         if labels is not None:
             raise GxnorError(f"--labels is for a .npy array or a folder of images: {data} has its own")
-        return _of_data_set(program, data, data_dir, part)
+        return of_data_set(program, data, data_dir, part)
     path = Path(data)
     if not path.exists():
         raise GxnorError(
@@ -64,7 +64,8 @@ def load(
     return Samples(data, batch, None if labels is None else _labels(labels, len(batch), len(program.classes)))
 
 
-def _of_data_set(program: Program, name: str, data_dir: Path | None, part: str) -> Samples:
+def of_data_set(program: Program, name: str, data_dir: Path | None, part: str = "test") -> Samples:
+    """The part of a data set, by name alone: a program's file may name one, but no path on this machine."""
     from gxnor import data
 
     options = {"size": program.input.shape[1:]} if name == "folder" else {}

@@ -1,4 +1,4 @@
-"""Data sets of images in their official formats, as uint8 arrays.
+"""Data sets of images and of sound in their official formats, as uint8 arrays.
 
     dataset = load("mnist")
     dataset.train_images    # uint8 [60000, 1, 28, 28]
@@ -12,11 +12,14 @@ from __future__ import annotations
 import inspect
 import os
 
-from gxnor.data import cifar, digits, folder, idx, svhn
+from gxnor.data import cifar, digits, folder, fsdd, idx, svhn
 from gxnor.data.dataset import Dataset
 from gxnor.errors import GxnorError
 
-_LOADERS = {"digits": digits.load, "mnist": idx.load, "cifar10": cifar.load, "svhn": svhn.load, "folder": folder.load}
+_LOADERS = {
+    "digits": digits.load, "mnist": idx.load, "fashion": idx.load_fashion, "cifar10": cifar.load, "svhn": svhn.load,
+    "fsdd": fsdd.load, "folder": folder.load,
+}  # fmt: skip
 NAMES = tuple(_LOADERS)
 
 __all__ = ["NAMES", "Dataset", "load"]

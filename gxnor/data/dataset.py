@@ -15,13 +15,13 @@ DIGITS = tuple("0123456789")
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set for image classification, in the order of its files: nothing is shuffled.
+    """A data set for classification of images or of series, in the order of its files: nothing is shuffled.
 
     Args:
         name: as given to `load`.
-        train_images: uint8 [n, C, H, W].
+        train_images: uint8 [n, C, H, W]; or [n, C, L], series of channels, such as spectrograms.
         train_labels: int64 [n], indices into `classes`.
-        test_images: uint8 [m, C, H, W], of the same C, H, W.
+        test_images: uint8, of the same shape but for their number m.
         test_labels: int64 [m].
         classes: the name of every label, at least two, all different.
 
@@ -44,8 +44,10 @@ class Dataset:
         check_classes(self.classes)
         for part in ("train", "test"):
             images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
-            if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
-                raise ValueError(f"{part}_images must be uint8 [n, C, H, W], got {images.dtype} {list(images.shape)}")
+            if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.size == 0:
+                raise ValueError(
+                    f"{part}_images must be uint8 [n, C, H, W] or [n, C, L], got {images.dtype} {list(images.shape)}"
+                )
             if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
                 raise ValueError(
                     f"{part}_labels must be int64 [{len(images)}], got {labels.dtype} {list(labels.shape)}"

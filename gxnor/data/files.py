@@ -42,34 +42,45 @@ class File:
         return next((folder / name for name in self.names if os.path.exists(folder / name)), None)
 
 
-def locate(name: str, files: list[File], data_dir: str | os.PathLike | None) -> list[Path]:
-    """Paths of all `files` of the data set `name`, taken from one folder.
+def folders(name: str, data_dir: str | os.PathLike | None, system: Path | None = None) -> list[Path]:
+    """Where the data set `name` is looked for, in this order; the last is its own folder of the cache. `system`: where a
+    package of the system puts it, looked at after what the user names.
 
-    Raises GxnorError: data_dir or $GXNOR_DATA is no folder, a folder holds only some of the files, or they are
-    nowhere and cannot be downloaded.
-    """
+    Raises GxnorError: data_dir or $GXNOR_DATA is no folder."""
     cache = Path(pooch.os_cache("gxnor"))
     named = {"data_dir (--data-dir)": data_dir, "$GXNOR_DATA": os.environ.get("GXNOR_DATA")}
     roots = [Path(root).expanduser() for root in named.values() if root]
     for source, root in named.items():
         if root and not Path(root).expanduser().is_dir():
             raise GxnorError(f"{source} is {root}, which is no existing folder: correct it or leave it out")
-    for folder in (folder for root in (*roots, cache) for folder in (root, root / name)):
+    places = [folder for root in roots for folder in (root, root / name)]
+    return [*places, *([system] if system else []), cache, cache / name]
+
+
+def locate(name: str, files: list[File], data_dir: str | os.PathLike | None, system: Path | None = None) -> list[Path]:
+    """Paths of all `files` of the data set `name`, taken from one of its `folders`.
+
+    Raises GxnorError: data_dir or $GXNOR_DATA is no folder, a folder holds only some of the files, or they are
+    nowhere and cannot be downloaded.
+    """
+    places = folders(name, data_dir, system)
+    own = places[-1]  # of the cache
+    for folder in places:
         paths = [file.path_in(folder) for file in files]
         if all(paths):
             return paths
         # A part of the set may be the user's own: completing it from elsewhere could mix two data sets.
-        if any(paths) and folder != cache / name:
+        if any(paths) and folder != own:
             there = next(file for file, path in zip(files, paths, strict=True) if path)
             missing = next(file for file, path in zip(files, paths, strict=True) if not path)
             raise WorkError(
                 f"{folder} holds {there.path_in(folder).name} of {name} but not {missing.download_name}: "
                 f"add it (from {missing.url}) or take the others away"
             )
-    missing = [file for file in files if not file.path_in(cache / name)]
+    missing = [file for file in files if not file.path_in(own)]
     for file in missing:
-        _download(name, file, cache / name, missing)
-    return [file.path_in(cache / name) for file in files]
+        _download(name, file, own, missing)
+    return [file.path_in(own) for file in files]
 
 
 def read_bytes(path: Path) -> bytes:

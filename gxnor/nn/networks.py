@@ -3,7 +3,8 @@
     32C5-MP2-64C5-MP2-512FC-10          the paper's MNIST network
     2x128C3-MP2-2x256C3-MP2-2x512C3-MP2-1024FC-10      its CIFAR-10 and SVHN network
 
-nCk is a convolution with n channels and a k x k kernel, MPk a k x k max-pooling, nFC a dense layer with n outputs, 2x
+nCk is a convolution with n channels and a k x k kernel (for series, along their one axis, a kernel of k), MPk a k x k
+max-pooling (of k), nFC a dense layer with n outputs, 2x
 repeats what follows, and the number at the end is the output layer, one score a class. A block is convolution, pooling,
 batch norm, activation, in this order; the output layer's scores are batch-normed.
 """
@@ -20,7 +21,7 @@ from torch import nn
 
 from gxnor import pixels
 from gxnor.nn.activation import Activation, check_settings
-from gxnor.nn.layers import Conv2d, Linear
+from gxnor.nn.layers import Conv1d, Conv2d, Linear
 from gxnor.nn.tracing import as_node, is_symbolic, refuse_scripting
 from gxnor.space import DiscreteSpace
 
@@ -61,6 +62,11 @@ class Precision:
         if self.activations is None:
             return nn.ReLU()
         return Activation(self.activations, self.r, self.a, self.H, self.window)
+
+    def conv1d(self, *args, **kwargs) -> nn.Module:
+        if self.weights is None:
+            return nn.Conv1d(*args, **kwargs, bias=False)
+        return Conv1d(*args, **kwargs, N=self.weights, latent=self.latent)
 
     def conv2d(self, *args, **kwargs) -> nn.Module:
         if self.weights is None:
@@ -138,7 +144,7 @@ def parse(notation: str) -> list[tuple[str, int, int]]:
 
 def network(
     notation: str,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     precision: Precision = PRECISIONS["gxnor"],
     padding: str = "valid",
     width: float = 1.0,
@@ -147,7 +153,7 @@ def network(
 
     Args:
         notation: see the module's text.
-        input_shape: (channels, height, width) of the uint8 images it takes.
+        input_shape: (channels, height, width) of the uint8 images it takes, or (channels, length) of series.
         precision: spaces of weights and activations.
         padding: "valid" or "same", of the convolutions.
         width: factor on every number of channels and outputs but the classes'.
@@ -160,6 +166,10 @@ def network(
     if not 0 < width < math.inf:
         raise ValueError(f"width must be a positive number, got {width!r}")
     channels, *size = input_shape
+    if len(size) == 1:
+        convolution, pool, norm = precision.conv1d, nn.MaxPool1d, nn.BatchNorm1d
+    else:
+        convolution, pool, norm = precision.conv2d, nn.MaxPool2d, nn.BatchNorm2d
     layers = parse(notation)
     modules: dict[str, nn.Module] = {"pixels": Pixels()}
     features = 0
@@ -168,23 +178,26 @@ def network(
         outputs = outputs if last else max(1, round(outputs * width))
         number = i + 1 - sum(k == "MP" for k, *_ in layers[:i])
         if kind != "MP":
-            weights = outputs * ((features or channels * math.prod(size)) if kind == "FC" else channels * kernel**2)
+            weights = outputs * (
+                (features or channels * math.prod(size)) if kind == "FC" else channels * kernel ** len(size)
+            )
             if weights > MOST_WEIGHTS:
                 raise ValueError(f"width = {width:g} makes a layer of more than {MOST_WEIGHTS:,} weights")
         if kind == "C":
-            modules[f"conv{number}"] = precision.conv2d(channels, outputs, kernel, padding=padding)
+            modules[f"conv{number}"] = convolution(channels, outputs, kernel, padding=padding)
             channels = outputs
             size = [s - kernel + 1 if padding == "valid" else s for s in size]
             if layers[i + 1][0] == "MP":
-                modules[f"pool{number}"] = nn.MaxPool2d(layers[i + 1][2])
+                modules[f"pool{number}"] = pool(layers[i + 1][2])
                 size = [s // layers[i + 1][2] for s in size]
-            modules[f"norm{number}"] = nn.BatchNorm2d(channels)
+            modules[f"norm{number}"] = norm(channels)
             if min(size) < 1:
-                raise ValueError(f"images of {input_shape[1]} x {input_shape[2]} are too small for {notation!r}")
+                given = " x ".join(map(str, input_shape[1:]))
+                raise ValueError(f"images of {given} are too small for {notation!r}")
         elif kind == "FC":
             if not features:
                 modules["flatten"] = nn.Flatten()
-                features = channels * size[0] * size[1]
+                features = channels * math.prod(size)
             modules[f"fc{number}"] = precision.linear(features, outputs)
             modules[f"norm{number}"] = nn.BatchNorm1d(outputs)
             features = outputs

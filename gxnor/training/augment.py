@@ -7,13 +7,16 @@ import math
 import torch
 import torch.nn.functional as F
 
+from gxnor.data import Dataset
+from gxnor.errors import GxnorError
 from gxnor.training.recipe import Augment
 
 SPACING = 9  # of the points of an elastic distortion, in pixels
 
 
 def augment(images: torch.Tensor, settings: Augment, generator: torch.Generator) -> torch.Tensor:
-    """uint8 [batch, channels, height, width] -> the same shape, on the same device.
+    """uint8 [batch, channels, height, width] -> the same shape, on the same device. Series [batch, channels, length] are
+    shifted in time alone.
 
     Rotation, scale, shear and elastic distortion (Simard, Steinkraus, Platt, ICDAR 2003, section 2; noise on a coarse
     grid, interpolated, in place of their blurred noise) are one bilinear resampling; shifts are by whole pixels and fill
@@ -28,6 +31,16 @@ def augment(images: torch.Tensor, settings: Augment, generator: torch.Generator)
         flipped = torch.rand(len(images), generator=generator) < 0.5
         images = torch.where(send(flipped, images.device)[:, None, None, None], images.flip(-1), images)
     return images
+
+
+def check_suits(settings: Augment, dataset: Dataset) -> None:
+    """Raises GxnorError for series, as of sound, that are to be treated as images."""
+    if dataset.train_images.ndim == 3:
+        for key, value in settings.model_dump().items():
+            if value and key != "shift":
+                raise GxnorError(
+                    f"augment.{key} is for images, which {dataset.name} does not hold; augment.shift works"
+                )
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -59,6 +72,8 @@ def _displacements(images: torch.Tensor, pixels: float, generator: torch.Generat
 
 
 def _shift(images: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
+    if images.dim() == 3:
+        return _shift_in_time(images, most, generator)
     batch, _, height, width = images.shape
     padded = F.pad(images, (most, most, most, most))
     top, left = send(torch.randint(0, 2 * most + 1, (2, batch), generator=generator), images.device)
@@ -66,3 +81,10 @@ def _shift(images: torch.Tensor, most: int, generator: torch.Generator) -> torch
     columns = left[:, None] + torch.arange(width, device=images.device)
     image = torch.arange(batch, device=images.device)
     return padded.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _shift_in_time(series: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
+    batch, channels, length = series.shape
+    first = send(torch.randint(0, 2 * most + 1, (batch,), generator=generator), series.device)
+    places = first[:, None] + torch.arange(length, device=series.device)
+    return F.pad(series, (most, most)).gather(2, places[:, None].expand(-1, channels, -1))

@@ -27,6 +27,11 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
+def memory_format(recipe: Recipe, dims: int) -> torch.memory_format:
+    """Of a batch of samples of so many dimensions: only images (C, H, W) have another than the usual one."""
+    return torch.channels_last if recipe.train.channels_last and dims == 3 else torch.contiguous_format
+
+
 def count_parts(recipe: Recipe, workers: int) -> int:
     """The number of parts of a batch. Raises GxnorError where they cannot be equal and the workers have the same share."""
     parts, batch = recipe.train.micro_batches, recipe.train.batch
@@ -69,7 +74,8 @@ def split(dataset: data.Dataset, recipe: Recipe, device: torch.device):
 
 
 def build(recipe: Recipe, input_shape: tuple[int, ...], classes: tuple[str, ...]) -> torch.nn.Sequential:
-    """The recipe's network for images [channels, height, width], its random states drawn from the recipe's seed."""
+    """The recipe's network for images [channels, height, width] or series [channels, length], its random states drawn from
+    the recipe's seed."""
     settings = recipe.network
     outputs = parse(settings.layers)[-1][1]
     if outputs != len(classes):

@@ -28,7 +28,7 @@ from gxnor.errors import GxnorError
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.stream import subkey
 from gxnor.training import checkpoint, distributed, schedule
-from gxnor.training.augment import augment, send
+from gxnor.training.augment import augment, check_suits, send
 from gxnor.training.build import (
     INIT,
     arithmetic,
@@ -37,6 +37,7 @@ from gxnor.training.build import (
     load_data,
     load_network,
     make_optimizer,
+    memory_format,
     pick_device,
     read_network,
     save_network,
@@ -79,6 +80,7 @@ class Trainer:
         self.recipe, settings = recipe, recipe.train
         self.device = pick_device(settings.device)
         self.dataset = load_data(recipe, data_dir)
+        check_suits(recipe.augment, self.dataset)
         (self.images, self.labels), (self.val_images, self.val_labels) = split(self.dataset, recipe, self.device)
         if settings.batch * settings.batch_growth > len(self.images):
             grown = f", and train.batch_growth {settings.batch_growth}" if settings.batch_growth > 1 else ""
@@ -119,8 +121,7 @@ class Trainer:
         return len(self.images) // self.batch
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
-        format = torch.channels_last if self.recipe.train.channels_last else torch.contiguous_format
-        return images.to(self.device, memory_format=format)
+        return images.to(self.device, memory_format=memory_format(self.recipe, images.dim() - 1))
 
     def steps(self) -> Iterator[None]:
         """Runs the steps of the epoch that are left, one at a time; yields after each, where a run may be left."""

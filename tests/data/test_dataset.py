@@ -29,7 +29,8 @@ def test_good_arrays_are_kept():
     ("change", "message"),
     [
         ({"train_images": np.zeros((3, 1, 2, 2), np.float32)}, "train_images must be uint8"),
-        ({"train_images": np.zeros((3, 2, 2), np.uint8)}, "train_images must be uint8"),
+        ({"train_images": np.zeros((3, 2), np.uint8)}, "train_images must be uint8"),
+        ({"train_images": np.zeros((3, 2, 2), np.uint8)}, "one shape"),
         ({"test_images": np.zeros((0, 1, 2, 2), np.uint8)}, "test_images must be uint8"),
         ({"test_images": np.zeros((1, 3, 2, 2), np.uint8)}, "one shape"),
         ({"train_labels": np.array([0, 1])}, r"train_labels must be int64 \[3\]"),
@@ -46,13 +47,15 @@ def test_wrong_arrays_are_refused(change, message):
 
 
 def test_unknown_names_and_options_are_named():
-    with pytest.raises(GxnorError, match="'imagenet': choose one of digits, mnist, cifar10, svhn, folder"):
+    with pytest.raises(
+        GxnorError, match="'imagenet': choose one of digits, mnist, fashion, cifar10, svhn, fsdd, folder"
+    ):
         load("imagenet")
     with pytest.raises(GxnorError, match="mnist has no option 'extra': it knows none"):
         load("mnist", extra=True)
     with pytest.raises(GxnorError, match="folder has no option 'sise': it knows path, size"):
         load("folder", sise=(8, 8))
-    assert NAMES == ("digits", "mnist", "cifar10", "svhn", "folder")
+    assert NAMES == ("digits", "mnist", "fashion", "cifar10", "svhn", "fsdd", "folder")
 
 
 def test_data_needs_no_torch():

@@ -138,3 +138,27 @@ def test_real_mnist(real_data):
     # Known statistics of the pixels; another order of rows or a wrong offset within the file would move them.
     assert round(float(dataset.train_images.mean()) / 255, 4) == 0.1307
     assert round(float(dataset.train_images.std()) / 255, 4) == 0.3081
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_fashion_is_read_from_its_folder_and_names_clothes(tmp_path, packed):
+    write(tmp_path / "fashion", packed)
+    write(tmp_path / "mnist", packed, train_images=encode(255 - IMAGES))
+    dataset = load("fashion", tmp_path)
+    assert (dataset.train_images[:, 0] == IMAGES).all() and (dataset.test_labels == LABELS[:5]).all()
+    assert dataset.classes[0] == "T-shirt/top" and dataset.classes[9] == "Ankle boot" and dataset.name == "fashion"
+
+
+def test_fashion_is_read_from_where_debian_puts_it_after_what_the_user_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(idx, "DEBIAN", write(tmp_path / "system", packed=True))
+    assert (load("fashion").train_images[:, 0] == IMAGES).all()
+    write(tmp_path / "own" / "fashion", train_images=encode(255 - IMAGES))
+    assert (load("fashion", tmp_path / "own").train_images[:, 0] == 255 - IMAGES).all()
+
+
+@pytest.mark.parametrize("name, other", [("fashion", "mnist"), ("mnist", "fashion")])
+def test_one_set_is_not_taken_for_the_other_whose_files_have_the_same_names(tmp_path, name, other):
+    labels = np.array([*idx.FIRST_LABELS[other], 3, 4], np.uint8)
+    write(tmp_path, train_labels=encode(labels))
+    with pytest.raises(GxnorError, match=f"holds the data set {other}, not {name}: put each into a folder of its name"):
+        load(name, tmp_path)

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from gxnor.errors import WorkError
-from gxnor.training.build import arithmetic, build, make_optimizer, pick_device, saving
+from gxnor.training.build import arithmetic, build, make_optimizer, memory_format, pick_device, saving
 from gxnor.training.losses import LOSSES
 from gxnor.training.recipe import Recipe, Train
 
@@ -35,7 +35,7 @@ class Step:
 
     def __init__(self, recipe: Recipe, input_shape: tuple[int, ...]):
         self.recipe, self.input_shape, self.device = recipe, input_shape, pick_device(recipe.train.device)
-        self.format = torch.channels_last if recipe.train.channels_last else torch.contiguous_format
+        self.format = memory_format(recipe, len(input_shape))
         self.classes = int(recipe.network.layers.rsplit("-", 1)[1])
         self.model = build(recipe, input_shape, tuple(map(str, range(self.classes)))).to(self.device)
         self.optimizer = make_optimizer(recipe, self.model)

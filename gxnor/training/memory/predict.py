@@ -30,7 +30,10 @@ from gxnor.training.recipe import Recipe
 KERNELS = 3_000_000  # bytes that compute kernels on the CPU take on first use, as measured
 WIDTHS = 10  # looked at, at most, to find the widest network within a budget
 PROBES = 8, 16  # images; multiples of 8, for bits fill bytes then
-SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "svhn": (3, 32, 32)}
+SHAPES = {
+    "digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion": (1, 28, 28), "cifar10": (3, 32, 32), "svhn": (3, 32, 32),
+    "fsdd": (32, 64),
+}  # fmt: skip
 
 
 @dataclass
@@ -95,8 +98,8 @@ class Prediction:
         return low
 
 
-def input_shape(recipe: Recipe) -> tuple[int, int, int]:
-    """(channels, height, width) of the recipe's images, without reading them."""
+def input_shape(recipe: Recipe) -> tuple[int, ...]:
+    """(channels, height, width) of the recipe's images, or (channels, length), without reading them."""
     if recipe.data.name == "folder":
         if not recipe.data.size:
             raise GxnorError("the size of a folder's images is not in the recipe: give --set data.size=[HEIGHT,WIDTH]")

@@ -106,7 +106,9 @@ def _worst(path: Path, classes: list[str]) -> list[dict]:
 
 
 def _png(image: np.ndarray) -> str:
-    """Base64 PNG of a uint8 [C, H, W] image; what is neither grey nor RGB is shown by its first channel."""
+    """Base64 PNG of a uint8 [C, H, W] image or [C, L] series; what is neither grey nor RGB is shown by its first channel."""
+    if image.ndim == 2:  # a series: its channels upwards
+        image = image[None, ::-1]
     picture = Image.fromarray(np.moveaxis(image, 0, -1) if len(image) == 3 else image[0])
     picture.thumbnail((64, 64))
     out = io.BytesIO()
