@@ -23,8 +23,10 @@ pytestmark = pytest.mark.onnx
 FORMS = ("float", "integer")
 
 
-def run(model, x: np.ndarray, optimised: bool = True) -> np.ndarray:
+def run(model, x: np.ndarray, optimised: bool = True, settings: dict[str, str] | None = None) -> np.ndarray:
     options = onnxruntime.SessionOptions()
+    for key, value in (settings or {}).items():
+        options.add_session_config_entry(key, value)
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -139,6 +141,14 @@ def test_weights_take_two_bits_where_the_opset_has_them():
     kinds = {opset: next(forms(program, [opset])).graph.initializer for opset in (25, 21, 13)}
     found = {opset: {t.name: t.data_type for t in tensors}["1.weight"] for opset, tensors in kinds.items()}
     assert found == {25: onnx.TensorProto.INT2, 21: onnx.TensorProto.INT4, 13: onnx.TensorProto.INT8}
+
+
+def test_weights_unpacked_once_give_the_same_logits():
+    program = programs.mnist()
+    x = programs.batch(program, 20)
+    for model in forms(program):
+        logits = run(model, x, settings={"session.disable_quant_qdq": "1"})
+        np.testing.assert_array_equal(logits, reference.run(program, x), strict=True)
 
 
 def test_qonnx_knows_the_type_of_every_tensor():
