@@ -147,30 +147,25 @@ def _pack_windows(x: torch.Tensor, N: int, r: float, H: float, a: float) -> tupl
 
 def _apply(x: torch.Tensor, N: int, r: float, H: float, a: float, window: str) -> torch.Tensor:
     refuse_recording()
+    if is_transformed():
+        return _TransformedPhi.apply(x, N, r, H, a, window)
     if (
         window == "rectangular"
         and x.requires_grad
         and saved_formats.is_on()
         and x.numel()
         and saved_formats.is_dense(x)
-        and not is_transformed()
     ):
         return _SmallPhi.apply(x, N, r, H, a, *_pack_windows(x, N, r, H, a))
     return _Phi.apply(x, N, r, H, a, window)
 
 
 class _Phi(torch.autograd.Function):
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x, N, r, H, a, window):
-        return _forward(x, N, r, H)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        x, *options = inputs
+    def forward(ctx, x, N, r, H, a, window):
         ctx.save_for_backward(x)
-        ctx.options = options
+        ctx.options = (N, r, H, a, window)
+        return _forward(x, N, r, H)
 
     @staticmethod
     def backward(ctx, dy):
@@ -186,6 +181,23 @@ class _Phi(torch.autograd.Function):
             given, x.data_ptr(), dy.data_ptr(), dx.data_ptr(), x.numel(), torch.get_num_threads()
         )
         return dx, None, None, None, None, None
+
+
+class _TransformedPhi(torch.autograd.Function):
+    """`_Phi` as torch.func wants it; a call takes PyTorch several times longer (2.13)."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x, N, r, H, a, window):
+        return _forward(x, N, r, H)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, *ctx.options = inputs
+        ctx.save_for_backward(x)
+
+    backward = _Phi.backward
 
 
 def phi(
