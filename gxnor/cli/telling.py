@@ -10,11 +10,16 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def warnings_told() -> Iterator[None]:
-    """Prints the RuntimeWarnings of the block when it ends, well or not."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RuntimeWarning)
-        try:
-            yield
-        finally:
-            for warning in caught:
-                print(f"gxnor: {warning.message}", file=sys.stderr)
+    """Prints the RuntimeWarnings of the block, each once, as they come."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", RuntimeWarning)
+        show = warnings.showwarning
+
+        def tell(message, category, *place, **more):
+            if issubclass(category, RuntimeWarning):
+                print(f"gxnor: {message}", file=sys.stderr)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = tell
+        yield

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from gxnor.cli import tables
+from gxnor.cli.telling import warnings_told
 
 
 def add_parser(commands) -> None:
@@ -34,7 +35,8 @@ def main(arguments: argparse.Namespace) -> None:
     settings += [f"train.epochs={arguments.epochs}"] if arguments.epochs is not None else []
     resolved = recipes.load(arguments.recipe, settings)
     out = arguments.out or Path("runs") / f"{resolved.name}-seed{resolved.train.seed}"
-    result = loop.train(resolved, out, arguments.data_dir, arguments.resume, arguments.line)
+    with warnings_told():
+        result = loop.train(resolved, out, arguments.data_dir, arguments.resume, arguments.line)
     if distributed.rank() > 0:
         return
     table = Table(title=f"{result['recipe']}, seed {result['seed']}", show_header=False)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
 import torch
 from torch import nn
 
+from gxnor import native
 from gxnor.nn import stream
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.optim import counter as counters
@@ -25,6 +27,11 @@ from gxnor.optim import gradients, replicas
 from gxnor.optim import increment as increments
 from gxnor.optim import transition as transitions
 from gxnor.optim.statistics import RunningStatistics
+
+SLOW = (
+    "the native library is not built, so training runs on the slow reference kernels: install gxnor where there is a C++ "
+    "compiler"
+)
 
 
 class DST(torch.optim.Optimizer):
@@ -83,6 +90,8 @@ class DST(torch.optim.Optimizer):
         defaults = {"lr": lr, "increment": increment, "betas": tuple(betas), "eps": eps,
                     "counter": counter, "m": m, "probability": probability}  # fmt: skip
         super().__init__(params, defaults)
+        if not native.PATH.exists():
+            warnings.warn(SLOW, RuntimeWarning, stacklevel=2)
         if model is not None:
             self._check_claims(model)
             self._statistics = RunningStatistics(model)

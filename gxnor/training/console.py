@@ -7,14 +7,8 @@ import signal
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gxnor import native
 from gxnor.errors import GxnorError
 from gxnor.training import distributed
-
-SLOW = (
-    "gxnor: the native library is not built, so training runs on the slow reference kernels: "
-    "install gxnor where there is a C++ compiler"
-)
 
 
 class Console:
@@ -43,8 +37,6 @@ class Console:
                 self.previous[number] = signal.signal(number, self._stop)
             except ValueError:
                 break  # not in the main thread: whoever is there handles signals
-        if native.library() is None:
-            self.terminal.print(SLOW, style="bold", soft_wrap=True)
         self.bar.start()
         return self
 
