@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,10 @@ import numpy as np
 
 from gxnor.errors import WorkError
 from gxnor.program import Program, reference
-from gxnor.targets.c import write
+from gxnor.targets import rest
+from gxnor.targets.c import plan as planning
+from gxnor.targets.c import source
+from gxnor.targets.lowering import lower
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples" / "cortex-m"
@@ -79,7 +83,7 @@ def run(program: Program, x: np.ndarray, name: str, optimise: str = "-Os", sampl
         raise WorkError(f"{', '.join(lacking)} not found: {TOOLS}")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        write(program, folder, name="net", samples=samples)
+        write_source(program, folder, samples)
         flags = [*core.flags.split(), optimise, "-ffunction-sections", "-fdata-sections"]
         _call([core.compiler, *WARNINGS, *flags, "-fcallgraph-info=su", "-c", "net.c"], folder)
         counts = []
@@ -93,6 +97,14 @@ def run(program: Program, x: np.ndarray, name: str, optimise: str = "-Os", sampl
         size = _call([core.compiler.replace("gcc", "size"), "net.o"], folder).split("\n")[1].split()
         stack = _deepest((folder / "net.ci").read_text())
         return Result(name, int(size[0]), int(size[1]) + int(size[2]), stack, (counts[1] - counts[0]) // len(x))
+
+
+def write_source(program: Program, folder: Path, samples: np.ndarray | None = None) -> None:
+    """net.c and net.h as `gxnor export` writes them, but for the expected events in their comment."""
+    lowered = lower(program)
+    plan = planning.make(lowered, rest.states(lowered, samples))
+    (folder / "net.c").write_text(source.source(plan, "net", [Counter() for _ in plan.steps]))
+    (folder / "net.h").write_text(source.header(plan, "net"))
 
 
 def _deepest(graph: str) -> int:

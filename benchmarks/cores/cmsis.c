@@ -9,14 +9,13 @@ void leave(int32_t code);
 
 static int8_t wide[24 * 24 * 32], narrow[12 * 12 * 32]; /* layers read from one and write to the other */
 static int8_t buffer[BUFFER];
-static int32_t multipliers[512], shifts[512];
 
 static void convolve(const cmsis_nn_dims *in, const int8_t *from, const cmsis_nn_dims *filter, const int8_t *weights,
                      const cmsis_nn_dims *out, int8_t *to)
 {
     const cmsis_nn_context context = {buffer, sizeof buffer};
     const cmsis_nn_conv_params how = {128, -128, {1, 1}, {0, 0}, {1, 1}, {-128, 127}};
-    const cmsis_nn_per_channel_quant_params scale = {multipliers, shifts};
+    const cmsis_nn_per_channel_quant_params scale = {(int32_t *)(uintptr_t)multipliers, (int32_t *)(uintptr_t)shifts};
     const cmsis_nn_dims bias = {1, 1, 1, out->c};
     if (arm_convolve_wrapper_s8_get_buffer_size(&how, in, filter, out) > BUFFER) {
         leave(1);
@@ -55,10 +54,6 @@ int main(void)
     const cmsis_nn_dims a = {1, 28, 28, 1}, b = {1, 24, 24, 32}, c = {1, 12, 12, 32}, d = {1, 8, 8, 64}, e = {1, 4, 4, 64};
     const cmsis_nn_dims first = {32, 5, 5, 1}, second = {64, 5, 5, 32};
     int32_t i;
-    for (i = 0; i < 512; i++) {
-        multipliers[i] = 1 << 30;
-        shifts[i] = -8;
-    }
     for (i = 0; i < IMAGES; i++) {
         convolve(&a, image, &first, weights_1, &b, wide);
         pool(&b, wide, &c, narrow);

@@ -1,5 +1,6 @@
 """Exported C, compiled on this machine: the logits of the reference interpreter on every bit, and no warning."""
 
+import re
 import subprocess
 
 import numpy as np
@@ -143,6 +144,30 @@ def test_names_that_c_does_not_know_are_refused(name, tmp_path):
 def test_the_folder_names_the_network(tmp_path):
     assert "digit.c" in write(mnist(), tmp_path / "digit")
     assert sorted(path.name for path in (tmp_path / "digit").iterdir()) == ["digit.c", "digit.h"]
+
+
+@pytest.mark.parametrize("make", [mnist, residual])
+def test_ram_is_what_is_said(make, tmp_path):
+    """To the byte: the sizes of all static variables in the compiled object."""
+    said = write(make(), tmp_path, name="net")
+    subprocess.run([compiler(), "-c", "-Os", "net.c"], cwd=tmp_path, check=True)
+    names = subprocess.run(["nm", "-S", "net.o"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    sizes = [int(size, 16) for size in re.findall(r"^\w+ (\w+) [bBdD] ", names, re.M)]
+    assert f" {sum(sizes):,} bytes of RAM" in said
+    assert f"#define NET_ARENA {sum(sizes)} " in (tmp_path / "net.h").read_text()
+
+
+def test_every_core_is_told_and_samples_lower_the_estimate(tmp_path):
+    program = mnist()
+    quiet = np.zeros((3, 1, 28, 28), dtype=np.uint8)
+    told = [write(program, tmp_path, name="net", samples=samples) for samples in (None, quiet)]
+    instructions = []
+    for text in told:
+        rows = dict(re.findall(r"^(\w+) +[\d,]+ +([\d,]+)$", text, re.M))
+        assert rows.keys() == {"M0", "M3", "M4", "M7", "M55", "RV32IMC", "RV32EMC"}
+        instructions.append(int(rows["M4"].replace(",", "")))
+    assert "--data NAME" in told[0] and "--data NAME" not in told[1]
+    assert instructions[1] < instructions[0] / 2
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):

@@ -11,6 +11,10 @@ import pytest
 
 from benchmarks.cores import CORES, TOOLS, missing, run
 from benchmarks.programs import batch, mnist, one_d
+from gxnor.targets import rest
+from gxnor.targets.c import costs
+from gxnor.targets.c import plan as planning
+from gxnor.targets.lowering import lower
 
 PINNED = Path(__file__).with_name("instructions.json")
 
@@ -32,5 +36,7 @@ def test_core(make, core):
         pinned[key] = got.instructions
         PINNED.write_text(json.dumps(dict(sorted(pinned.items())), indent=1) + "\n")
     assert got.instructions == pinned[key]
+    plan = planning.make(lower(program), rest.states(lower(program), batch(program, 8, 1)))
+    assert abs(costs.instructions(costs.expected(plan, x), core) / got.instructions - 1) < 0.1
     if make is mnist:
         assert got.flash <= 160_000 and got.ram + got.stack <= 4096

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import numpy as np
 from gxnor.errors import GxnorError, WorkError
 from gxnor.program import Program
 from gxnor.targets import rest
+from gxnor.targets.c import costs, source
 from gxnor.targets.c import plan as planning
-from gxnor.targets.c import source
 from gxnor.targets.lowering import lower
 from gxnor.writing import write_text
 
@@ -48,14 +49,26 @@ def write(
     plan = planning.make(lowered, rest.states(lowered, samples))
     if arena is not None and plan.ram > arena:
         raise GxnorError(f"expected a network that runs in {arena:,} bytes of RAM, got one that needs {plan.ram:,}")
+    counts = costs.expected(plan, samples)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WorkError(f"{path} cannot be made: {error.strerror}") from None
-    write_text(path / f"{name}.c", source.source(plan, name))
+    write_text(path / f"{name}.c", source.source(plan, name, counts))
     write_text(path / f"{name}.h", source.header(plan, name))
-    tables = sum(step.flash for step in plan.steps)
-    return f"{path / name}.c, {name}.h: {tables:,} bytes of tables in flash, {plan.ram:,} bytes of RAM"
+    return _report(plan, counts, path / name, samples is not None)
+
+
+def _report(plan: planning.Plan, counts: list[Counter], name: Path, sampled: bool) -> str:
+    """What the network takes on every core, for the user."""
+    lines = [f"{name}.c, {name.name}.h: {plan.flash:,} bytes of tables, {plan.ram:,} bytes of RAM, and the stack"]
+    lines.append(f"{'core':<9}{'flash':>9}{'instructions':>14}   for one input, compiled with -Os")
+    for core in costs.cores():
+        flash = plan.flash + costs.code(plan, core)
+        lines.append(f"{core:<9}{flash:>9,}{costs.instructions(counts, core):>14,}")
+    if not sampled:
+        lines.append("with all states equally likely; --data NAME (typical images) makes the code faster and this estimate closer")
+    return "\n".join(lines)
 
 
 def identifier(name: str) -> str:

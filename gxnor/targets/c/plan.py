@@ -44,6 +44,8 @@ class Step:
     struct: str | None = None
     fields: list = field(default_factory=list)
     tables: dict[str, np.ndarray] = field(default_factory=dict)
+    stage: Stage | None = None  # None for a change of form
+    rest: np.ndarray | None = None  # of the input's channels, where events are told by it
     rows: int = 0  # what an event's number is below
     ram: int = 0  # bytes of its result and scratch
 
@@ -52,12 +54,22 @@ class Step:
         """Bytes of its tables."""
         return sum(table.nbytes for table in self.tables.values())
 
+    @property
+    def outputs(self) -> int:
+        """Channels that a sum over windows makes; 0 of another step."""
+        return len(self.stage.weight) if isinstance(self.stage, Linear) else 0
+
 
 @dataclass
 class Plan:
     lowered: Lowered
     steps: list[Step]
     arena: int  # words
+
+    @property
+    def flash(self) -> int:
+        """Bytes of all tables."""
+        return sum(step.flash for step in self.steps)
 
     @property
     def event_bytes(self) -> int:
@@ -192,7 +204,7 @@ class _Planner:
             stage, f"events_to_{kernel}", needs, [read, write, scratch], struct="events", tables=arrays,
             fields=[_linear_window(stage, extents), channels, -(-channels // tables.LANES), in_bits, bits, groups,
                     weight_bits, planes, count, out],
-            rows=stage.weight[0].size,
+            rows=stage.weight[0].size, rest=rest,
         )  # fmt: skip
 
     def _planes(self, stage: Linear) -> None:
@@ -305,7 +317,7 @@ class _Planner:
             if number > MAX_EXTENT and kernel != "quantize":
                 raise GxnorError(f"expected no number beyond {MAX_EXTENT} in its description, got {number}")
         ram = 4 * sum(at.buffer.words for at in arguments if isinstance(at, At) and at.buffer.first == len(self.steps))
-        self.steps.append(Step(label, kernel, parts, arguments, ram=ram, **more))
+        self.steps.append(Step(label, kernel, parts, arguments, stage=stage, ram=ram, **more))
 
 
 def layer_names(lowered: Lowered, stage: Stage) -> str:

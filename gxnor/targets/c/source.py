@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from importlib import resources
 
 import numpy as np
@@ -45,14 +46,15 @@ void {name}_logits(const uint8_t *pixels, float *logits);
 """
 
 
-def source(plan: Plan, name: str) -> str:
+def source(plan: Plan, name: str, counts: list[Counter]) -> str:
+    """The text of the `.c`; `counts` are what `costs.expected` says, for the comment."""
     kernels = "\n".join(part(file) for file in _parts(plan))
     layers = "\n".join(filter(None, (_constants(number, step) for number, step in enumerate(plan.steps, 1))))
     calls = "\n".join(f"    {_call(number, step)}" for number, step in enumerate(plan.steps, 1))
     upper = name.upper()
     return f"""/* {_summary(plan, name)}
  *
-{_table(plan)} */
+{_table(plan, counts)} */
 #include "{name}.h"
 
 {_memory(plan)}
@@ -168,12 +170,18 @@ def _summary(plan: Plan, name: str) -> str:
     return f"{name}: a network of discrete weights and activations, written by gxnor; integers up to the logits."
 
 
-def _table(plan: Plan) -> str:
+def _table(plan: Plan, counts: list[Counter]) -> str:
     """The comment table: what runs every layer, and what that takes."""
-    lines = [f" * {'layers':<28}{'kernel':<18}{'tables':>9}{'RAM':>9}"]
-    for step in plan.steps:
-        lines.append(f" * {step.label:<28}{step.kernel:<18}{step.flash:>9,}{step.ram:>9,}")
-    lines.append(f" * {'all, bytes':<46}{sum(step.flash for step in plan.steps):>9,}{plan.ram:>9,}")
+    lines = [f" * {'layers':<28}{'kernel':<18}{'flash':>9}{'RAM':>8}{'events':>10}"]
+    for step, count in zip(plan.steps, counts, strict=True):
+        events = count["events"] or count["pixel words"] / max(-(-step.outputs // 32), 1)
+        expected = f"{events:>10,.0f}" if events else ""
+        lines.append(f" * {step.label:<28}{step.kernel:<18}{step.flash:>9,}{step.ram:>8,}{expected}".rstrip())
+    lines.append(f" * {'all':<46}{plan.flash:>9,}{plan.ram:>8,}")
+    lines.append(" *")
+    lines.append(" * flash: bytes of tables; code comes on top. RAM: bytes of a layer's result and scratch; the whole is less")
+    lines.append(" * than the sum, as memory is used again. events: inputs that all windows of a layer see and that are not at")
+    lines.append(" * rest, on average over the samples that were given, or with all states equally likely where none were.")
     return "\n".join(lines)
 
 

@@ -1,0 +1,53 @@
+"""A whole test set through exported C on this machine, every logit compared with the engine's.
+
+    python -m benchmarks.cores.host FILE.gxnor --data mnist
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.cores import WARNINGS, _call
+from gxnor.cli.testset import check_images, load
+from gxnor.program import Program, file
+from gxnor.runtime.engine import Engine
+from gxnor.targets.c import write
+
+
+def logits(program: Program, x: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """float32 (n, classes) of uint8 (n, *shape), by exported C. Raises WorkError where there is no C compiler."""
+    out = np.empty((len(x), len(program.classes)), dtype=np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        write(program, Path(folder), name="net", samples=samples)
+        _call(["gcc", *WARNINGS, "-O2", "-shared", "-fPIC", "net.c", "-o", "net.so"], Path(folder))
+        network = ctypes.CDLL(str(Path(folder) / "net.so"))
+        for image, row in zip(np.ascontiguousarray(x), out, strict=True):
+            network.net_logits(image.ctypes.data_as(ctypes.c_void_p), row.ctypes.data_as(ctypes.c_void_p))
+    return out
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--data-dir", type=Path)
+    arguments = parser.parse_args()
+    program = file.read(arguments.file)
+    dataset = load(program, arguments.data, arguments.data_dir)
+    check_images(program, arguments.data, dataset.test_images)
+    ours = logits(program, dataset.test_images, dataset.train_images[:200])
+    theirs = np.concatenate([Engine(program).run(part) for part in np.array_split(dataset.test_images, 20)])
+    same = (ours.view(np.uint32) == theirs.view(np.uint32)).all(axis=1).sum()
+    right = (ours.argmax(axis=1) == dataset.test_labels).mean()
+    print(f"{same:,} of {len(ours):,} images with the engine's logits on every bit; {100 * right:.2f} % right")
+    return int(same != len(ours))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
