@@ -1,6 +1,6 @@
 """Measures what exported C costs on every core and writes gxnor/targets/c/costs.json.
 
-    python -m benchmarks.cores.fit
+python -m benchmarks.cores.fit
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ TO = Path(costs.__file__).with_name("costs.json")
 def networks() -> list[Program]:
     """Small ones that differ in what they do most."""
     made = [one_d(), one_d(0, 2)]
-    for seed, (size, first, second, kernel, dense, N2) in enumerate([
-        (12, 8, 16, 3, 32, 1), (14, 32, 32, 3, 10, 1), (16, 16, 64, 5, 64, 1), (12, 40, 20, 3, 96, 2), (10, 64, 32, 1, 33, 0),
-        (20, 16, 8, 5, 256, 1), (12, 32, 96, 3, 128, 1), (9, 96, 16, 3, 300, 2), (12, 70, 33, 2, 20, 1)]):  # fmt: skip
+    settings = (
+        (12, 8, 16, 3, 32, 1), (14, 32, 32, 3, 10, 1), (16, 16, 64, 5, 64, 1), (12, 40, 20, 3, 96, 2),
+        (10, 64, 32, 1, 33, 0), (20, 16, 8, 5, 256, 1), (12, 32, 96, 3, 128, 1), (9, 96, 16, 3, 300, 2),
+        (12, 70, 33, 2, 20, 1),
+    )  # fmt: skip
+    for seed, (size, first, second, kernel, dense, N2) in enumerate(settings):
         net = Builder((1, size, size), seed=seed)
         net.conv(first, 5 if seed % 2 else 3)
         net.threshold(N2)
@@ -76,10 +79,20 @@ def complete(found: dict) -> None:
         small.setdefault(name, round(cost * small["event words"] / large["event words"], 2))
 
 
+def flattened() -> Program:
+    """Thresholds of their own for every place."""
+    net = Builder((2, 4, 4), 1)
+    net.conv(3, 2)
+    net.flatten()
+    net.threshold()
+    net.dense(2)
+    return net.program()
+
+
 def all_code_sizes(core: str) -> dict[str, int]:
     """Bytes of code of every part, the most that any of the networks needs."""
     sizes: dict[str, int] = {}
-    for program in (*networks(), residual(), *map(random_program, range(12))):
+    for program in (*networks(), residual(), flattened(), *map(random_program, range(12))):
         for name, size in code_sizes(program, core).items():
             sizes[name] = max(size, sizes.get(name, 0))
     return sizes

@@ -1,6 +1,6 @@
 """A whole test set through exported C on this machine, every logit compared with the engine's.
 
-    python -m benchmarks.cores.host FILE.gxnor --data mnist
+python -m benchmarks.cores.host FILE.gxnor --data mnist
 """
 
 from __future__ import annotations

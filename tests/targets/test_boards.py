@@ -46,7 +46,7 @@ def test_sketch(project):
         "void pinMode(int, int);\nvoid digitalWrite(int, int);\nstruct Port { void begin(long); void print(const char *);\n"
         "void print(int); void println(unsigned long); };\nextern Port Serial;\n"
     )
-    flags = "-mcpu=cortex-m0plus -mthumb -Os -Wall -Wextra -Werror -include board.h -c".split()
+    flags = ["-mcpu=cortex-m0plus", "-mthumb", "-Os", "-Wall", "-Wextra", "-Werror", "-include", "board.h", "-c"]
     call = ["arm-none-eabi-g++", *flags, "-std=gnu++11", "-x", "c++", "digit.ino", "-o", "sketch.o"]
     done = subprocess.run(call, cwd=sketch, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from benchmarks.programs import Builder, batch, mnist, one_d, random_program, re
 from gxnor.errors import GxnorError
 from gxnor.program import Add, reference
 from gxnor.targets import rest
-from gxnor.targets.c import write
+from gxnor.targets.c import costs, write
 from gxnor.targets.lowering import lower
 from tests.targets.host import WARNINGS, Compiled, compiler
 
@@ -152,7 +153,7 @@ def test_ram_is_what_is_said(make, tmp_path):
     said = write(make(), tmp_path, name="net")
     subprocess.run([compiler(), "-c", "-Os", "net.c"], cwd=tmp_path, check=True)
     names = subprocess.run(["nm", "-S", "net.o"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    sizes = [int(size, 16) for size in re.findall(r"^\w+ (\w+) [bBdD] ", names, re.M)]
+    sizes = [int(size, 16) for size in re.findall(r"^\w+ (\w+) [bB] ", names, re.M)]
     assert f" {sum(sizes):,} bytes of RAM" in said
     assert f"#define NET_ARENA {sum(sizes)} " in (tmp_path / "net.h").read_text()
 
@@ -209,3 +210,11 @@ def test_class_names_cannot_leave_their_comment(tmp_path):
 
     program = dataclasses.replace(mnist(), classes=("*/ int x; /*", "\\", *"23456789"))
     agree(Compiled(program, tmp_path))
+
+
+def test_every_kernel_has_its_costs_on_every_core():
+    parts = {path.stem for path in (Path(costs.__file__).parent / "kernels").glob("*.c")}
+    names = {"event words", "events", "taps", "lists", "planes", "pixels", "pixel words", "flags", "plane words"}
+    for core in costs.cores():
+        assert costs.table()[core]["code"].keys() == parts | {"each call"}
+        assert costs.table()[core]["instructions"].keys() >= names

@@ -67,7 +67,9 @@ def _report(plan: planning.Plan, counts: list[Counter], name: Path, sampled: boo
         flash = plan.flash + costs.code(plan, core)
         lines.append(f"{core:<9}{flash:>9,}{costs.instructions(counts, core):>14,}")
     if not sampled:
-        lines.append("with all states equally likely; --data NAME (typical images) makes the code faster and this estimate closer")
+        lines.append(
+            "with all states equally likely; --data NAME (typical images) makes the code faster and this estimate closer"
+        )
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from gxnor.program import reference
 from gxnor.targets.c.plan import Plan, Step
-from gxnor.targets.lowering import Linear, on_pixels
+from gxnor.targets.lowering import Linear
 
 LANES = 32
 BATCH = 8  # samples at a time
@@ -74,10 +74,13 @@ def _counts(plan: Plan, step: Step, values: list[np.ndarray] | None) -> dict[str
         return {"plane words": samples * windows * taps * in_groups * len(stage.weight)}
     rest = np.zeros(source.shape[0]) if step.rest is None else step.rest
     if step.struct == "pixels":
-        factor, border, steps = on_pixels(stage)
         events, busy = _seen(stage, source, rest, values, pixels=True)
-        flags = groups * steps.shape[1]
-        return {"pixels": samples * windows * taps * source.shape[0], "pixel words": events * groups, "flags": busy * flags}
+        flags = groups * stage.steps.steps.shape[1]
+        return {
+            "pixels": samples * windows * taps * source.shape[0],
+            "pixel words": events * groups,
+            "flags": busy * flags,
+        }
     events, _ = _seen(stage, source, rest, values, pixels=False)
     bits, weight_bits, planes, steps = step.fields[4], step.fields[6], step.fields[7], step.fields[8]
     return {

@@ -11,6 +11,10 @@ from gxnor.targets.c.plan import LIST, At, Plan, Step
 
 TYPES = {"uint32": "uint32_t", "int32": "int32_t", "int8": "int8_t", "float32": "float"}
 
+LEGEND = """flash: bytes of tables; code comes on top. RAM: bytes of a layer's result and scratch; the whole is less than
+the sum, as memory is used again. events: inputs that all windows of a layer see and that are not at rest, on average
+over the samples that were given, or with all states equally likely where none were."""
+
 
 def header(plan: Plan, name: str) -> str:
     program = plan.lowered.program
@@ -178,10 +182,7 @@ def _table(plan: Plan, counts: list[Counter]) -> str:
         expected = f"{events:>10,.0f}" if events else ""
         lines.append(f" * {step.label:<28}{step.kernel:<18}{step.flash:>9,}{step.ram:>8,}{expected}".rstrip())
     lines.append(f" * {'all':<46}{plan.flash:>9,}{plan.ram:>8,}")
-    lines.append(" *")
-    lines.append(" * flash: bytes of tables; code comes on top. RAM: bytes of a layer's result and scratch; the whole is less")
-    lines.append(" * than the sum, as memory is used again. events: inputs that all windows of a layer see and that are not at")
-    lines.append(" * rest, on average over the samples that were given, or with all states equally likely where none were.")
+    lines += [" *", *(f" * {line}" for line in LEGEND.splitlines())]
     return "\n".join(lines)
 
 
