@@ -6,7 +6,6 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -62,9 +61,9 @@ def check(model: nn.Module, input_shape: Sequence[int], space: DiscreteSpace | N
         build = walk.build
         build.prune()
         try:
-            program = Program(source, tuple(build.layers), tuple(map(str, range(build.logits.shape[0]))))
+            program = Program(build.source, tuple(build.layers), tuple(map(str, range(build.logits.shape[0]))))
             with torch.no_grad():
-                compare.compare(model, program, build, np.asarray(compare.inputs(source)))
+                compare.compare(model, program, build, compare.inputs(build.source))
         except GxnorError as error:
             problems.append(str(error))
     return Check(tuple(walk.rows), tuple(problems), tuple(walk.build.warnings()))

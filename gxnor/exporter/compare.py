@@ -31,22 +31,29 @@ ADVICE = (
 
 
 def inputs(given: Input) -> np.ndarray:
-    """uint8 samples to compare on: noise, faint noise, a ramp and a constant."""
+    """Samples to compare on, uint8 or real: noise, faint noise, a ramp and a constant."""
     random, top = np.random.default_rng(0), given.space.size if given.space else 256
     shape = given.shape
     faint = random.integers(top // 2, top // 2 + max(top // 8, 1), size=shape)
     ramp = np.linspace(0, top - 1, int(np.prod(shape))).reshape(shape)
     noise = random.integers(top, size=(2, *shape))
-    return np.stack([*noise, faint, ramp, np.zeros(shape)]).astype(np.uint8)
+    indices = np.stack([*noise, faint, ramp, np.zeros(shape)]).astype(np.uint8)
+    if given.low is None:
+        return indices
+    each = (-1, *(1,) * (len(shape) - 1))
+    between = indices * 1.1 - 0.05 * top + random.uniform(-0.6, 0.6, indices.shape)  # and beyond both ends
+    return (between / given.scale.reshape(each) + given.low.reshape(each)).astype(np.float32)
 
 
 @torch.no_grad()
 def compare(model: nn.Module, program: Program, build: Builder, samples: np.ndarray) -> None:
-    """Raises GxnorError where the model computes something else than the program on uint8 samples."""
+    """Raises GxnorError where the model computes something else than the program on samples."""
     space = program.input.space
     watch = _Watch(model, build, reference.trace(program, samples))
     with watch:
-        scores = model(torch.from_numpy(space.value(samples) if space else samples))
+        scores = model(
+            torch.from_numpy(samples if space is None or samples.dtype.kind == "f" else space.value(samples))
+        )
     if watch.left:
         raise GxnorError(ADVICE.format(f"{watch.left[0].place}, which the model does not call"))
     layer, logits, value = program.layers[-1], build.logits, program.values[-1]

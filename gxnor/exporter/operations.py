@@ -33,6 +33,8 @@ from gxnor.exporter.builder import (
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.nn.networks import Pixels
+from gxnor.nn.quantize import Quantize
+from gxnor.program import Input
 from gxnor.program.ops import (
     NEVER,
     Add,
@@ -60,6 +62,14 @@ def same(build: Builder, x, *_, **__) -> Tensor:
 def pixels(build: Builder, x, module: Pixels) -> Tensor:
     if not tensor(x).pixels:
         raise GxnorError("expected the network's uint8 input")
+    return replace(x, pixels=False)
+
+
+def quantize(build: Builder, x, module: Quantize) -> Tensor:
+    if not tensor(x).pixels or build.layers:
+        raise GxnorError("expected the network's real input")
+    build.source = Input(x.shape, module.space, module.low.numpy(), module.scale.numpy())
+    build.values[0] = build.source.value()
     return replace(x, pixels=False)
 
 
@@ -423,6 +433,7 @@ MODULES = {
     DiscreteLayer: weighted,
     Activation: activation,
     Pixels: pixels,
+    Quantize: quantize,
     nn.modules.batchnorm._BatchNorm: norm,
     (nn.MaxPool1d, nn.MaxPool2d): max_pool,
     (nn.AvgPool1d, nn.AvgPool2d): average_pool,

@@ -19,6 +19,7 @@ from gxnor.exporter.operations import FUNCTIONS, METHODS, MODULES
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.nn.networks import Pixels
+from gxnor.nn.quantize import Quantize
 from gxnor.nn.unwrap import unwrap
 from gxnor.program import Input, Program
 from gxnor.space import DiscreteSpace
@@ -47,8 +48,8 @@ def to_program(
         classes: a name for every output, or their number: the names are then "0", "1", ...
         space: None where the model takes uint8 pixels and begins with `Pixels`; else it takes values of this space, and
             the program their state indices.
-        samples: uint8 pixels or state indices (batch, *input_shape) to compare the program with the model on, besides
-            the few that are made up.
+        samples: uint8 pixels, state indices or, after `Quantize`, real numbers (batch, *input_shape) to
+            compare the program with the model on, besides the few that are made up.
 
     Raises GxnorError that names every part of the model that no integer program can compute, and why, and where the
     program that was traced computes something else than the model.
@@ -57,15 +58,15 @@ def to_program(
         raise GxnorError(f"expected the shape of one sample, (C, H, W), (C, L) or (F,), got {input_shape!r:.60}")
     names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
     source = Input(tuple(map(int, input_shape)), space)
-    seen = compare.inputs(source)
-    if samples is not None:
-        source.integers(samples)  # refuses what does not fit
-        seen = np.concatenate([seen, np.asarray(samples)])
     model = copy.deepcopy(unwrap(model)).cpu().float().eval()
     build = _build(model, source)
     for note in build.warnings():
         warnings.warn(note, RuntimeWarning, stacklevel=2)
     program = Program(build.source, tuple(build.layers), names)
+    seen = compare.inputs(build.source)
+    if samples is not None:
+        program.input.integers(samples)  # refuses what does not fit
+        seen = np.concatenate([seen, np.asarray(samples).astype(seen.dtype)])
     compare.compare(model, program, build, seen)
     return program
 
@@ -103,7 +104,7 @@ class Row:
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         ours = type(module).__module__.startswith("gxnor.nn.") and isinstance(
-            module, (DiscreteLayer, Activation, Pixels)
+            module, (DiscreteLayer, Activation, Pixels, Quantize)
         )
         return ours or super().is_leaf_module(module, name)
 

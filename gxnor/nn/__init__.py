@@ -6,6 +6,7 @@ from gxnor.nn.integer_products import integer_arithmetic
 from gxnor.nn.layers import Conv1d, Conv2d, DiscreteLayer, Linear
 from gxnor.nn.networks import PRECISIONS, Pixels, Precision, network
 from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.quantize import Quantize
 from gxnor.nn.saved_activations import pack_saved_activations
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Linear",
     "Pixels",
     "Precision",
+    "Quantize",
     "Report",
     "discretize",
     "integer_arithmetic",

@@ -55,6 +55,9 @@ def encode(program: Program) -> bytes:
         "layers": [_encode_layer(number, layer, tensors) for number, layer in enumerate(program.layers, 1)],
         "classes": program.classes,
     }
+    if program.input.low is not None:
+        text["input"]["real"] = True
+        tensors["0.low"], tensors["0.scale"] = program.input.low, program.input.scale
     if program.data is not None:
         text["data"] = program.data
     return to_safetensors(tensors, {"gxnor": json.dumps(text, separators=(",", ":"))})
@@ -117,9 +120,13 @@ def read_stream(file: BinaryIO, size: int) -> Program:
     optional = ("data",) if "data" in text else ()
     _expect_keys(text, ("version", "input", "layers", "classes", *optional), "the program")
     entry = _object(text["input"], "input")
-    _expect_keys(entry, ("shape", "N"), "input")
+    real = "real" in entry
+    _expect_keys(entry, ("shape", "N", "real") if real else ("shape", "N"), "input")
+    if real and entry["real"] is not True:
+        raise GxnorError(f"expected real as true, or no such key, got {entry['real']!r:.20}")
     space = None if entry["N"] is None else _space(entry["N"])
-    source = Input(tuple(_list(entry["shape"], "input shape")), space)
+    grid = (tensors.take(f"0.{name}", ("F32",), 1).astype(np.float32) for name in ("low", "scale")) if real else ()
+    source = Input(tuple(_list(entry["shape"], "input shape")), space, *grid)
     layers = []
     for number, entry in enumerate(_list(text["layers"], "layers"), 1):
         try:

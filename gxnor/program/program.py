@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -55,10 +55,24 @@ class Input:
     """The program's input of shape (C, H, W), (C, L) or (F,).
 
     space None: raw pixels, where uint8 p enters as the integer 2p - 255, that is 255 times its value in [-1, 1].
-    Otherwise: state indices (uint8) of that space enter as their levels."""
+    Otherwise: state indices (uint8) of that space enter as their levels. With `low` and `scale`, float32 of one number or
+    one per channel, real numbers x are taken too, in float32: index = round((x - low) * scale), halves to even, kept
+    within the space."""
 
     shape: tuple[int, ...]
     space: DiscreteSpace | None = None
+    low: np.ndarray | None = field(default=None, compare=False)
+    scale: np.ndarray | None = field(default=None, compare=False)
+
+    def indices(self, x: np.ndarray) -> np.ndarray:
+        """uint8 state indices of real numbers (batch, *shape). Raises GxnorError for NaN, and where there is no `low`."""
+        if self.low is None:
+            raise GxnorError(f"expected input as uint8 or signed integers, got {x.dtype}")
+        each = (-1, *(1,) * (len(self.shape) - 1))
+        index = np.rint((x.astype(np.float32) - self.low.reshape(each)) * self.scale.reshape(each))
+        if np.isnan(index).any():
+            raise GxnorError("expected real numbers, got NaN: fill in what is missing first")
+        return index.clip(0, self.space.size - 1).astype(np.uint8)
 
     def integers(self, x) -> np.ndarray:
         """int32 (batch, *shape): value 0 for a batch of uint8 pixels or state indices. Signed integers are taken to be
@@ -66,6 +80,8 @@ class Input:
         x = np.asarray(x)
         if x.ndim != len(self.shape) + 1 or x.shape[1:] != self.shape:
             raise GxnorError(f"expected input of shape (batch, {', '.join(map(str, self.shape))}), got {x.shape}")
+        if x.dtype.kind == "f":
+            x = self.indices(x)
         if x.dtype == np.uint8:
             if self.space is None:
                 return 2 * x.astype(np.int32) - 255
@@ -84,6 +100,8 @@ class Input:
         check_ints("input shape", self.shape, 1, MAX_ELEMENTS)
         if not 1 <= len(self.shape) <= 3:
             raise GxnorError(f"input: expected a shape (C, H, W), (C, L) or (F,), got {self.shape}")
+        if self.low is not None:
+            _check_grid(self)
         return Value(self.shape, 255 if self.space is None else self.space.denominator, self.space)
 
 
@@ -152,6 +170,16 @@ def _check_name(what: str, name) -> None:
         raise GxnorError(f"expected {what} as text, got {name!r:.60}")
     if character := wrong_character(name):
         raise GxnorError(f"expected {what} in printable characters, got {name!r:.60}, which has {character}")
+
+
+def _check_grid(given: Input) -> None:
+    arrays = given.low, given.scale
+    if given.space is None or any(
+        not isinstance(a, np.ndarray) or a.dtype != np.float32 or a.shape not in ((1,), given.shape[:1]) for a in arrays
+    ):
+        raise GxnorError(f"input: expected a space, and low and scale as float32 (1,) or {given.shape[:1]}")
+    if not (np.isfinite(given.low).all() and np.isfinite(given.scale).all() and (given.scale > 0).all()):
+        raise GxnorError("input: expected a finite low and a positive scale")
 
 
 def _admit(value: Value) -> None:

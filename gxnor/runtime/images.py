@@ -18,7 +18,7 @@ MODES = {1: "L", 3: "RGB"}  # Pillow's names of what an input of so many channel
 
 def from_array(x: np.ndarray, to: Input) -> tuple[np.ndarray, bool]:
     """(uint8 (batch, *shape), whether x was a single sample). uint8 stays as it is; floats in [0, 1] become
-    p = round(255 x). Raises GxnorError for any other type, shape or range."""
+    p = round(255 x), or what the input makes of real numbers. Raises GxnorError for any other type, shape or range."""
     if not isinstance(x, np.ndarray):
         raise GxnorError(f"expected a NumPy array, a path or a folder, got {type(x).__name__}")
     single = x.shape == to.shape
@@ -30,8 +30,12 @@ def from_array(x: np.ndarray, to: Input) -> tuple[np.ndarray, bool]:
         if not pixels.are_shares(batch):
             raise GxnorError(pixels.refusal(batch))
         batch = pixels.nearest(pixels.widen(batch)).astype(np.uint8)
+    elif batch.dtype.kind == "f" and to.low is not None:
+        batch = to.indices(batch)
     if batch.dtype != np.uint8:
-        expected = pixels.EXPECTED if to.space is None else "state indices as uint8"
+        expected = (
+            pixels.EXPECTED if to.space is None else "real numbers" if to.low is not None else "state indices as uint8"
+        )
         raise GxnorError(f"expected {expected}, got {x.dtype}")
     if to.space is not None and batch.size and batch.max() >= to.space.size:
         raise GxnorError(f"expected state indices below {to.space.size}, got {batch.max()}")

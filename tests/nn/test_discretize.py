@@ -484,7 +484,7 @@ def test_a_discretised_model_learns(make):
     y = torch.tensor(digits.target)[order]
     model = make()
     discretize(model)
-    optimizer = DST(model, lr=0.05)
+    optimizer = DST(model, lr=0.15)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.97)
     for _ in range(8):
         for batch in torch.randperm(1400).split(100):
@@ -492,6 +492,7 @@ def test_a_discretised_model_learns(make):
             F.cross_entropy(model(x[batch]), y[batch]).backward()
             optimizer.step()
             schedule.step()
+    torch.optim.swa_utils.update_bn(x[:1400].split(100), model)
     model.eval()
     assert (model(x[1400:]).argmax(1) == y[1400:]).float().mean() > 0.9
 

@@ -11,7 +11,7 @@ from gxnor.optim.replicas import digest
 
 # Every case on both workers, each with a seed, an optimizer and data of its own; what they ended in is compared.
 SCRIPT = """
-import contextlib, math
+import contextlib, functools, math
 import torch
 import torch.distributed as dist
 from torch import nn
