@@ -149,7 +149,11 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             packed = isinstance(module.weight, DiscreteParameter)
             dense = isinstance(module, nn.Linear)
-            sliced = packed and not dense and step.device.type == "cpu"
+            integer = recipe.train.arithmetic == "integer"
+            sliced = packed and not dense and not integer and step.device.type == "cpu"
+            if integer:  # input and rounded gradient of the output in a byte a value
+                for number, batch in enumerate(PROBES):
+                    layer.flowing[number] += sum(watch.images[name][:2]) / 4 * batch
             if sliced:
                 layer.slices = watch.images[name]
             # The weights as float and their gradient; of latent weights of a dense layer, their gradient once more where
