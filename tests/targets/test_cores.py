@@ -37,6 +37,6 @@ def test_core(make, core):
         PINNED.write_text(json.dumps(dict(sorted(pinned.items())), indent=1) + "\n")
     assert got.instructions == pinned[key]
     plan = planning.make(lower(program), rest.states(lower(program), batch(program, 8, 1)))
-    assert abs(costs.instructions(costs.expected(plan, x), core) / got.instructions - 1) < 0.1
+    assert abs(costs.instructions(costs.expected(plan, x), core) / got.instructions - 1) < 0.15
     if make is mnist:
         assert got.flash <= 160_000 and got.ram + got.stack <= 4096
