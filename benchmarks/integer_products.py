@@ -28,7 +28,6 @@ from rich.table import Table
 import gxnor
 from benchmarks.training_step import machine, take_turns
 from gxnor import native
-from gxnor.nn import threads
 from gxnor.nn.networks import CIFAR10, parse
 
 PRODUCTS = ("forward", "input", "weight")
@@ -65,7 +64,6 @@ def steps(layer: tuple, batch: int, bits: int, first: bool) -> dict[str, Callabl
 
     def integer(name: str, *operands: torch.Tensor) -> Callable:
         function = getattr(library, name)
-        function.argtypes = [*[ctypes.c_void_p] * (1 + len(operands)), ctypes.c_int]
 
         def run():
             if function(conv, *(t.data_ptr() for t in operands), count):
@@ -78,8 +76,6 @@ def steps(layer: tuple, batch: int, bits: int, first: bool) -> dict[str, Callabl
             quantize(dy.data_ptr(), *shape, bits, per_channel, 1, q.data_ptr(), scale.data_ptr(), count)
 
     quantize = library.gxnor_int_quantize
-    quantize.argtypes = [ctypes.c_void_p, *[ctypes.c_int64] * 3, *[ctypes.c_int32] * 2, ctypes.c_uint64]
-    quantize.argtypes += [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
     shape = (batch, size * size, c_out)
     found = {
         "integer forward": integer("gxnor_int_conv_forward", x, w, y),
@@ -164,7 +160,6 @@ def main() -> None:
         sys.exit("the native library was not built: python setup.py build_ext --inplace")
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    threads.share()
     network = layers(CIFAR10, 3, 32)
     results = [measure(layer, args.batch, args.bits, i == 0, args.repeats) for i, layer in enumerate(network)]
     report = {
