@@ -3,7 +3,8 @@
     report = discretize(model)                              ternary weights and activations, in place
     report = discretize(model, PRECISIONS["bnn"], keep=("head", nn.PReLU))
     print(report)
-    optimizer = gxnor.optim.DST(model, lr=0.01)
+    print(gxnor.check(model, (3, 32, 32)))                  what every part is exported as, or why it is refused
+    optimizer = gxnor.optim.DST(model, lr=0.1)              with a schedule that falls: docs/own-model.md
 
 Linear, Conv1d and Conv2d become the layers of `gxnor.nn`, activation modules become `gxnor.nn.Activation`; batch norm,
 pooling, dropout, containers and the model's own Python code, residual additions for example, stay.

@@ -10,6 +10,7 @@ import gxnor.nn as gnn
 from gxnor.errors import GxnorError
 from gxnor.program import file, reference
 from gxnor.runtime.network import Network
+from gxnor.targets.lowering import lower
 
 
 def table(rows=300, features=6, seed=0):
@@ -77,3 +78,9 @@ def test_what_is_no_number_or_no_range_is_refused():
             gnn.Quantize(low, high, N)
     with pytest.raises(GxnorError, match="real input"):
         gxnor.export(nn.Sequential(gnn.Linear(6, 6), gnn.Quantize(0, 1)), (6,), 6, space=gxnor.DiscreteSpace(1))
+
+
+def test_a_target_that_would_lose_the_levels_refuses():
+    program = gxnor.export(network(table()), (6,), 3)
+    with pytest.raises(GxnorError, match="takes real numbers"):
+        lower(program)

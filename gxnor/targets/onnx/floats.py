@@ -53,7 +53,9 @@ class Floats:
             self.names.append(self.layer(number, layer, [self.names[i] for i in layer.inputs]))
 
     def check(self) -> None:
-        """Raises GxnorError, naming the layer, for sums that this form cannot hold."""
+        """Raises GxnorError, naming the layer, for sums that this form cannot hold, and for real inputs."""
+        if self.program.input.low is not None:
+            raise GxnorError("a program that takes real numbers has no ONNX form here yet: gxnor.load runs it")
         for number, value in enumerate(self.program.values):
             if value.bound > EXACT:
                 name = f"layer {number} ({type(self.program.layers[number - 1]).__name__})"
