@@ -17,7 +17,7 @@ constexpr int kBlock = 256;              // elements at a time: what lies betwee
 constexpr int64_t kGrain = 64 * kBlock;  // elements
 constexpr int32_t kInfinite = 0x7f800000;
 
-// As bits, magnitudes of floats are in order, infinity and NaN behind all finite ones.
+// As bits, magnitudes of floats are in order, infinity and NaN after all finite ones.
 GXNOR_BODY int32_t largest(const float* x, int64_t n) {
   int32_t top = 0;
   for (int64_t begin = 0; begin < n; begin += kBlock) {
@@ -104,7 +104,7 @@ int32_t gxnor_int_quantize(const float* dy, int64_t samples, int64_t positions, 
   if (bits < 2 || bits > 8) return 2;
   const float levels = static_cast<float>((1 << (bits - 1)) - 1);
   const int64_t count = per_channel ? channels : samples, size = positions * channels, n = samples * size;
-  const int64_t again = kBlock;  // behind the last inverse, so that a block finds its own in a row
+  const int64_t again = kBlock;  // after the last inverse, so that a block finds its own in a row
   const std::unique_ptr<std::atomic<int32_t>[]> top(new (std::nothrow) std::atomic<int32_t>[count]());
   const std::unique_ptr<float[]> inverse(new (std::nothrow) float[count + again]);
   std::atomic<bool> short_of_memory{false};

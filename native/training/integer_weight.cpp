@@ -25,7 +25,7 @@ struct Shape {
   int64_t panel() const { return std::min<int64_t>(kUnits, quads) * kUnitBytes; }
 };
 
-// q of one chunk and group: [blocks][units][16][4], zeros behind the channels and positions.
+// q of one chunk and group: [blocks][units][16][4], zeros after the channels and positions.
 GXNOR_BODY void pack_gradient(const Shape* shape, const int8_t* q, int64_t chunk, int64_t group, int8_t* to) {
   static constexpr int8_t kZeros[kLanes] = {};
   const int64_t first = chunk * kUnits * kQuad, pixel = shape->conv.c_out, units = shape->units(chunk);

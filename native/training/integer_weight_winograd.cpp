@@ -48,7 +48,7 @@ struct Pixels {
       step[i] = inside;
     }
   }
-  // kWide channels from `channel` on, zeros behind the last one.
+  // kWide channels from `channel` on, zeros after the last one.
   template <typename Bytes>
   GXNOR_BODY void read(int i, int64_t channel, int64_t channels, Bytes& bytes) const {
     const int8_t* from = at[i] + channel * step[i];
