@@ -40,6 +40,7 @@ from torch import nn
 
 import gxnor
 from gxnor import native
+from gxnor.machine import cpu
 from gxnor.nn import integer_arithmetic, pack_saved_activations
 from gxnor.nn.networks import CIFAR10, MNIST, PRECISIONS, network
 from gxnor.optim import DST
@@ -173,11 +174,7 @@ def ratios(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
 
 
 def machine() -> dict:
-    model = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    return {"cpu": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "system": platform.platform()}
+    return {"cpu": cpu(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "system": platform.platform()}
 
 
 def print_table(results: list[dict]) -> None:

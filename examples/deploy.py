@@ -23,8 +23,5 @@ network.predict(batch)
 print(f"{1e6 * (time.perf_counter() - start) / len(batch):.1f} us per sample at batch {len(batch)}")
 
 # Files: anything Pillow opens, folders of images, and .npy arrays.
-for path in sys.argv[2:]:
-    names, logits = network.read(path)
-    for name, row in zip(names, logits, strict=True):
-        best = int(row.argmax())
-        print(f"{name}: {network.classes[best]} (logit {row[best]:.3f})")
+for answer in network.classify(sys.argv[2:]):
+    print(f"{answer.input}: {answer.label} (logit {answer.logits[answer.index]:.3f})")

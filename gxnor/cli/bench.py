@@ -22,6 +22,7 @@ import numpy as np
 
 from gxnor import pretrained
 from gxnor.errors import GxnorError
+from gxnor.machine import cores, cpu
 from gxnor.program import file
 from gxnor.runtime.engine import KERNELS, Engine
 from gxnor.version import VERSION
@@ -129,19 +130,10 @@ def competitor(name: str) -> ModuleType:
     return competitors.find(name)
 
 
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def machine() -> dict:
     """What the numbers were measured on."""
-    name = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        name = names[0].split(":", 1)[1].strip() if names else name
     return {
-        "cpu": name,
+        "cpu": cpu(),
         "cores": cores(),
         "load": os.getloadavg()[0],
         "system": platform.platform(),

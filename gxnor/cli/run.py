@@ -27,16 +27,14 @@ def main(arguments: argparse.Namespace) -> None:
     program = file.read(pretrained.find(arguments.file))
     if len(program.values[-1].shape) > 1:
         raise GxnorError(f"{arguments.file} has scores for every place: call gxnor.load(...).predict(...) in Python")
-    network, rows = ready(program), []
-    for path in arguments.inputs:
-        with warnings_told():
-            names, logits = network.read(path)
-        for name, row in zip(names, logits, strict=True):
-            best = int(row.argmax())
-            rows.append(
-                {"input": name, "class": network.classes[best], "index": best, "score": float(row[best]),
-                 "logits": [float(logit) for logit in row]}
-            )  # fmt: skip
+    network = ready(program)
+    with warnings_told():
+        answers = network.classify(arguments.inputs)
+    rows = [
+        {"input": of.input, "class": of.label, "index": of.index, "score": float(of.logits[of.index]),
+         "logits": of.logits.tolist()}
+        for of in answers
+    ]  # fmt: skip
     if arguments.json:
         print(json.dumps(rows))
         return

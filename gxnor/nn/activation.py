@@ -79,7 +79,7 @@ def _fused(x: torch.Tensor) -> bool:
         and not is_transformed()
         and x.device.type == "cpu"
         and x.dtype == torch.float32
-        and (x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)))
+        and saved_formats.is_dense(x)
         and native.library() is not None
     )
 

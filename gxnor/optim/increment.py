@@ -13,6 +13,7 @@ import math
 import torch
 
 from gxnor import native
+from gxnor.nn.saved_formats import is_dense
 
 
 def adam(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
@@ -33,7 +34,7 @@ def adam(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
     settings = (1 - beta1, beta2, 1 - beta2, group["eps"] * root, -group["lr"] * root / (1 - state["decay"]))
     tensors = (grad, state["exp_avg"], state["exp_avg_sq"])
     library = native.library() if all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors) else None
-    if library is None or any(t.stride() != grad.stride() for t in tensors) or not _is_dense(grad):
+    if library is None or any(t.stride() != grad.stride() for t in tensors) or not is_dense(grad):
         return adam_reference(*tensors, *settings)
     dW = torch.empty_like(grad)
     given, pointers = native.AdamSettings(*settings), (t.data_ptr() for t in (*tensors, dW))
@@ -47,10 +48,6 @@ def adam_reference(g, v1, v2, w1: float, beta2: float, w2: float, eps: float, fa
     v2.mul_(beta2).add_((g * g).mul_(w2))
     denominator = v2.double().sqrt().to(v2.dtype).add_(eps)  # torch's float32 sqrt is not always the nearest number
     return torch.div(v1, denominator, out=denominator).mul_(factor)
-
-
-def _is_dense(t: torch.Tensor) -> bool:
-    return t.is_contiguous() or (t.dim() == 4 and t.is_contiguous(memory_format=torch.channels_last))
 
 
 def sgd(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:

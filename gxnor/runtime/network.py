@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +25,16 @@ def load(path: str | os.PathLike, threads: int = 1) -> Network:
 
     Raises GxnorError where the file cannot be read or is no `.gxnor` file."""
     return Network(file.read(pretrained.find(path)), threads)
+
+
+class Classified(NamedTuple):
+    """What `Network.classify` says of a sample: where it came from, the name of its class, its index, and the logits,
+    float32 (classes,)."""
+
+    input: str
+    label: str
+    index: int
+    logits: np.ndarray
 
 
 class Network:
@@ -74,10 +86,20 @@ class Network:
         best = np.argmax(logits, axis=logits.ndim - self._axes)
         return int(best) if best.ndim == 0 else best
 
-    def read(self, path: str | os.PathLike) -> tuple[list[str], np.ndarray]:
-        """(names, float32 (batch, classes)): the samples at a path, as `logits` takes it, and their logits."""
-        batch, names = images.from_path(path, self._input)
-        return names, self._run(batch)
+    def classify(self, paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Classified]:
+        """The samples in files: of a path as `logits` takes it (an image, a folder of images, a .npy array), or of several,
+        one after another.
+
+        Raises GxnorError as `logits` does, and for a network that has scores for every place."""
+        if self._axes > 1:
+            raise GxnorError("expected a network with one score per class, got one with scores for every place")
+        answers = []
+        for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
+            batch, names = images.from_path(path, self._input)
+            for name, row in zip(names, self._run(batch), strict=True):
+                best = int(row.argmax())
+                answers.append(Classified(name, self.classes[best], best, row))
+        return answers
 
 
 def _interpret(program: Program, x: np.ndarray) -> np.ndarray:

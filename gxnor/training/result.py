@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import platform
@@ -13,6 +12,7 @@ import torch
 from safetensors.numpy import save
 
 from gxnor.data import Dataset
+from gxnor.machine import cpu
 from gxnor.training.evaluate import Evaluation
 from gxnor.version import VERSION
 from gxnor.writing import replacing
@@ -22,12 +22,8 @@ WORST = 32
 
 def machine(device: str = "cpu") -> dict:
     """Where this runs, for a result to be stated with."""
-    cpu = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
     gpu = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
-    return {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": device,
+    return {"cpu": cpu(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": device,
             "platform": platform.platform(), **gpu}  # fmt: skip
 
 

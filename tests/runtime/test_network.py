@@ -114,9 +114,13 @@ def test_images_and_folders(program, tmp_path):
     np.testing.assert_array_equal(net.logits(tmp_path), net.logits(x))
     np.testing.assert_array_equal(net.logits(str(tmp_path / "1.png")), net.logits(x[1]))
     assert net.predict(tmp_path / "2.png") == net.predict(x[2])
-    names, logits = net.read(tmp_path)
-    assert names == [str(tmp_path / f"{i}.png") for i in range(3)]
-    np.testing.assert_array_equal(logits, net.logits(x))
+    answers = net.classify(tmp_path)
+    assert [of.input for of in answers] == [str(tmp_path / f"{i}.png") for i in range(3)]
+    np.testing.assert_array_equal([of.logits for of in answers], net.logits(x))
+    assert [of.index for of in answers] == net.predict(x).tolist()
+    assert [of.label for of in answers] == [net.classes[of.index] for of in answers]
+    again = net.classify([tmp_path / "2.png", str(tmp_path / "0.png")])
+    assert [of.index for of in again] == [answers[2].index, answers[0].index]
 
 
 def test_a_folder_of_one_image_is_a_batch(tmp_path):
@@ -151,7 +155,7 @@ def test_npy_files(tmp_path):
     np.testing.assert_array_equal(net.logits(tmp_path / "all.npy"), net.logits(x))
     assert net.logits(tmp_path / "one.npy").shape == (4,)
     assert net.logits(tmp_path / "batch.npy").shape == (1, 4)
-    assert net.read(tmp_path / "all.npy")[0][2] == f"{tmp_path / 'all.npy'}[2]"
+    assert net.classify(tmp_path / "all.npy")[2].input == f"{tmp_path / 'all.npy'}[2]"
 
 
 def wrong_files(folder):
