@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.cores import CORES, run
-from gxnor.cli.testset import check_images, load
+from gxnor.cli.testset import load
 from gxnor.program import file
 
 
@@ -24,12 +24,11 @@ def main() -> int:
     parser.add_argument("--optimise", default="-Os")
     arguments = parser.parse_args()
     program = file.read(arguments.file)
-    dataset = load(program, arguments.data, arguments.data_dir)
-    images = dataset.test_images[: arguments.images]
-    check_images(program, arguments.data, images)
+    images = load(program, arguments.data, arguments.data_dir).images[: arguments.images]
+    typical = load(program, arguments.data, arguments.data_dir, part="train").images[:200]
     print(f"{'core':<10}{'flash':>9}{'RAM':>8}{'stack':>8}{'instructions':>14}")
     for name in arguments.core or CORES:
-        got = run(program, images, name, arguments.optimise, dataset.train_images[:200])
+        got = run(program, images, name, arguments.optimise, typical)
         print(f"{name:<10}{got.flash:>9,}{got.ram:>8,}{got.stack:>8,}{got.instructions:>14,}", flush=True)
     return 0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cores import WARNINGS, _call
-from gxnor.cli.testset import check_images, load
+from gxnor.cli.testset import load
 from gxnor.program import Program, file
 from gxnor.runtime.engine import Engine
 from gxnor.targets.c import write
@@ -39,12 +39,12 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path)
     arguments = parser.parse_args()
     program = file.read(arguments.file)
-    dataset = load(program, arguments.data, arguments.data_dir)
-    check_images(program, arguments.data, dataset.test_images)
-    ours = logits(program, dataset.test_images, dataset.train_images[:200])
-    theirs = np.concatenate([Engine(program).run(part) for part in np.array_split(dataset.test_images, 20)])
+    test = load(program, arguments.data, arguments.data_dir)
+    typical = load(program, arguments.data, arguments.data_dir, part="train").images[:200]
+    ours = logits(program, test.images, typical)
+    theirs = np.concatenate([Engine(program).run(part) for part in np.array_split(test.images, 20)])
     same = (ours.view(np.uint32) == theirs.view(np.uint32)).all(axis=1).sum()
-    right = (ours.argmax(axis=1) == dataset.test_labels).mean()
+    right = (ours.argmax(axis=1) == test.labels).mean()
     print(f"{same:,} of {len(ours):,} images with the engine's logits on every bit; {100 * right:.2f} % right")
     return int(same != len(ours))
 
