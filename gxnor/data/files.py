@@ -11,19 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
 from gxnor.errors import GxnorError, WorkError
-
-_COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    DownloadColumn(),
-    TransferSpeedColumn(),
-    TimeRemainingColumn(),
-)
 
 
 @dataclass(frozen=True)
@@ -47,6 +35,8 @@ def folders(name: str, data_dir: str | os.PathLike | None, system: Path | None =
     package of the system puts it, looked at after what the user names.
 
     Raises GxnorError: data_dir or $GXNOR_DATA is no folder."""
+    import pooch
+
     cache = Path(pooch.os_cache("gxnor"))
     named = {"data_dir (--data-dir)": data_dir, "$GXNOR_DATA": os.environ.get("GXNOR_DATA")}
     roots = [Path(root).expanduser() for root in named.values() if root]
@@ -92,15 +82,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _download(name: str, file: File, folder: Path, missing: list[File]) -> None:
+    from gxnor.data import download  # what it takes is needed for downloads alone
+
     try:
-        with Progress(*_COLUMNS, console=Console(stderr=True, markup=False, emoji=False), transient=True) as progress:
-            pooch.retrieve(
-                file.url,
-                known_hash=f"md5:{file.md5}",
-                fname=file.download_name,
-                path=folder,
-                downloader=pooch.HTTPDownloader(progressbar=_Bar(progress, file.download_name), chunk_size=2**16),
-            )
+        download.retrieve(file.url, f"md5:{file.md5}", file.download_name, folder)
     except OSError as error:
         if error.errno is not None:  # this machine's disk, not the network
             raise WorkError(f"cannot save {file.download_name} in {folder}: {error.strerror}") from error
@@ -114,28 +99,3 @@ def _download(name: str, file: File, folder: Path, missing: list[File]) -> None:
             f"{file.url} did not deliver the original file: its checksum is wrong, and nothing was kept.\n"
             f"Try again, or put the original {file.download_name} into {folder}."
         ) from error
-
-
-class _Bar:
-    """What pooch expects of a progress bar, drawn by rich."""
-
-    def __init__(self, progress: Progress, label: str):
-        self._progress = progress
-        self._task = progress.add_task(label, total=None)
-
-    @property
-    def total(self) -> float | None:
-        return self._progress.tasks[0].total
-
-    @total.setter
-    def total(self, size: int) -> None:
-        self._progress.update(self._task, total=size or None)  # 0: the server did not tell
-
-    def update(self, size: int) -> None:
-        self._progress.advance(self._task, size)
-
-    def reset(self) -> None:
-        self._progress.update(self._task, completed=0)
-
-    def close(self) -> None:
-        self._progress.refresh()
