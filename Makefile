@@ -1,9 +1,11 @@
-# make demo: train on real digits in a minute. make test: run the tests. Both set up .venv on first use.
+# make demo: train on real digits in a minute. make test: run the tests. make docs: write the site to build/site.
+# All set up .venv on first use.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+DOCS = "mkdocs-material>=9.5,<10" "mkdocstrings[python]>=0.27"
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: .venv/ready
 	.venv/bin/gxnor train digits --resume --out runs/digits-demo
@@ -13,6 +15,10 @@ test: .venv/ready
 
 lint: .venv/ready
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+
+docs: .venv/ready
+	$(PIP) $(DOCS)
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 .venv/ready: pyproject.toml native/CMakeLists.txt $(wildcard native/*/*.cpp native/*/*.h)
 	@echo "== setting up .venv (once, and again when pyproject.toml or native/ change; then only what changed is compiled)"

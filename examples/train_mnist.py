@@ -36,7 +36,7 @@ model = nn.Sequential(
 )  # fmt: skip
 
 # Weights are states from the first moment on: 2 bits each, and 4 bits of counter in the optimizer.
-optimizer = DST(model, lr=0.1, increment="factored", counter=4, m=1.0, probability="linear")
+optimizer = DST(model, lr=0.1)
 optimizer.update_in_backward()  # the weights of a layer move as soon as its gradient is there
 batch = 50 if options.quick else 250
 steps = options.epochs * (len(images) // batch)
