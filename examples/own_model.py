@@ -76,5 +76,7 @@ program.save("own.gxnor")
 predicted = gxnor.load("own.gxnor").predict(dataset.test_images)
 with torch.no_grad():
     expected = model(torch.from_numpy(dataset.test_images)).argmax(1).numpy()
-print(f"the integer program predicts what the model predicts on {(predicted == expected).sum()} of {len(predicted)} images")
+print(
+    f"the integer program predicts what the model predicts on {(predicted == expected).sum()} of {len(predicted)} images"
+)
 print(f"{100 * (predicted == dataset.test_labels).mean():.2f} % of {len(predicted)} test images")
