@@ -13,6 +13,7 @@ TARGETS = {
     "c": "gxnor.targets.c",
     "onnx": "gxnor.targets.onnx",
     "qonnx": "gxnor.targets.qonnx",
+    "verilog": "gxnor.targets.verilog",
     "web": "gxnor.targets.web",
 }
 

@@ -1,0 +1,141 @@
+"""What the circuit of a program holds: the memories of its layers and the sizes of its registers. NumPy only.
+
+Every layer is a table of taps: an event in input row y meets kernel rows that form an arithmetic progression, whose output
+rows form one too, whatever stride, dilation and padding are; the same along columns. With g = gcd(stride, dilation), the
+kernel index grows by stride / g and the output falls by dilation / g from one tap to the next.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gxnor.errors import GxnorError
+from gxnor.targets.lowering import Linear, Logits, Lowered, Window, on_pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A Linear stage as the circuit runs it. weight: int8 (in, kernel height, kernel width, channels), in -1, 0, 1.
+    steps: int64 (channels, steps), none for the last layer; flip: bool (channels,). places: (last, spare, row, column,
+    position) of every output place, those of a pooling window one after the other."""
+
+    numbers: tuple[int, ...]
+    shape: tuple[int, int, int]  # of the input
+    outputs: int
+    positions: int
+    weight: np.ndarray
+    window: Window
+    reach: int
+    steps: np.ndarray | None
+    flip: np.ndarray | None
+    binary: bool
+    places: list[tuple[int, int, int, int, int]]
+
+    def blocks(self, lanes: int) -> int:
+        return -(-self.outputs // lanes)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All layers, and what turns the last layer's sums x into logits: float32(factor x + constant[c]) * scale + bias."""
+
+    layers: list[Layer]
+    factor: int
+    constant: np.ndarray
+    logits: Logits
+
+
+def make(lowered: Lowered) -> Plan:
+    """Raises GxnorError, naming the layer, for a program that is not a plain stack on pixels."""
+    *linear, last = lowered.stages
+    if lowered.values[0].space is not None:
+        raise GxnorError("the circuit takes pixels: expected a network whose input is pixels, got one of states")
+    source = 0
+    for stage in lowered.stages:
+        where = f"layer {stage.layers[0]} ({type(lowered.program.layers[stage.layers[0] - 1]).__name__})"
+        if stage.sources != (source,):
+            raise GxnorError(
+                f"{where} reads an earlier value: the circuit runs plain stacks, without residual additions"
+            )
+        if not isinstance(stage, Linear) and stage is not last:
+            raise GxnorError(
+                f"{where} stands alone: the circuit runs convolutions, dense layers, max-pools and thresholds"
+            )
+        if isinstance(stage, Linear) and np.abs(stage.weight).max() > 1:
+            raise GxnorError(f"{where} has weights of more than three states, for which the lanes have no operand")
+        if isinstance(stage, Linear) and stage.steps is None and stage is not linear[-1]:
+            raise GxnorError(f"{where} has no threshold after it: the circuit adds up states")
+        source = stage.result
+    first = linear[0]
+    if first.window.padding != (0, 0):
+        raise GxnorError(f"layer {first.layers[0]} pads pixels, whose zero padding is not an event: expected padding 0")
+    layers = [_layer(stage, lowered, first=stage is first) for stage in linear]
+    raw = linear[-1] is first
+    size = first.weight.astype(np.int64).reshape(len(first.weight), -1).sum(axis=1)
+    constant = -255 * size if raw else np.zeros(layers[-1].outputs, np.int64)
+    return Plan(layers, 2 if raw else 1, constant, last)
+
+
+def _layer(stage: Linear, lowered: Lowered, first: bool) -> Layer:
+    value = lowered.values[stage.sources[0]]
+    channels, outputs = value.shape[0], len(stage.weight)
+    weight = np.zeros((outputs, channels, *stage.weight.shape[2:]), np.int8)
+    share, per_group = channels // stage.groups, outputs // stage.groups
+    for group in range(stage.groups):
+        rows = slice(group * per_group, (group + 1) * per_group)
+        weight[rows, group * share : (group + 1) * share] = stage.weight[rows]
+    bound = 255 if first else value.bound
+    reach = int(np.abs(weight.astype(np.int64)).reshape(outputs, -1).sum(axis=1).max()) * bound
+    steps = flip = None
+    binary = False
+    if stage.steps is not None:
+        steps = on_pixels(stage)[2] if first else stage.steps.steps
+        steps, flip, binary = np.clip(steps, -reach, reach + 1), stage.steps.flip, stage.steps.space.N == 0
+    return Layer(
+        stage.layers, value.shape, outputs, math.prod(stage.window.count), weight.transpose(1, 2, 3, 0), stage.window,
+        reach, steps, flip, binary, _places(stage),
+    )  # fmt: skip
+
+
+def _places(stage: Linear) -> list[tuple[int, int, int, int, int]]:
+    height, width = stage.window.count
+    pool = stage.pool or Window((1, 1), (1, 1), (0, 0), (1, 1), stage.window.count)
+    left = set(range(height * width))
+    places = []
+    for row in range(pool.count[0]):
+        for column in range(pool.count[1]):
+            inside = [
+                y * width + x
+                for i in range(pool.kernel[0])
+                for j in range(pool.kernel[1])
+                if 0 <= (y := row * pool.stride[0] + i * pool.dilation[0] - pool.padding[0]) < height
+                and 0 <= (x := column * pool.stride[1] + j * pool.dilation[1] - pool.padding[1]) < width
+            ]
+            left -= set(inside)
+            places += [(int(at == inside[-1]), 0, row, column, at) for at in inside]
+    return places + [(1, 1, 0, 0, at) for at in sorted(left)]  # no window covers them: cleared, not read
+
+
+def taps(extent: int, window: Window, axis: int) -> list[tuple[int, int, int]]:
+    """(count, first kernel index, its output) for every input index along an axis."""
+    kernel, stride, padding, dilation, count = (
+        getattr(window, name)[axis] for name in ("kernel", "stride", "padding", "dilation", "count")
+    )
+    found = []
+    for place in range(extent):
+        hits = [
+            (k, (place + padding - k * dilation) // stride)
+            for k in range(kernel)
+            if (place + padding - k * dilation) % stride == 0 and 0 <= place + padding - k * dilation < count * stride
+        ]
+        found.append((len(hits), *(hits[0] if hits else (0, 0))))
+    return found
+
+
+def strides(window: Window, axis: int) -> tuple[int, int]:
+    """How kernel index and output change from one tap to the next."""
+    divisor = math.gcd(window.stride[axis], window.dilation[axis])
+    return window.stride[axis] // divisor, -window.dilation[axis] // divisor
