@@ -12,7 +12,7 @@ from gxnor.cli.testset import load
 from gxnor.errors import GxnorError
 from gxnor.program import Program, file
 
-OPTIONS = ("name", "arena", "onnx_form", "opset")  # of targets; each takes those that its function names
+OPTIONS = ("name", "arena", "onnx_form", "opset", "lanes")  # of targets; each takes those that its function names
 
 SAMPLES = 200  # typical images: enough to tell which states are frequent
 
@@ -24,17 +24,25 @@ def add_parser(commands) -> None:
     parser.add_argument("path", type=Path, metavar="DIR|FILE.gxnor|NAME")
     parser.add_argument("-o", "--output", type=Path, metavar="PATH", required=True)
     parser.add_argument("--to", choices=targets.TARGETS, metavar="TARGET", help=f"{', '.join(targets.TARGETS)}")
-    parser.add_argument("--name", help="c: what files and functions are called (default: the last part of PATH)")
+    parser.add_argument(
+        "--name", help="c, verilog: what files and functions are called (default: the last part of PATH)"
+    )
     parser.add_argument("--arena", type=int, metavar="BYTES", help="c: refuse a network that needs more RAM than this")
     parser.add_argument(
         "--data",
         metavar="NAME|PATH",
-        help="c: digits, mnist, ... or your own: typical images, which make the code faster",
+        help="digits, mnist, ... or your own: typical images. c: they make the code faster; verilog: the testbench",
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the data is")
     parser.add_argument("--onnx-form", metavar="FORM", help="onnx: float (default) or integer")
     parser.add_argument(
         "--opset", type=int, metavar="N", help="onnx: 13 to 25 (default), for runtimes that lack the newest"
+    )
+    parser.add_argument(
+        "--lanes",
+        type=int,
+        metavar="N",
+        help="verilog: output channels worked on at a time, a power of two (default 32)",
     )
     parser.set_defaults(main=main)
 

@@ -59,7 +59,7 @@ def fill(plan: Plan, lanes: int) -> Filled:
             f"wx = {kx * b}; wy = {ky * kernel[1] * b}; ax = {ox * b}; ay = {oy * width * b};\n"
             f"        t_base = {base[1]}; y_base = {base[2]}; x_base = {base[3]}; e_base = {base[4]}; "
             f"channel_step = {following}; half = {size // 2}; binary = {int(layer.binary)}; "
-            f"final = {int(layer.steps is None)};\n"
+            f"logits = {int(layer.steps is None)};\n"
             "      end"
         )  # fmt: skip
     _, height, width = layers[0].shape
@@ -82,9 +82,11 @@ def fill(plan: Plan, lanes: int) -> Filled:
     }
     values = {
         "LANES": lanes, "A": A, "STEPS": S, "V": V, "Y": Y, "X": X, "W": W, "P": P, "C": W, "N": E + 1,
-        "LAYER_BITS": bits(len(layers) - 1), "B_BITS": bits(max(blocks) - 1), "L_BITS": bits(lanes - 1),
+        "LAYERS": len(layers), "LAYER_BITS": bits(len(layers) - 1), "B_BITS": bits(max(blocks) - 1),
+        "L_BITS": bits(lanes - 1),
         "S_BITS": bits(S), "TY": TY, "TX": TX, "Y_ADDR": bits(len(rows)), "X_ADDR": bits(len(columns)),
-        "T_ADDR": bits(len(steps) + max(blocks) * lanes), "E_ADDR": bits(len(places)), "Y_WIDTH": TY + W + P, "X_WIDTH": TX + W + P,
+        "T_ADDR": bits(len(steps) + max(blocks) * lanes), "E_ADDR": bits(len(places)), "Y_WIDTH": TY + W + P,
+        "X_WIDTH": TX + W + P,
         "E_WIDTH": 3 + Y + X + P, "W_DEPTH": len(weights), "T_DEPTH": len(steps), "Y_DEPTH": len(rows),
         "X_DEPTH": len(columns), "E_DEPTH": len(places), "P_DEPTH": depth, "E_MOST": 1 << E, "CASES": "\n".join(cases),
         "IN_BITS": 8, "IN_VALUE": "{1'b0, in_data}", "IN_W": width, "IN_H": height, "IN_STEP": area[0],

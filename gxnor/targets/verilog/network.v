@@ -39,7 +39,7 @@ module $NAME #(parameter DENSE = 0) (
   reg [$T_ADDR-1:0] t_base;
   reg [$E_ADDR-1:0] e_base;
   reg [$S_BITS-1:0] half;
-  reg binary, final;
+  reg binary, logits;
   always @* begin
     case (layer)
 $CASES
@@ -113,12 +113,12 @@ $CASES
   reg signed [A-1:0] plus, minus;
   wire go = working && !(adding && added == a_address);  // its sum is not written yet
   wire last = block == last_block && taps_x == 1 && taps_y == 1;
-  wire [L*A-1:0] result;
+  wire [L*A-1:0] operands, result;
   genvar i;
   generate
     for (i = 0; i < L; i = i + 1) begin : lane
-      wire [A-1:0] operand = ({A{weight[i]}} & plus) | ({A{weight[L + i]}} & minus);
-      assign result[i*A +: A] = sum[i*A +: A] + operand;
+      assign operands[i*A +: A] = ({A{weight[i]}} & plus) | ({A{weight[L + i]}} & minus);
+      assign result[i*A +: A] = sum[i*A +: A] + operands[i*A +: A];
     end
   endgenerate
 
@@ -270,7 +270,7 @@ $CASES
       end
 
       LANES: if (sent) begin
-        if (final) begin
+        if (logits) begin
           out_valid <= 1;
           out_index <= channel - 1;
           out_sum <= here;
@@ -299,9 +299,9 @@ $CASES
             block_offset <= 0;
             place <= place + 1; window <= place + 1;
             if (at_end) begin
-              layer <= final ? 0 : layer + 1;
+              layer <= logits ? 0 : layer + 1;
               offset <= 0;
-              state <= final ? LOAD : TURN;
+              state <= logits ? LOAD : TURN;
             end
           end
         end

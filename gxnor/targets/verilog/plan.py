@@ -67,7 +67,9 @@ def make(lowered: Lowered) -> Plan:
         if isinstance(stage, Linear) and np.abs(stage.weight).max() > 1:
             raise GxnorError(f"{where} has weights of more than three states, for which the lanes have no operand")
         if isinstance(stage, Linear) and stage.steps is None and stage is not linear[-1]:
-            raise GxnorError(f"{where} has no threshold after it: the circuit adds up states")
+            raise GxnorError(
+                f"{where} has no threshold right after it: the circuit runs plain stacks, without residual additions"
+            )
         source = stage.result
     first = linear[0]
     if first.window.padding != (0, 0):

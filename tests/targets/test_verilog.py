@@ -1,0 +1,223 @@
+"""The circuit, simulated by Icarus Verilog: the sums of the reference interpreter, and work only where events are."""
+
+import re
+import shutil
+import subprocess
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks.programs import Builder, batch, residual
+from gxnor.analysis import events
+from gxnor.errors import GxnorError
+from gxnor.program import StateTensor
+from gxnor.space import DiscreteSpace
+from gxnor.targets.verilog import write
+
+icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog: apt install iverilog")
+
+
+def simulate(program, folder, samples, lanes=4, **parameters):
+    """What the testbench says: whether it passed, and fired lanes, cycles with an addition and cycles of every layer."""
+    write(program, folder, name="net", lanes=lanes, samples=samples)
+    return run(folder, **parameters)
+
+
+def run(folder, **parameters):
+    options = [f"-Ptestbench.{name}={value}" for name, value in parameters.items()]
+    compiled = subprocess.run(
+        ["iverilog", "-g2005", "-Wall", "-Wno-timescale", "-o", "sim.vvp", *options, "testbench.v", "net.v"],
+        cwd=folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert compiled.returncode == 0, compiled.stderr
+    output = subprocess.run(["vvp", "-n", "sim.vvp"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    layers = re.findall(r"layer \d+: (\d+) lanes fired, adding in (\d+) of (\d+) cycles", output)
+    fired, adds, runs = zip(*(map(int, layer) for layer in layers), strict=True)
+    cycles = int(re.search(r"(\d+) cycles per image", output)[1])
+    return SimpleNamespace(
+        passed="PASS" in output, output=output, fired=fired, adds=adds, runs=runs, cycles=cycles
+    )  # fmt: skip
+
+
+def samples(program, size=2):
+    """Random pixels, half of them zero; a black image; a white one."""
+    x = batch(program, size)
+    x[np.random.default_rng(1).random(x.shape) < 0.5] = 0
+    return np.concatenate([x, np.zeros_like(x[:1]), np.full_like(x[:1], 255)])
+
+
+def small(seed=0, N=1):
+    """Two convolutions with pools and negative signs, and a dense layer."""
+    net = Builder((2, 8, 9), seed=seed)
+    net.conv(7, 3)
+    net.max_pool(2)
+    net.threshold(N)
+    net.conv(6, (2, 3), padding=(0, 1) if N else 0)
+    net.threshold(N)
+    net.flatten()
+    net.dense(5)
+    return net.program()
+
+
+def stack(seed):
+    """Any plain stack."""
+    random = np.random.default_rng(seed)
+    net = Builder(tuple(random.integers((1, 6, 6), (4, 10, 10)).tolist()), seed=seed)
+    for _ in range(random.integers(1, 4)):
+        channels, N = net.values[-1].shape[0], int(random.integers(4))
+        kernel, stride, dilation = (tuple(random.integers(1, top, 2).tolist()) for top in (4, 3, 3))
+        binary = net.values[-1].space is not None and net.values[-1].space.N == 0
+        padding = 0 if net.last == 0 or binary else tuple(random.integers(0, 2, 2).tolist())
+        groups = channels if random.random() < 0.3 else 1
+        try:
+            net.conv(
+                groups * int(random.integers(1, 6)), kernel, int(random.integers(2)), stride, padding, dilation, groups
+            )
+        except GxnorError:
+            continue  # it does not fit here
+        if random.random() < 0.5 and min(net.values[-1].shape[1:]) > 1:
+            net.max_pool(2, ceil_mode=bool(random.integers(2)))
+        net.threshold(N)
+    net.flatten()
+    net.dense(int(random.integers(2, 12)))
+    return net.program()
+
+
+@icarus
+@pytest.mark.parametrize("N", [0, 1, 2, 3])
+def test_activations_of_every_space(N, tmp_path):
+    program = small(N=N)
+    assert simulate(program, tmp_path, samples(program)).passed
+
+
+@icarus
+@pytest.mark.parametrize("seed", range(8))
+def test_plain_stacks(seed, tmp_path):
+    program = stack(seed)
+    assert simulate(program, tmp_path, samples(program), lanes=(2, 4, 16)[seed % 3]).passed
+
+
+@icarus
+@pytest.mark.cross
+@pytest.mark.parametrize("seed", range(8, 80))
+def test_many_plain_stacks(seed, tmp_path):
+    program = stack(seed)
+    assert simulate(program, tmp_path, samples(program), lanes=(2, 4, 16)[seed % 3], STALL=seed % 2).passed
+
+
+@icarus
+@pytest.mark.parametrize("seed", range(2))
+def test_the_dense_twin_gives_the_same_sums_in_more_cycles(seed, tmp_path):
+    program = small(seed)
+    x = samples(program)
+    gated, dense = simulate(program, tmp_path, x), simulate(program, tmp_path, x, DENSE=1)
+    assert gated.passed and dense.passed
+    assert gated.fired == dense.fired
+    assert gated.cycles < dense.cycles
+
+
+@icarus
+def test_input_and_output_may_hesitate(tmp_path):
+    program = small()
+    assert simulate(program, tmp_path, samples(program), STALL=1).passed
+
+
+@icarus
+@pytest.mark.parametrize("cycle", [1, 50, 200, 400, 401, 402, 700, 1100])
+def test_a_reset_at_any_time_starts_afresh(cycle, tmp_path):
+    program = small()
+    assert simulate(program, tmp_path, samples(program), RESTART=cycle).passed
+
+
+@icarus
+def test_sums_at_the_bounds(tmp_path):
+    """All weights +1 and white pixels, all weights -1: registers hold the largest sums there are."""
+    net = Builder((1, 5, 5))
+    net.weight = lambda N, *shape: one_sign(N, shape)
+    net.conv(3, 5)
+    net.flatten()
+    program = net.program()
+    x = np.stack([np.full((1, 5, 5), value, np.uint8) for value in (255, 0, 1)])
+    result = simulate(program, tmp_path, x)
+    assert result.passed
+    assert f"{255 * 25:x}" in (tmp_path / "sums.hex").read_text()
+
+
+def one_sign(N, shape):
+    """Channels of -1 alone, of +1 alone, of -1 alone, ..."""
+
+    space = DiscreteSpace(N)
+    indices = np.zeros(shape, np.uint8)
+    indices[1::2] = space.size - 1
+    return StateTensor.from_indices(space, indices)
+
+
+@icarus
+@pytest.mark.parametrize("N", [1, 2])
+def test_accumulators_change_once_for_every_event(N, tmp_path):
+    program = small(3, N)
+    x = samples(program)
+    result = simulate(program, tmp_path, x)
+    counted = [layer.fired for layer in events.count(program, x).layers]
+    first, weights = program.layers[0], program.layers[0].weight.levels() != 0
+    counted[0] = int(events.neuron_events(first, x != 0, weights).sum())  # black pixels are no events to the circuit
+    assert list(result.fired) == counted
+
+
+@icarus
+def test_a_black_image_is_no_work_for_the_first_layer(tmp_path):
+    program = small()
+    result = simulate(program, tmp_path, np.zeros((1, *program.input.shape), np.uint8))
+    assert result.passed
+    assert result.adds[0] == 0
+
+
+@icarus
+def test_the_testbench_sees_a_wrong_sum(tmp_path):
+    program = small()
+    simulate(program, tmp_path, samples(program))
+    lines = (tmp_path / "sums.hex").read_text().split("\n")
+    lines[3] = f"{int(lines[3], 16) ^ 1:x}"
+    (tmp_path / "sums.hex").write_text("\n".join(lines))
+    result = run(tmp_path)
+    assert not result.passed
+    assert "1 wrong sums" in result.output
+
+
+def test_what_the_circuit_does_not_run_is_refused(tmp_path):
+    with pytest.raises(GxnorError, match=r"layer \d+ .* without residual additions"):
+        write(residual(), tmp_path)
+    net = Builder((1, 6, 6))
+    net.conv(3, 3, N=2)
+    net.threshold()
+    net.flatten()
+    net.dense(2)
+    with pytest.raises(GxnorError, match=r"layer 1 \(Conv\) has weights of more than three states"):
+        write(net.program(), tmp_path)
+    net = Builder((1, 6, 6))
+    net.conv(3, 3, padding=1)
+    net.threshold()
+    net.flatten()
+    net.dense(2)
+    with pytest.raises(GxnorError, match="layer 1 pads pixels"):
+        write(net.program(), tmp_path)
+    net = Builder((1, 6, 6), N=1)
+    net.conv(3, 3)
+    net.threshold()
+    net.flatten()
+    net.dense(2)
+    with pytest.raises(GxnorError, match="takes pixels"):
+        write(net.program(), tmp_path)
+
+
+@pytest.mark.parametrize("lanes", [0, 1, 3, 12, -4])
+def test_lanes_are_a_power_of_two(lanes, tmp_path):
+    with pytest.raises(GxnorError, match="power of two"):
+        write(small(), tmp_path, lanes=lanes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_are_identifiers(tmp_path):
+    with pytest.raises(GxnorError, match="--name"):
+        write(small(), tmp_path, name="9 lives")
