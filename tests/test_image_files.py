@@ -60,7 +60,7 @@ def network(channels: int) -> Network:
 def test_run_refuses_images_of_16_bits_a_channel(name, channels, tmp_path):
     (tmp_path / name).write_bytes(DEEP[name])
     with pytest.raises(GxnorError, match=f"{name}: expected 8 bits a channel, got (16 bits|pixels of kind I)"):
-        network(channels).logits(tmp_path / name)
+        network(channels).classify(tmp_path / name)
 
 
 # Pillow#880
@@ -80,7 +80,7 @@ def test_images_of_8_bits_a_channel_are_read_as_they_are(kind, tmp_path):
     Image.fromarray(pixels).save(tmp_path / f"x.{kind}", **({"lossless": True} if kind == "webp" else {}))
     net = network(3)
     expected = net.logits(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-    np.testing.assert_array_equal(net.logits(tmp_path / f"x.{kind}"), expected)
+    np.testing.assert_array_equal(net.classify(tmp_path / f"x.{kind}")[0].logits, expected)
 
 
 def test_fewer_bits_are_the_whole_range(tmp_path):
@@ -89,4 +89,4 @@ def test_fewer_bits_are_the_whole_range(tmp_path):
     net = network(3)
     white = net.logits(np.full((3, SIZE, SIZE), 255, np.uint8))
     for name in ("x.ppm", "x.pbm"):
-        np.testing.assert_array_equal(net.logits(tmp_path / name), white)
+        np.testing.assert_array_equal(net.classify(tmp_path / name)[0].logits, white)

@@ -20,7 +20,7 @@ def from_array(x: np.ndarray, to: Input) -> tuple[np.ndarray, bool]:
     """(uint8 (batch, *shape), whether x was a single sample). uint8 stays as it is; floats in [0, 1] become
     p = round(255 x), or what the input makes of real numbers. Raises GxnorError for any other type, shape or range."""
     if not isinstance(x, np.ndarray):
-        raise GxnorError(f"expected a NumPy array, a path or a folder, got {type(x).__name__}")
+        raise GxnorError(f"expected a NumPy array, got {type(x).__name__}")
     single = x.shape == to.shape
     batch = x[None] if single else x
     if batch.shape[1:] != to.shape or not batch.ndim:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -66,16 +65,13 @@ class Network:
         where the network has scores for every place.
 
         x: an array of `input_shape` or (batch, *input_shape), uint8 pixels 0..255 or floats in [0, 1], which become
-        p = round(255 x); or the path of an image (one sample), of a folder of images (in order of their names), or of a
-        .npy array. Images become gray or RGB as the network wants them and must have its size. A network whose input is
-        states takes their indices as uint8.
+        p = round(255 x). A network whose input is states takes their indices as uint8, one whose input is real numbers
+        takes those.
 
-        Raises GxnorError for any other type, shape, size or range."""
+        Raises GxnorError for any other type, shape or range; files are for `classify`."""
         if isinstance(x, (str, os.PathLike)):
-            batch, names = images.from_path(x, self._input)
-            single = names == [str(Path(x))]
-        else:
-            batch, single = images.from_array(x, self._input)
+            raise GxnorError(f"expected a NumPy array, got the path {os.fspath(x)!r}: call classify(paths) for files")
+        batch, single = images.from_array(x, self._input)
         logits = self._run(batch)
         return logits[0] if single else logits
 
@@ -87,10 +83,12 @@ class Network:
         return int(best) if best.ndim == 0 else best
 
     def classify(self, paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Classified]:
-        """The samples in files: of a path as `logits` takes it (an image, a folder of images, a .npy array), or of several,
-        one after another.
+        """The samples in files: of the path of an image, of a folder of images (in order of their names), or of a .npy array
+        as `logits` takes it; or of several such paths, one after another. Images become gray or RGB as the network wants
+        them and must have its size.
 
-        Raises GxnorError as `logits` does, and for a network that has scores for every place."""
+        Raises GxnorError, naming the file, for what is none of them or does not fit, and for a network that has scores for
+        every place."""
         if self._axes > 1:
             raise GxnorError("expected a network with one score per class, got one with scores for every place")
         answers = []

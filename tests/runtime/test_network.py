@@ -4,6 +4,7 @@ import sys
 import textwrap
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_floats_are_rounded_to_pixels(make, dtype):
         (np.full((1, 28, 28), 255.0), r"floats in \[0, 1\], got floats with values from 255 to 255: divide"),
         (np.full((1, 28, 28), -0.01), "values from -0.01 to -0.01"),
         (np.full((1, 28, 28), np.nan), "got floats with NaN"),
-        ([[1, 2]], "a NumPy array, a path or a folder, got list"),
+        ([[1, 2]], "expected a NumPy array, got list"),
         (None, "got NoneType"),
     ],
 )
@@ -108,12 +109,26 @@ def save_images(folder, program, count=3):
     return x
 
 
+def logits_of_files(net, paths):
+    return np.stack([answer.logits for answer in net.classify(paths)])
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+@pytest.mark.parametrize("call", ["logits", "predict"])
+def test_a_path_is_for_classify(call, kind, tmp_path):
+    save_images(tmp_path, GRAY)
+    for path in (tmp_path, tmp_path / "0.png", tmp_path / "nothing.npy"):
+        with pytest.raises(
+            GxnorError, match=r"expected a NumPy array, got the path .*: call classify\(paths\)"
+        ) as error:
+            getattr(Network(GRAY), call)(kind(path))
+        assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("program", [GRAY, COLOUR])
 def test_images_and_folders(program, tmp_path):
     x, net = save_images(tmp_path, program), Network(program)
-    np.testing.assert_array_equal(net.logits(tmp_path), net.logits(x))
-    np.testing.assert_array_equal(net.logits(str(tmp_path / "1.png")), net.logits(x[1]))
-    assert net.predict(tmp_path / "2.png") == net.predict(x[2])
+    np.testing.assert_array_equal(logits_of_files(net, str(tmp_path / "1.png")), net.logits(x[1:2]))
     answers = net.classify(tmp_path)
     assert [of.input for of in answers] == [str(tmp_path / f"{i}.png") for i in range(3)]
     np.testing.assert_array_equal([of.logits for of in answers], net.logits(x))
@@ -123,27 +138,29 @@ def test_images_and_folders(program, tmp_path):
     assert [of.index for of in again] == [answers[2].index, answers[0].index]
 
 
-def test_a_folder_of_one_image_is_a_batch(tmp_path):
+def test_a_folder_may_hold_one_image(tmp_path):
     save_images(tmp_path, GRAY, 1)
-    assert Network(GRAY).logits(tmp_path).shape == (1, 10)
+    assert len(Network(GRAY).classify(tmp_path)) == 1
 
 
 def test_gray_and_colour_are_converted(tmp_path):
     x = batch(GRAY, 1)[0]
     Image.fromarray(np.repeat(x[0][..., None], 3, axis=2)).save(tmp_path / "gray_as_rgb.png")
-    np.testing.assert_array_equal(Network(GRAY).logits(tmp_path / "gray_as_rgb.png"), Network(GRAY).logits(x))
+    np.testing.assert_array_equal(
+        logits_of_files(Network(GRAY), tmp_path / "gray_as_rgb.png"), Network(GRAY).logits(x[None])
+    )
     y = np.random.default_rng(0).integers(256, size=(32, 32), dtype=np.uint8)
     Image.fromarray(y).save(tmp_path / "gray.png")
     np.testing.assert_array_equal(
-        Network(COLOUR).logits(tmp_path / "gray.png"), Network(COLOUR).logits(np.stack([y, y, y]))
+        logits_of_files(Network(COLOUR), tmp_path / "gray.png"), Network(COLOUR).logits(np.stack([[y, y, y]]))
     )
     Image.fromarray(y).convert("P").save(tmp_path / "palette.png")
     np.testing.assert_array_equal(
-        Network(COLOUR).logits(tmp_path / "palette.png"), Network(COLOUR).logits(np.stack([y, y, y]))
+        logits_of_files(Network(COLOUR), tmp_path / "palette.png"), Network(COLOUR).logits(np.stack([[y, y, y]]))
     )
     Image.fromarray(y).convert("RGBA").save(tmp_path / "opaque.png")
     np.testing.assert_array_equal(
-        Network(COLOUR).logits(tmp_path / "opaque.png"), Network(COLOUR).logits(np.stack([y, y, y]))
+        logits_of_files(Network(COLOUR), tmp_path / "opaque.png"), Network(COLOUR).logits(np.stack([[y, y, y]]))
     )
 
 
@@ -152,9 +169,9 @@ def test_npy_files(tmp_path):
     np.save(tmp_path / "all.npy", x)
     np.save(tmp_path / "one.npy", x[0])
     np.save(tmp_path / "batch.npy", x[:1])
-    np.testing.assert_array_equal(net.logits(tmp_path / "all.npy"), net.logits(x))
-    assert net.logits(tmp_path / "one.npy").shape == (4,)
-    assert net.logits(tmp_path / "batch.npy").shape == (1, 4)
+    np.testing.assert_array_equal(logits_of_files(net, tmp_path / "all.npy"), net.logits(x))
+    np.testing.assert_array_equal(logits_of_files(net, tmp_path / "one.npy"), net.logits(x[:1]))
+    np.testing.assert_array_equal(logits_of_files(net, tmp_path / "batch.npy"), net.logits(x[:1]))
     assert net.classify(tmp_path / "all.npy")[2].input == f"{tmp_path / 'all.npy'}[2]"
 
 
@@ -192,7 +209,7 @@ def wrong_files(folder):
 def test_files_that_are_refused(tmp_path, name, message):
     wrong_files(tmp_path)
     with pytest.raises(GxnorError, match=message) as error:
-        Network(GRAY).logits(tmp_path / name)
+        Network(GRAY).classify(tmp_path / name)
     assert "\n" not in str(error.value)
 
 
@@ -201,7 +218,7 @@ def test_what_systems_leave_in_folders_is_passed_over(name, tmp_path, recwarn):
     x, net = save_images(tmp_path, GRAY), Network(GRAY)
     (tmp_path / name).write_bytes(b"no image")
     recwarn.clear()
-    np.testing.assert_array_equal(net.logits(tmp_path), net.logits(x))
+    np.testing.assert_array_equal(logits_of_files(net, tmp_path), net.logits(x))
     assert not recwarn
 
 
@@ -210,7 +227,7 @@ def test_a_file_that_is_no_image_does_not_fail_its_folder_and_is_named(name, tmp
     x, net = save_images(tmp_path, GRAY), Network(GRAY)
     (tmp_path / name).write_text("seen")
     with pytest.warns(RuntimeWarning, match=f"passed over: .*{name}"):
-        np.testing.assert_array_equal(net.logits(tmp_path), net.logits(x))
+        np.testing.assert_array_equal(logits_of_files(net, tmp_path), net.logits(x))
 
 
 @pytest.mark.parametrize("name", ["cut.png", "cut.jpg", "CUT.TIFF"])
@@ -218,7 +235,7 @@ def test_a_broken_image_fails_its_folder(name, tmp_path):
     save_images(tmp_path, GRAY)
     (tmp_path / name).write_bytes(b"not what its name says")
     with pytest.raises(GxnorError, match=name):
-        Network(GRAY).predict(tmp_path)
+        Network(GRAY).classify(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -234,14 +251,14 @@ def test_a_broken_image_fails_its_folder(name, tmp_path):
 def test_no_advice_to_load_a_file_unsafely(name, content, message, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(GxnorError, match=message) as error:
-        Network(one_d()).logits(tmp_path / name)
+        Network(one_d()).classify(tmp_path / name)
     assert "pickle" not in str(error.value).removeprefix(str(tmp_path / name))
 
 
 def test_images_for_a_network_that_sees_none(tmp_path):
     Image.new("L", (64, 2)).save(tmp_path / "x.png")
     with pytest.raises(GxnorError, match=r"takes no images but \(2, 64\): pass a \.npy array"):
-        Network(one_d()).predict(tmp_path / "x.png")
+        Network(one_d()).classify(tmp_path / "x.png")
 
 
 def test_many_threads_get_the_same_answers(make):
