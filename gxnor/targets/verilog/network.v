@@ -65,7 +65,7 @@ $CASES
   assign in_ready = state == LOAD;
 
   // Events: two banks, one read while the other is written.
-  reg [V+Y+X+C-1:0] events [0:2*$E_MOST-1];
+  (* no_rw_check *) reg [V+Y+X+C-1:0] events [0:2*$E_MOST-1];
   reg bank;
   reg [N-1:0] waiting, taken, made;  // events of this layer, those of them fetched, those of the next layer
   reg e_write;
@@ -104,14 +104,16 @@ $CASES
   wire [P-1:0] a_address = a_column + block;
   wire [W-1:0] w_address = w_column + block;
 
-  // Accumulate: read in one cycle, add and write back in the next.
-  reg [L*A-1:0] sums [0:$P_DEPTH-1];
+  // Accumulate: fetch the weights in one cycle, the sums in the next, add and write back in the third. A word of sums is
+  // never read in the cycle that writes it, so that any block RAM will do.
+  (* no_rw_check *) reg [L*A-1:0] sums [0:$P_DEPTH-1];
   reg [L*A-1:0] sum;
-  reg [2*L-1:0] weight;
-  reg adding;
-  reg [P-1:0] added;
+  reg [2*L-1:0] fetched, weight;
+  reg reading, adding;
+  reg [P-1:0] read, added;
+  reg signed [V-1:0] next;
   reg signed [A-1:0] plus, minus;
-  wire go = working && !(adding && added == a_address);  // its sum is not written yet
+  wire go = working && !(reading && read == a_address);  // its sums would be read before they are written
   wire last = block == last_block && taps_x == 1 && taps_y == 1;
   wire [L*A-1:0] operands, result;
   genvar i;
@@ -148,13 +150,14 @@ $CASES
   wire lanes_done = lane_now == (block == last_block ? last_lane : L - 1);
   wire sent = !out_valid || out_ready;
 
-  wire a_write = adding || state == CLEAR || state == WORD;
+  wire a_write = adding || state == CLEAR || state == TAKE;
   wire [P-1:0] a_to = state == CLEAR ? clearing : adding ? added : at_address + block;
-  wire [P-1:0] a_from = state == RUN ? a_address : at_address + block;
+  wire [P-1:0] a_from = state == RUN ? read : at_address + block;
   always @(posedge clk) begin
     if (a_write) sums[a_to] <= adding ? result : {L*A{1'b0}};
     sum <= sums[a_from];
-    weight <= weights[w_address];
+    fetched <= weights[w_address];
+    weight <= fetched;
     at <= places[place];
     step <= steps[t_base + channel];
   end
@@ -166,7 +169,11 @@ $CASES
   always @(posedge clk) begin
     e_write <= 0;
     if (e_write) made <= made + 1;
-    adding <= 0;
+    reading <= 0;
+    adding <= reading && !reset;
+    added <= read;
+    plus <= next;
+    minus <= -next;
     if (out_ready) out_valid <= 0;
     if (reset) begin
       state <= CLEAR; clearing <= 0; layer <= 0; working <= 0; ready <= 0; fetch <= 0; out_valid <= 0; e_write <= 0;
@@ -219,10 +226,9 @@ $CASES
           3: ;
         endcase
         if (go) begin
-          adding <= 1;
-          added <= a_address;
-          plus <= value;
-          minus <= -value;
+          reading <= 1;
+          read <= a_address;
+          next <= value;
           block <= block + 1;
           if (block == last_block) begin
             block <= 0;
@@ -248,7 +254,7 @@ $CASES
           w_row <= w_start; w_column <= w_start;
           a_row <= a_start; a_column <= a_start;
         end
-        if (taken == waiting && fetch == 0 && !ready && !working && !adding) begin
+        if (taken == waiting && fetch == 0 && !ready && !working && !reading && !adding) begin
           block <= 0;
           channel <= 0; block_channel <= 0;
           block_offset <= 0;
@@ -259,9 +265,9 @@ $CASES
 
       READ: state <= WORD;  // the place arrives in `at`
 
-      WORD: state <= TAKE;  // its accumulators arrive in `sum`, and are cleared
+      WORD: state <= TAKE;  // its accumulators arrive in `sum`
 
-      TAKE: begin
+      TAKE: begin  // and are cleared
         word <= sum;
         lane_now <= 0;
         offset <= block_offset;

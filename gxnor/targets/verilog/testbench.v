@@ -16,7 +16,7 @@ module testbench;
   wire signed [$A-1:0] out_sum;
   integer sent = 0, got = 0, wrong = 0, cycles = 0, restarts = 0, i;
   integer fired [0:$LAYERS-1], adds [0:$LAYERS-1], runs [0:$LAYERS-1], emits [0:$LAYERS-1];
-  integer operand_bits [0:$LAYERS-1], sum_bits [0:$LAYERS-1], written_bits [0:$LAYERS-1];
+  reg [63:0] operand_bits [0:$LAYERS-1], sum_bits [0:$LAYERS-1], written_bits [0:$LAYERS-1];
   reg [$LANES*$A-1:0] operands, sum;
   reg [15:0] pattern = 16'hACE1;
 
@@ -24,11 +24,15 @@ module testbench;
   always #5 clk = ~clk;
 
   function integer ones(input [$LANES*$A-1:0] word);
+`ifdef VERILATOR
+    ones = $countones(word);
+`else
     integer k;
     begin
       ones = 0;
       for (k = 0; k < $LANES*$A; k = k + 1) ones = ones + word[k];
     end
+`endif
   endfunction
 
   task start;
@@ -67,6 +71,10 @@ module testbench;
     if (in_valid && in_ready) sent = sent + 1;
     if (dut.state == dut.RUN) runs[dut.layer] = runs[dut.layer] + 1;
     if (dut.state > dut.RUN) emits[dut.layer] = emits[dut.layer] + 1;
+    if (dut.a_write && dut.a_to == dut.a_from && (dut.reading || dut.state == dut.WORD)) begin
+      if (wrong < 10) $display("the accumulators of %0d are read and written in the same cycle", dut.a_to);
+      wrong = wrong + 1;
+    end
     if (dut.adding) begin
       adds[dut.layer] = adds[dut.layer] + 1;
       for (i = 0; i < $LANES; i = i + 1)
