@@ -45,7 +45,7 @@ def write(
     if path.exists() and not path.is_dir():
         raise GxnorError(f"expected the name of a folder to write {name}.v into, got {path}, a file")
     plan = planning.make(lower(program))
-    filled = memories.fill(plan, lanes)
+    filled = memories.fill(plan, lanes, name)
     if samples is None:
         samples = np.random.default_rng(0).integers(256, size=(IMAGES, *program.input.shape), dtype=np.uint8)
     try:
@@ -54,10 +54,10 @@ def write(
         raise WorkError(f"{path} cannot be made: {error.strerror}") from None
     for file, words in filled.hex.items():
         write_text(path / f"{name}_{file}.hex", "\n".join(words) + "\n")
-    values = filled.values | {"NAME": name}
+    values = filled.values | {"IMAGES": len(samples)}
     for file, to in (("network.v", f"{name}.v"), ("testbench.v", "testbench.v"), ("Makefile.in", "Makefile")):
         text = (HERE / file).read_text(encoding="utf-8")
-        write_text(path / to, _Template(text).substitute(values | {"IMAGES": len(samples)}))
+        write_text(path / to, _Template(text).substitute(values))
     write_text(path / "images.hex", "\n".join(f"{p:02x}" for p in samples.reshape(-1).tolist()) + "\n")
     sums = expected(program, plan, samples)
     mask = (1 << filled.values["A"]) - 1

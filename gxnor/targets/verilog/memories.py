@@ -17,7 +17,7 @@ class Filled:
     bits: int
 
 
-def fill(plan: Plan, lanes: int) -> Filled:
+def fill(plan: Plan, lanes: int, name: str) -> Filled:
     layers = plan.layers
     blocks = [layer.blocks(lanes) for layer in layers]
     area = [layer.weight.shape[1] * layer.weight.shape[2] * b for layer, b in zip(layers, blocks, strict=True)]
@@ -36,7 +36,7 @@ def fill(plan: Plan, lanes: int) -> Filled:
                 part = word[block * lanes : (block + 1) * lanes]
                 up = sum(1 << i for i, w in enumerate(part) if w > 0)
                 down = sum(1 << i for i, w in enumerate(part) if w < 0)
-                weights.append(down << lanes | up)
+                weights.append((up, down))
         for channel in range(layer.outputs if layer.steps is not None else 1):
             own = [] if layer.steps is None else [int(t) for t in layer.steps[channel]]
             own += [reach + 1] * (S - len(own))
@@ -71,7 +71,10 @@ def fill(plan: Plan, lanes: int) -> Filled:
     E = bits(most - 1)
     V = 9
     words = {
-        "weights": [hexadecimal(word, 2 * lanes) for word in weights],
+        **{
+            f"weights_{i}": [hexadecimal((down >> i & 3) << 2 | up >> i & 3, 4) for up, down in weights]
+            for i in range(0, lanes, 2)
+        },
         "steps": [hexadecimal(word, S * A + 1) for word in steps],
         "rows": [hexadecimal(n << W + P | k << P | o, TY + W + P) for n, k, o in rows],
         "columns": [hexadecimal(n << W + P | k << P | o, TX + W + P) for n, k, o in columns],
@@ -91,17 +94,28 @@ def fill(plan: Plan, lanes: int) -> Filled:
         "X_DEPTH": len(columns), "E_DEPTH": len(places), "P_DEPTH": depth, "E_MOST": 1 << E, "CASES": "\n".join(cases),
         "IN_BITS": 8, "IN_VALUE": "{1'b0, in_data}", "IN_W": width, "IN_H": height, "IN_STEP": area[0],
         "IN_LAST": (layers[0].shape[0] - 1) * area[0], "INPUTS": layers[0].shape[0] * height * width,
-        "INPUT_MEANING": "pixels 0..255", "OUTPUTS": layers[-1].outputs, "CLASS_BITS": bits(layers[-1].outputs - 1),
+        "INPUT_MEANING": "pixels 0..255",
+        "WEIGHTS": "\n".join(_pair(name, i, len(weights)) for i in range(0, lanes, 2)), "NAME": name,
+        "OUTPUTS": layers[-1].outputs, "CLASS_BITS": bits(layers[-1].outputs - 1),
     }  # fmt: skip
-    held = 2 * (1 << E) * (V + Y + X + W) + depth * lanes * A
+    held = 2 * (1 << E) * (V + Y + X + W) + depth * lanes * A + len(weights) * 2 * lanes
     read_only = sum(
         len(words[name]) * size
         for name, size in (
-            ("weights", 2 * lanes), ("steps", S * A + 1), ("rows", TY + W + P), ("columns", TX + W + P),
+            ("steps", S * A + 1), ("rows", TY + W + P), ("columns", TX + W + P),
             ("places", 3 + Y + X + P),
         )
     )  # fmt: skip
     return Filled(words, values, held + read_only)
+
+
+def _pair(name: str, i: int, depth: int) -> str:
+    """The memory of lanes i and i + 1."""
+    return (
+        f"  reg [3:0] weights_{i} [0:{depth - 1}];\n"
+        f'  initial $readmemh("{name}_weights_{i}.hex", weights_{i});\n'
+        f"  always @(posedge clk) {{fetched[L+{i} +: 2], fetched[{i} +: 2]}} <= weights_{i}[w_address];"
+    )
 
 
 def layer_states(layer) -> int:

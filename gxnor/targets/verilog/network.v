@@ -47,13 +47,11 @@ $CASES
   end
 
   // Read-only memories, written by the generator.
-  reg [2*L-1:0] weights [0:$W_DEPTH-1];
   reg [S*A:0] steps [0:$T_DEPTH-1];          // a flip, and the steps of a channel
   reg [$Y_WIDTH-1:0] rows [0:$Y_DEPTH-1];    // taps, first weight, first accumulator of an input row
   reg [$X_WIDTH-1:0] columns [0:$X_DEPTH-1];
   reg [$E_WIDTH-1:0] places [0:$E_DEPTH-1];  // accumulators of output places; see `places` in the generator
   initial begin
-    $readmemh("${NAME}_weights.hex", weights);
     $readmemh("${NAME}_steps.hex", steps);
     $readmemh("${NAME}_rows.hex", rows);
     $readmemh("${NAME}_columns.hex", columns);
@@ -124,6 +122,9 @@ $CASES
     end
   endgenerate
 
+  // The weights of two lanes a memory, so that deep and narrow block RAMs fit and little is left to select from.
+$WEIGHTS
+
   // Emit.
   reg [$E_ADDR-1:0] place, window;  // the place under way, and the first one of its pooling window
   reg [$E_WIDTH-1:0] at;
@@ -156,7 +157,6 @@ $CASES
   always @(posedge clk) begin
     if (a_write) sums[a_to] <= adding ? result : {L*A{1'b0}};
     sum <= sums[a_from];
-    fetched <= weights[w_address];
     weight <= fetched;
     at <= places[place];
     step <= steps[t_base + channel];
