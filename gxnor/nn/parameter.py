@@ -16,6 +16,7 @@ import torch
 
 from gxnor import native
 from gxnor.nn.reading import ReadOnlyTensor
+from gxnor.nn.tracing import refuse_recording
 from gxnor.packing import check_bits, storage_bits, unpack_bits
 from gxnor.space import DiscreteSpace
 
@@ -202,6 +203,7 @@ class DiscreteParameter(ReadOnlyTensor):
         return _rebuild, (self.packed, self.space.N, self.space.H, shape, self.dtype, self.requires_grad, strides)
 
     def __tensor_flatten__(self):
+        refuse_recording()  # where torch.compile traces a layer, it takes is_in_onnx_export() there for False
         return ["packed"], (self.space, self.dtype, self.requires_grad)
 
     @staticmethod

@@ -15,7 +15,8 @@ def refuse_recording() -> None:
     if torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
         raise GxnorError(
             "torch.onnx.export and torch.jit.trace cannot record discrete layers: what they write would compute something "
-            "else. Use gxnor.export(model, input_shape, classes), whose program `gxnor.load` runs without PyTorch"
+            "else. Use gxnor.export(model, input_shape, classes), whose program `gxnor.load` runs without PyTorch and "
+            "`gxnor export FILE --to onnx` writes as ONNX"
         )
 
 

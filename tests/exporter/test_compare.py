@@ -235,3 +235,21 @@ def test_what_is_no_shape_is_refused(shape):
 def test_recorders_that_would_write_constants_are_refused(record, layer, tmp_path):
     with pytest.raises(GxnorError, match="Use gxnor"):
         record(layer.eval(), torch.ones(1, 4, 1 if isinstance(layer, gnn.Conv1d) else 4), str(tmp_path / "net.onnx"))
+
+
+@pytest.mark.onnx
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("layer", [gnn.Linear(4, 4), gnn.Conv1d(4, 4, 1)])
+def test_the_newer_onnx_export_gives_our_reason_for_its_failure(layer, captured, tmp_path):
+    pytest.importorskip("onnxscript")
+    net, x = nn.Sequential(layer, nn.ReLU()).eval(), torch.ones(1, 4, 1 if isinstance(layer, gnn.Conv1d) else 4)
+    model = torch.export.export(net, (x,)) if captured else net  # PyTorch's own export works
+    with pytest.raises(Exception, match=r"GxnorError.*Use gxnor\.export.*--to onnx"):
+        torch.onnx.export(model, (x,), str(tmp_path / "net.onnx"), dynamo=True, verbose=False)
+    assert not (tmp_path / "net.onnx").exists()
+
+
+def test_torch_export_computes_the_same():
+    net = nn.Sequential(gnn.Linear(4, 6), nn.BatchNorm1d(6), gnn.Activation(), gnn.Linear(6, 3)).eval()
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(torch.export.export(net, (x,)).module()(x), net(x))
