@@ -52,6 +52,11 @@ REASONS = (
     (nn.modules.lazy.LazyModuleMixin, "has no weights yet: run a batch through the model first"),
 )
 
+CHECK = (
+    "call gxnor.check(model, input_shape) before training: it says what each part becomes in the exported program, or why "
+    "it cannot be exported"
+)
+
 
 @dataclass(frozen=True)
 class Line:
@@ -83,7 +88,8 @@ class Report:
 
         text = rows(f"changed: {len(self.changed)} modules, {self.weights:,} discrete weights", self.changed)
         text += rows(f"left: {len(self.left)} modules", self.left)
-        return "\n".join(text + [f"note: {note}" for note in self.notes])
+        text += [f"note: {note}" for note in self.notes]
+        return "\n".join([*text, CHECK])
 
 
 @torch.no_grad()

@@ -108,6 +108,7 @@ def test_report_reads_as_a_table():
     model = mlp()
     text = str(discretize(model))
     assert text.splitlines()[0] == "changed: 3 modules, 9,472 discrete weights"
+    assert "gxnor.check(model, input_shape)" in text.splitlines()[-1]
     assert "  1  Linear       -> Z_1 [128 x 64], zeros" in text
     assert "no batch norm follows: results grow" in text
     assert "  4  Dropout" in text
