@@ -37,7 +37,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Study:
-    """`operations`: whether the operations an image are counted, which takes seconds a run. `data`: sets for which the
+    """`operations`: whether the operations per image are counted, which takes seconds a run. `data`: sets for which the
     full form is defined; the first is the default."""
 
     name: str
@@ -95,7 +95,7 @@ class _Rates:
     fixed: Settings  # the same with a fixed window of momentum
     latent: Settings
     real: Settings
-    low: Settings  # DST in under a byte a weight
+    low: Settings  # DST in under a byte per weight
 
 
 QUICK = _Rates(

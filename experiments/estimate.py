@@ -12,7 +12,7 @@ import torch
 from experiments.runs import Run
 from gxnor.training.trainer import Trainer
 
-STEPS = 3  # timed, behind one that is not
+STEPS = 3  # timed, after one that is not
 
 
 def seconds_a_run(runs: list[Run], data_dir: Path | None, threads: int) -> dict[Run, float]:

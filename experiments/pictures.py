@@ -52,7 +52,7 @@ def _bars(figure: Figure, rows: list[dict]) -> None:
     left.grid(axis="x", color=GRID)
     left.set(xlabel="test accuracy, %")
     right.barh(names, [row["train_state_bytes_per_weight"] for row in rows], color=SERIES[0])
-    right.set(xlabel="training state, bytes a weight")
+    right.set(xlabel="training state, bytes per weight")
     right.bar_label(right.containers[0], fmt="%.2f", padding=3, fontsize=8)
     right.margins(x=0.15)
 
@@ -167,7 +167,7 @@ def _memory(figure: Figure, rows: list[dict]) -> None:
         axes.errorbar(x, mean[i], yerr=spread[:, i : i + 1], fmt="o", color=SERIES[i % len(SERIES)], capsize=3,
                       label=row["row"])  # fmt: skip
     axes.set(xscale="log", xlim=(0.2, 40), ylabel="test accuracy, %",
-             xlabel="persistent bytes a weight while training: states and optimizer")  # fmt: skip
+             xlabel="persistent bytes per weight while training: states and optimizer")  # fmt: skip
     axes.xaxis.set_major_locator(FixedLocator([0.25, 0.5, 1, 2, 4, 8, 16, 32]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

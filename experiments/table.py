@@ -22,9 +22,9 @@ def table(summary: dict) -> str:
     columns += [COLUMN] if None not in widths else []
     columns += ["validation, mean"]
     columns += ["chosen from"] if any(row["candidates"] > 1 for row in rows) else []
-    columns += ["training state, bytes a weight", "shipped, bits a weight"] if summary["study"] in MEMORY else []
+    columns += ["training state, bytes per weight", "shipped, bits per weight"] if summary["study"] in MEMORY else []
     columns += ["zero activations"] if summary["study"] == "sparsity" else []
-    columns += ["operations an image"] if some else []
+    columns += ["operations per image"] if some else []
     return markdown(columns, (_cells(row, width, columns) for row, width in zip(rows, widths, strict=True)))
 
 
@@ -42,10 +42,10 @@ def _cells(row: dict, width: float | None, columns: list[str]) -> Iterable[str]:
         COLUMN: "" if width is None else f"± {100 * width:.2f}",
         "validation, mean": f"{100 * row['val_mean']:.2f} %",
         "chosen from": f"{row['candidates']} rates: {row['settings'].get('optimizer.lr', 0):g}",
-        "training state, bytes a weight": f"{row['train_state_bytes_per_weight']:.2f}",
-        "shipped, bits a weight": f"{row['bits_per_weight']:.2f}",
+        "training state, bytes per weight": f"{row['train_state_bytes_per_weight']:.2f}",
+        "shipped, bits per weight": f"{row['bits_per_weight']:.2f}",
         "zero activations": _share(counted and counted["zero_activations"]),
-        "operations an image": _operations(counted),
+        "operations per image": _operations(counted),
     }
     return (known[column] for column in columns)
 

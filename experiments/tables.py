@@ -51,7 +51,7 @@ def accuracy_table(data: str, again: bool) -> str:
     known = None not in widths
     columns = (
         "network", "test accuracy, mean (each seed)", *([COLUMN] if known else []), "validation",
-        "training state, bytes a weight", "shipped, bits a weight", "epochs, time", *["again by"] * again,
+        "training state, bytes per weight", "shipped, bits per weight", "epochs, time", *["again by"] * again,
     )  # fmt: skip
     rows = []
     for (name, results), width in zip(groups.items(), widths, strict=True):
@@ -177,7 +177,7 @@ def limits_table() -> str:
     report = json.loads((RESULTS / "limits.json").read_text())
     columns = (
         "product", "products at a time", "instructions", "cycles, derived", "cycles, measured",
-        "billion products a second", "reached by convolutions",
+        "billion products per second", "reached by convolutions",
     )  # fmt: skip
     rows = []
     for isa, found in report["sets"].items():

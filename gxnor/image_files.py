@@ -1,6 +1,6 @@
 """Image files: opened only where each of their channels has 8 bits, which is what networks take.
 
-Pillow reads 16 bits a channel of colour as 8 without a word, by cutting, scaling or wrapping around, so the depth is
+Pillow reads 16 bits per channel of colour as 8 without a word, by cutting, scaling or wrapping around, so the depth is
 looked up in the file itself.
 """
 
@@ -17,7 +17,7 @@ from gxnor.errors import GxnorError
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # those whose depth `_bits` knows
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-GRAY = ("1", "L", "LA")  # Pillow's modes of 8 bits a channel
+GRAY = ("1", "L", "LA")  # Pillow's modes of 8 bits per channel
 MODES = (*GRAY, "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
 LITTER = ("Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r", "__MACOSX", "@eaDir")  # left by systems in folders
 _TIFF_BITS = 258  # the tag BitsPerSample
@@ -35,12 +35,12 @@ def is_litter(path: Path) -> bool:
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
     """The image in a file, not decoded yet. Raises NoImage for a file of another format, GxnorError for pixels of more than
-    8 bits a channel and for a broken file, OSError where the file cannot be read."""
+    8 bits per channel and for a broken file, OSError where the file cannot be read."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.mode not in MODES or _bits(image) > 8:
                 depth = f"{_bits(image)} bits" if image.mode in MODES else f"pixels of kind {image.mode}"
-                raise GxnorError(f"expected 8 bits a channel, got {depth}: convert it first")
+                raise GxnorError(f"expected 8 bits per channel, got {depth}: convert it first")
             yield image
     except UnidentifiedImageError:
         raise NoImage(f"expected an image file ({', '.join(FORMATS)}), got none that can be read as one") from None

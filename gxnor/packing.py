@@ -161,7 +161,7 @@ def _check_radix(packed, states: int, count: int) -> np.ndarray:
     if not packed.size:
         return packed
     if packed.max() >= states**digits:
-        raise ValueError(f"byte {packed.max()} is no group of {digits} states in base {states}")
+        raise ValueError(f"byte {packed.max()} is not a group of {digits} states in base {states}")
     if count % digits and packed[-1] >= states ** (count % digits):
         raise ValueError("packed states end in spare digits that are not zero")
     return packed

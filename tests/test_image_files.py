@@ -1,4 +1,4 @@
-"""Image files of more than 8 bits a channel are refused, in `run` and in the data set `folder`, whatever the format."""
+"""Image files of more than 8 bits per channel are refused, in `run` and in the data set `folder`, whatever the format."""
 
 import struct
 import zlib
@@ -27,7 +27,7 @@ def png(channels: int, value: int = 4095, bits: int = 16) -> bytes:
 
 
 def tiff(channels: int, planes: bool = False) -> bytes:
-    """Of 16 bits a channel."""
+    """Of 16 bits per channel."""
     data, depths = SIZE * SIZE * channels * struct.pack("<H", 4095), channels * struct.pack("<H", 16)
     after = 8 + 2 + 10 * 12 + 4
     entries = [
@@ -59,7 +59,7 @@ def network(channels: int) -> Network:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_run_refuses_images_of_16_bits_a_channel(name, channels, tmp_path):
     (tmp_path / name).write_bytes(DEEP[name])
-    with pytest.raises(GxnorError, match=f"{name}: expected 8 bits a channel, got (16 bits|pixels of kind I)"):
+    with pytest.raises(GxnorError, match=f"{name}: expected 8 bits per channel, got (16 bits|pixels of kind I)"):
         network(channels).classify(tmp_path / name)
 
 
@@ -70,7 +70,7 @@ def test_a_folder_to_train_on_refuses_images_of_16_bits_a_channel(name, tmp_path
         (tmp_path / place).mkdir(parents=True)
         Image.new("RGB", (SIZE, SIZE), (1, 2, 3)).save(tmp_path / place / "1.png")
     (tmp_path / "train/dog" / name).write_bytes(DEEP[name])
-    with pytest.raises(GxnorError, match=f"{name}: expected 8 bits a channel, got (16 bits|pixels of kind I)"):
+    with pytest.raises(GxnorError, match=f"{name}: expected 8 bits per channel, got (16 bits|pixels of kind I)"):
         load("folder", path=tmp_path)
 
 

@@ -2,7 +2,7 @@
 
 TensorFlow stays out of this process: `larq_process.py` runs under the Python that GXNOR_LARQ_PYTHON names, and times
 itself. The network is what suits Larq best: dense layers as convolutions (its binary kernels know no others), a max-pool
-behind the threshold, padding of ones, a first layer in float32.
+after the threshold, padding of ones, a first layer in float32.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Larq:
 
 
 def _pools_last(program: Program) -> Program:
-    """The program with max-pools behind the thresholds that alone read them: the same where no sign is negative."""
+    """The program with max-pools after the thresholds that alone read them: the same where no sign is negative."""
     layers = list(program.layers)
     read = [i for layer in layers for i in layer.inputs]
     for i, (pool, after) in enumerate(itertools.pairwise(layers)):

@@ -58,7 +58,7 @@ def network(specs: list[dict], arrays: dict[str, np.ndarray]) -> tf.keras.Model:
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever libraries print is no answer
+    os.dup2(2, 1)  # whatever libraries print is not an answer
     with np.load(sys.argv[1]) as arrays:
         arrays = dict(arrays)
     model, x = lce.convert_keras_model(network(json.loads(str(arrays["layers"])), arrays)), [arrays["x"]]

@@ -59,7 +59,7 @@ def _energies(axes, events: Events) -> None:
     axes.bar_label(bars, fmt="%.3g", padding=3, fontsize=8)
     axes.invert_yaxis()
     axes.margins(x=0.25)
-    axes.set(xscale="log", xlabel="µJ a sample, operations alone", title="Energy (estimate)")
+    axes.set(xscale="log", xlabel="µJ per sample, operations alone", title="Energy (estimate)")
     axes.annotate(
         SOURCE.split(",")[0] + ", ISSCC 2014", (1, -0.2), xycoords="axes fraction", ha="right", va="top", fontsize=7
     )

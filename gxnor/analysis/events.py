@@ -6,7 +6,7 @@ With all states of Z_N1 and Z_N2 equally likely,
     resting = 1 - p(N1) p(N2),    p(0) = 1,   p(N) = 2^N / (2^N + 1)
 
 which is 1 - (2/3)^2 = 55.6 % for ternary weights and activations (GXNOR-Net, arXiv 1705.09283, section 3.4).
-Window positions in the zero padding are no operations and are counted nowhere.
+Window positions in the zero padding are not operations and are counted nowhere.
 """
 
 from __future__ import annotations

@@ -52,11 +52,13 @@ def main(arguments: argparse.Namespace) -> None:
     options = {name: value for name in OPTIONS if (value := getattr(arguments, name)) is not None}
     write = targets.writer(arguments.to) if arguments.to else _write
     if arguments.data is not None and "samples" not in targets.takes(write):
-        raise GxnorError(f"--data is no option of an export to {arguments.to or 'a .gxnor file'}")
+        raise GxnorError(f"--data is not an option of an export to {arguments.to or 'a .gxnor file'}")
     if arguments.data_dir is not None and arguments.data is None:
         raise GxnorError("--data-dir says where data is: add --data NAME")
     for name in options.keys() - targets.takes(write):
-        raise GxnorError(f"--{name.replace('_', '-')} is no option of an export to {arguments.to or 'a .gxnor file'}")
+        raise GxnorError(
+            f"--{name.replace('_', '-')} is not an option of an export to {arguments.to or 'a .gxnor file'}"
+        )
     path = pretrained.find(arguments.path)
     if path.is_file() and not arguments.to:
         raise GxnorError(f"{path} is a file already: add --to with one of {', '.join(targets.TARGETS)}")
@@ -84,4 +86,4 @@ def _program(path: Path) -> Program:
 def _write(program: Program, output: Path) -> str:
     file.save(program, output)
     size = sizes.measure(program, output.stat().st_size)
-    return f"{output}: {size.weights:,} weights in {size.disk:,} bytes, {size.disk_bits:.3f} bits a weight"
+    return f"{output}: {size.weights:,} weights in {size.disk:,} bytes, {size.disk_bits:.3f} bits per weight"

@@ -93,7 +93,7 @@ def _layer_table(program: Program, size: sizes.Sizes) -> Table:
 
 
 def _event_table(counted: events.Events, name: str) -> Table:
-    title = f"Events on {counted.samples:,} samples of {name}; numbers a sample"
+    title = f"Events on {counted.samples:,} samples of {name}; numbers per sample"
     table = tables.table(
         title, "", "kind", "MACs", "fired", "resting", "equal states", "bit counts", "zero w", "zero a"
     )
@@ -109,7 +109,7 @@ def _event_table(counted: events.Events, name: str) -> Table:
 
 def _energy_table(counted: events.Events) -> Table:
     columns = ("float ×", "float +", "8-bit ×", "int +", "XNOR", "bit counts", "resting", "µJ")
-    table = tables.table("The same network as its counterparts; numbers a sample", "", *columns)
+    table = tables.table("The same network as its counterparts; numbers per sample", "", *columns)
     macs = counted.total.macs
     for name, row in energy.counterparts(counted).items():
         numbers = (row.float_multiplications, row.float_additions, row.byte_multiplications, row.integer_additions)

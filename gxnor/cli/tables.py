@@ -25,7 +25,7 @@ def show(table: Table) -> None:
 
 
 def bits(bits: float | None) -> str:
-    return "" if bits is None else f", {bits:.3f} bits a weight"
+    return "" if bits is None else f", {bits:.3f} bits per weight"
 
 
 def shape(shape: tuple[int, ...]) -> str:

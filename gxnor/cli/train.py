@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace) -> None:
         "validation accuracy": f"{100 * result['val_accuracy']:.2f} %",
         "weights": f"{result['weights']:,} at {result['bits_per_weight']:.2f} bits as shipped, "
         f"{100 * result['zero_fraction']:.1f} % of them zero",
-        "training state": f"{result['train_state_bytes_per_weight']:.2f} bytes a weight",
+        "training state": f"{result['train_state_bytes_per_weight']:.2f} bytes per weight",
         "time": f"{result['seconds']:.0f} s",
         "report": str(out / "report.html"),
     }

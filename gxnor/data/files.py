@@ -34,7 +34,7 @@ def folders(name: str, data_dir: str | os.PathLike | None, system: Path | None =
     """Where the data set `name` is looked for, in this order; the last is its own folder of the cache. `system`: where a
     package of the system puts it, looked at after what the user names.
 
-    Raises GxnorError: data_dir or $GXNOR_DATA is no folder."""
+    Raises GxnorError: data_dir or $GXNOR_DATA is not a folder."""
     import pooch
 
     cache = Path(pooch.os_cache("gxnor"))
@@ -42,7 +42,7 @@ def folders(name: str, data_dir: str | os.PathLike | None, system: Path | None =
     roots = [Path(root).expanduser() for root in named.values() if root]
     for source, root in named.items():
         if root and not Path(root).expanduser().is_dir():
-            raise GxnorError(f"{source} is {root}, which is no existing folder: correct it or leave it out")
+            raise GxnorError(f"{source} is {root}, which is not an existing folder: correct it or leave it out")
     places = [folder for root in roots for folder in (root, root / name)]
     return [*places, *([system] if system else []), cache, cache / name]
 
@@ -50,7 +50,7 @@ def folders(name: str, data_dir: str | os.PathLike | None, system: Path | None =
 def locate(name: str, files: list[File], data_dir: str | os.PathLike | None, system: Path | None = None) -> list[Path]:
     """Paths of all `files` of the data set `name`, taken from one of its `folders`.
 
-    Raises GxnorError: data_dir or $GXNOR_DATA is no folder, a folder holds only some of the files, or they are
+    Raises GxnorError: data_dir or $GXNOR_DATA is not a folder, a folder holds only some of the files, or they are
     nowhere and cannot be downloaded.
     """
     places = folders(name, data_dir, system)

@@ -29,7 +29,7 @@ def load(
         size: (H, W) in pixels, to which images are resized (bilinear, antialiased); without it all must have one size.
 
     Raises GxnorError: no such folder, a class without training images, a test class that is none, a file that is no
-    readable image of 8 bits a channel, transparent pixels, images of different sizes and no `size`.
+    readable image of 8 bits per channel, transparent pixels, images of different sizes and no `size`.
     """
     if not (data_dir or path):
         raise GxnorError(
@@ -77,14 +77,14 @@ def labelled(part: Path, classes: tuple[str, ...], mode: str, size: tuple[int, i
 
 def _listing(folder: Path, folders: bool) -> list[Path]:
     """What a folder holds, sorted by name, hidden files left out: only folders or only files, or GxnorError."""
-    kind = "folder" if folders else "image"
+    kind, article = ("folder", "a") if folders else ("image", "an")
     try:
         entries = sorted(entry for entry in folder.iterdir() if not is_litter(entry))
     except OSError as error:
         raise WorkError(f"cannot read {folder}: {error.strerror}; expected train/CLASS/ and test/CLASS/") from error
     for entry in entries:
         if entry.is_dir() != folders:
-            raise WorkError(f"{entry} is no {kind}: {folder} may hold {kind}s only; move it away")
+            raise WorkError(f"{entry} is not {article} {kind}: {folder} may hold {kind}s only; move it away")
     return entries
 
 
@@ -92,7 +92,9 @@ def _by_class(part: Path, classes: tuple[str, ...]) -> tuple[list[Path], np.ndar
     files, labels = [], []
     for folder in _listing(part, folders=True):
         if folder.name not in classes:
-            raise WorkError(f"{folder} is no class of the training images ({', '.join(classes)}): rename or remove it")
+            raise WorkError(
+                f"{folder} is not a class of the training images ({', '.join(classes)}): rename or remove it"
+            )
         found = _listing(folder, folders=False)
         files += found
         labels += [classes.index(folder.name)] * len(found)

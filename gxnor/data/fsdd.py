@@ -45,7 +45,9 @@ def load(data_dir: str | os.PathLike | None = None) -> Dataset:
     for path in sorted(found[0].glob("*.wav")):
         match = re.fullmatch(r"(\d)_\w+_(\d+)\.wav", path.name)
         if not match:
-            raise WorkError(f"{path} is no recording of FSDD, which are called DIGIT_SPEAKER_NUMBER.wav: move it away")
+            raise WorkError(
+                f"{path} is not a recording of FSDD, which are called DIGIT_SPEAKER_NUMBER.wav: move it away"
+            )
         parts[int(match[2]) in TEST].append((spectrogram(_read(path)), int(match[1])))
     if not all(parts.values()):
         raise WorkError(

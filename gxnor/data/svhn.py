@@ -29,7 +29,7 @@ TRAIN, TEST, EXTRA = (
 def load(data_dir: str | os.PathLike | None = None, *, extra: bool = False) -> Dataset:
     """SVHN: 73,257 and 26,032 images [3, 32, 32]; with `extra`, 531,131 easier ones follow the training images.
 
-    Raises GxnorError: `extra` is no bool, or a file is missing, unreadable, damaged, or not what its name says.
+    Raises GxnorError: `extra` is not a bool, or a file is missing, unreadable, damaged, or not what its name says.
     """
     if not isinstance(extra, bool):
         raise GxnorError(f"the option extra of svhn must be true or false, got {extra!r}")

@@ -212,7 +212,7 @@ def tensor(x) -> Tensor:
 
 
 def known(x) -> Tensor:
-    """x, if it is no bare pixels either."""
+    """x, if it is not bare pixels either."""
     if tensor(x).pixels:
         raise GxnorError("expected integers, got pixels: put gxnor.nn.Pixels() in front")
     return x

@@ -1,4 +1,4 @@
-"""What stands behind integer sums, folded: batch norm and activation to thresholds, batch norm to the scale of logits.
+"""What stands after integer sums, folded: batch norm and activation to thresholds, batch norm to the scale of logits.
 
 A sum x, an integer in [-bound, bound], is the float32 number x * unit to PyTorch; its channel's batch norm b and
 the activation phi make it the state phi(b(x * unit)). Multiplying, adding and comparing float32 numbers never reverses

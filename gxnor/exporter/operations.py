@@ -112,7 +112,7 @@ def activation(build: Builder, x, module: Activation) -> Tensor:
 
 def max_pool(build: Builder, x, module: nn.MaxPool1d | nn.MaxPool2d) -> Tensor:
     if module.return_indices:
-        raise GxnorError("max pooling that returns indices is no operation of an integer program")
+        raise GxnorError("max pooling that returns indices is not an operation of an integer program")
     kernel, stride, padding, dilation = _sizes(x, module, "kernel_size", "stride", "padding", "dilation")
     return build.move(x, MaxPool((0,), kernel, stride, padding, dilation, module.ceil_mode))
 
@@ -139,7 +139,7 @@ def adaptive_average(build: Builder, x, module: nn.AdaptiveAvgPool1d | nn.Adapti
 
 def adaptive_max(build: Builder, x, module: nn.AdaptiveMaxPool1d | nn.AdaptiveMaxPool2d) -> Tensor:
     if module.return_indices:
-        raise GxnorError("max pooling that returns indices is no operation of an integer program")
+        raise GxnorError("max pooling that returns indices is not an operation of an integer program")
     kernel = _dividing(x, module)
     return build.move(x, MaxPool((0,), kernel, kernel, (0,) * len(kernel), (1,) * len(kernel), False))
 
@@ -378,7 +378,7 @@ def size(build: Builder, x, dim=None):
 
 def attribute(build: Builder, x, name: str):
     if name not in ("shape", "ndim"):
-        raise GxnorError(f".{name} is no operation of an integer program")
+        raise GxnorError(f".{name} is not an operation of an integer program")
     shape = size(build, x)
     return shape if name == "shape" else len(shape)
 
@@ -415,7 +415,7 @@ def dropout(build: Builder, x, p=0.5, training=True, inplace=False) -> Tensor:
 
 
 def _functional(operation, module: type, *names: str):
-    """A function with arguments `names` behind the tensor, as the module that does the same."""
+    """A function with arguments `names` after the tensor, as the module that does the same."""
 
     def function(build: Builder, x, *args, **kwargs):
         return operation(build, x, module(**dict(zip(names, args)), **kwargs))  # noqa: B905

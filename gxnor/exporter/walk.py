@@ -195,7 +195,7 @@ class Walk(fx.Interpreter):
             raise GxnorError(f"{type(module).__name__} has real weights")
         if type(module).__module__ == nn.ReLU.__module__:
             raise GxnorError(f"{type(module).__name__} is a real activation")
-        raise GxnorError(f"{type(module).__name__} is no operation of an integer program")
+        raise GxnorError(f"{type(module).__name__} is not an operation of an integer program")
 
     def call_function(self, target, args, kwargs):
         given = tree_leaves((args, kwargs))

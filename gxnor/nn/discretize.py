@@ -154,7 +154,7 @@ def discretize(
 
     if forward.adds:
         where = ", ".join(path or "the model" for path in forward.adds)
-        notes.append(f"additions in {where} stay: their sums are no states until the next activation")
+        notes.append(f"additions in {where} stay: their sums are not states until the next activation")
 
     left = [m for m in paths if m not in replaced and (m in kept or not any(m.children()) or _own(m))]
     for m in left:

@@ -95,7 +95,7 @@ def multiply(layer, x: torch.Tensor, stride=(1,), padding=(0,), dilation=(1,), g
     if not reason:
         plain = x.detach() if saved_formats.is_dense(x) else x.detach().contiguous()
         held = saved_formats.integers(plain, 1 if saved_formats.is_on() else 8)
-        reason = "" if held else "its input is no small integers times a power of two"
+        reason = "" if held else "its input is not small integers times a power of two"
     if held:
         (data, form), dense = held, isinstance(layer, nn.Linear)
         pairs = [(default, *n)[-2:] for default, n in ((1, stride), (0, padding), (1, dilation))]
@@ -117,9 +117,9 @@ def _obstacle(layer, x: torch.Tensor, padding) -> str:
     if padding is None:
         return "its padding is not zeros, as many on either side"
     if math.frexp(layer.space.H)[0] != 0.5:
-        return f"the range of its weights, H = {layer.space.H:g}, is no power of two"
+        return f"the range of its weights, H = {layer.space.H:g}, is not a power of two"
     batched = x.dim() >= 2 if isinstance(layer, nn.Linear) else x.dim() == layer.weight.dim()
-    return "" if type(x) is torch.Tensor and batched and x.numel() else "its input is no batch"
+    return "" if type(x) is torch.Tensor and batched and x.numel() else "its input is not a batch"
 
 
 def _overflow(x: torch.Size, w: torch.Size, g: Geometry) -> str:

@@ -1,7 +1,7 @@
 """Linear, Conv1d and Conv2d whose weights are states of Z_N.
 
 Torch's own arguments, and two more: N and H, the space of the weights. `weight` is a `DiscreteParameter`. There is no
-bias unless asked for: a real bias is no discrete weight, and the batch norm that follows has one. With `latent=True`
+bias unless asked for: a real bias is not a discrete weight, and the batch norm that follows has one. With `latent=True`
 the weight is an ordinary float parameter, kept within [-H, H] and projected to Z_N on every forward pass, with the
 gradient passed straight through: the baseline of BinaryConnect (Courbariaux et al., arXiv 1511.00363), which holds the
 full-precision weights that DST does without.
@@ -197,7 +197,7 @@ class DiscreteLayer:
         refuse_recording()
         if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
             raise TypeError(
-                f"expected x of {self.weight.dtype}, as the layer is, got {x.dtype}; behind gxnor.nn.Pixels, which gives "
+                f"expected x of {self.weight.dtype}, as the layer is, got {x.dtype}; after gxnor.nn.Pixels, which gives "
                 "float32, leave the layers float32 and use torch.autocast"
             )
 
@@ -207,7 +207,7 @@ class DiscreteLayer:
         return not self.latent and isinstance(self.weight, DiscreteParameter) and not is_transformed()
 
     def _convolve(self, x: torch.Tensor) -> torch.Tensor:
-        """The bias comes behind the sums: those of discrete inputs stay exact, in whatever order they are taken."""
+        """The bias comes after the sums: those of discrete inputs stay exact, in whatever order they are taken."""
         if is_symbolic(x):
             return as_node(self, x)
         self._check_call(x)

@@ -92,10 +92,10 @@ PRECISIONS = {
 class Pixels(nn.Module):
     """The network's input: uint8 pixels p to the integers 2p - 255, as float.
 
-    They stand for the real inputs (2p - 255) / 255 in [-1, 1]. The division is left to the batch norm behind the first
+    They stand for the real inputs (2p - 255) / 255 in [-1, 1]. The division is left to the batch norm after the first
     layer, so that every sum of a discrete network, the first layer's too, is an integer and exact in float32.
     Float images in [0, 1] are taken as p = round(255 x), by the rule of `gxnor.pixels`, which an exported network
-    follows too. The result is float32, and so the layers behind it are to be.
+    follows too. The result is float32, and so the layers after it are to be.
 
     Raises ValueError for integers of another type, which may be pixels or anything else, and for floats that are NaN or
     not in [0, 1]: images that were normalised, or pixels 0..255 as floats. In a graph of torch.compile it is a

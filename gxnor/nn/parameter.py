@@ -1,7 +1,7 @@
 """A discrete weight as PyTorch sees it: a parameter that looks float and stores packed state indices.
 
 `DiscreteParameter` is a tensor subclass with the shape, dtype and gradient of an ordinary float parameter. What it
-holds is `packed`: uint8, 1 bit a weight (binary), 2 (ternary), 4 or 8 (multi-level), as laid out by
+holds is `packed`: uint8, 1 bit per weight (binary), 2 (ternary), 4 or 8 (multi-level), as laid out by
 `gxnor.packing.pack_bits`. An operation that reads it (a convolution, forward or backward) gets float values that are
 made for that operation and dropped after it. An operation that would write float values into it, or into a view of it,
 is refused (`gxnor.nn.reading`): states move by `gxnor.optim.DST`.
@@ -268,7 +268,7 @@ def _copy_states(weight: DiscreteParameter, source: torch.Tensor) -> None:
 
 
 def _rebuild(packed, N, H, shape, dtype, requires_grad, strides):
-    """What unpickling calls. The bytes come from outside: a ValueError where they are no states of this shape."""
+    """What unpickling calls. The bytes come from outside: a ValueError where they are not states of this shape."""
     space, shape = DiscreteSpace(N, H), torch.Size(shape)
     if packed.device.type != "meta":
         check_bits(packed.cpu().numpy(), space.size, shape.numel())

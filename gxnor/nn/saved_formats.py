@@ -80,8 +80,8 @@ class Form:
 
 
 def small(x: torch.Tensor, least: int = 1) -> tuple[torch.Tensor, Form]:
-    """What holds x, in at least `least` bits a value, and its form. That is x itself where it has no exact small form,
-    is no dense float32 or float64 tensor of two dimensions or more, or where saving small is off."""
+    """What holds x, in at least `least` bits per value, and its form. That is x itself where it has no exact small form,
+    is not a dense float32 or float64 tensor of two dimensions or more, or where saving small is off."""
     x = x.detach()
     held = None
     if is_on() and type(x) is torch.Tensor and x.dtype in (torch.float32, torch.float64) and x.dim() >= 2:
@@ -90,7 +90,7 @@ def small(x: torch.Tensor, least: int = 1) -> tuple[torch.Tensor, Form]:
 
 
 def integers(x: torch.Tensor, least: int = 8) -> tuple[torch.Tensor, Form] | None:
-    """The smallest exact form of a dense float tensor, of at least `least` bits a value; None where it has none."""
+    """The smallest exact form of a dense float tensor, of at least `least` bits per value; None where it has none."""
     if x.numel() == 0 or not is_dense(x):
         return None
     for part in (in_memory_order(x)[:LOOK], x):  # mostly, what the first values are, all are

@@ -1,7 +1,7 @@
-"""Counters: a few bits a weight in which the optimizer remembers increments too small to move a state.
+"""Counters: a few bits per weight in which the optimizer remembers increments too small to move a state.
 
 A counter of b bits is a weight's place within the cell of its state, 0 .. 2^b - 1; `gxnor.optim.transition` moves it. The
-state, packed in the model, and its counter, packed here, together are at most a byte a weight:
+state, packed in the model, and its counter, packed here, together are at most a byte per weight:
 
     states 2^N + 1 times 2^b places <= 256          b <= 7 for binary, 6 for ternary, 5 for five states, ... 0 for N = 7
 

@@ -156,11 +156,11 @@ class DST(torch.optim.Optimizer):
                 `gxnor.training.distributed.replicate` makes does.
 
         Returns an ExitStack that undoes it on `close()`, or as a context. Raises RuntimeError where it is on already, and
-        ValueError where there are several workers and no `reduce`. A weight moves once a step: a backward pass, or a
+        ValueError where there are several workers and no `reduce`. A weight moves once per step: a backward pass, or a
         step, that has a second gradient for it raises RuntimeError. So do checkpoints with `use_reentrant=True` around
         several uses of a layer, each of which is a backward pass of its own.
 
-        What it costs: where a gradient is not finite, the layers behind it in the forward order have moved before that
+        What it costs: where a gradient is not finite, the layers after it in the forward order have moved before that
         is seen (the FloatingPointError says so). Clipping by the norm of all gradients needs them all before anything
         moves: that is the plain `step()`; and so is a torch.amp.GradScaler, whose scaled gradients would move the states
         before it divides them. Several backward passes a step need `accumulating`. Under torch.compile the
@@ -187,7 +187,7 @@ class DST(torch.optim.Optimizer):
     def accumulating(self) -> Iterator[None]:
         """Backward passes in this context move nothing: gradients add up, until a backward pass outside of it moves the
         weights by the sum. For all but the last of the micro-batches of a step, with `update_in_backward`; the plain
-        `step()` does not need it. Cost: between micro-batches the gradients of all layers live, 4 bytes a weight."""
+        `step()` does not need it. Cost: between micro-batches the gradients of all layers live, 4 bytes per weight."""
         before, self._accumulating = self._accumulating, True
         try:
             yield

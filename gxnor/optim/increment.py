@@ -23,7 +23,7 @@ def adam(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
         v2 <- beta2 v2 + (1 - beta2) g^2        c2 = 1 - product of all beta2 so far
         dW  = -lr (v1 / c1) / (sqrt(v2 / c2) + eps)
 
-    State: two float tensors like the gradient, 8 bytes a weight. Group: lr, betas, eps.
+    State: two float tensors like the gradient, 8 bytes per weight. Group: lr, betas, eps.
     """
     beta1, beta2 = group["betas"]
     if "exp_avg" not in state:
@@ -56,7 +56,7 @@ def sgd(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
         v  <- beta1 v + (1 - beta1) g           c = 1 - product of all beta1 so far
         dW  = -lr v / c
 
-    State: one float tensor like the gradient, 4 bytes a weight. Group: lr, betas (the first).
+    State: one float tensor like the gradient, 4 bytes per weight. Group: lr, betas (the first).
     """
     beta1 = group["betas"][0]
     if "exp_avg" not in state:
@@ -73,7 +73,7 @@ def factored(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
         c_j <- beta2 c_j + (1 - beta2) mean_i g_ij^2
         dW_ij = -lr g_ij / (sqrt(r_i c_j / (c2 mean_i r_i)) + eps)
 
-    A vector (batch norm, bias) has nothing to factor and takes Adam's increment. State: two float vectors, 4 bytes a row
+    A vector (batch norm, bias) has nothing to factor and takes Adam's increment. State: two float vectors, 4 bytes per row
     and a column. Group: lr, betas (the second; both for vectors), eps.
     """
     if grad.dim() < 2:

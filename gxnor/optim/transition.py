@@ -9,7 +9,7 @@ GXNOR-Net (arXiv 1705.09283), section 2.4, with dz the step of the space and H i
     tau(nu) = tanh(m |nu| / dz)     "tanh", the paper's, m = 3
     tau(nu) = min(m |nu| / dz, 1)   "linear"; with m = 1 the move is dW in expectation (stochastic rounding)
 
-With a counter of b bits a weight the same rule moves a place on a lattice that is 2^b times finer; what the network
+With a counter of b bits per weight the same rule moves a place on a lattice that is 2^b times finer; what the network
 sees is the state whose cell the place lies in, and the counter, the place within the cell, is kept by the optimizer
 (`gxnor.optim.counter`):
 
@@ -93,7 +93,7 @@ def move_packed(packed, counters, bits: int, increment, space: DiscreteSpace, ke
         increment: float [n] in C order.
         key: of the stream.
 
-    Returns the packed states and the counters behind the move, and int64 [2]: how many states moved, how many
+    Returns the packed states and the counters after the move, and int64 [2]: how many states moved, how many
     increments are NaN.
     """
     storage, shape = storage_bits(space.size), increment.shape

@@ -97,7 +97,7 @@ def _narrow(thresholds: np.ndarray) -> np.ndarray:
 def read(path: str | os.PathLike) -> Program:
     """The program in a file.
 
-    Raises GxnorError for a path that is no file, WorkError (also a GxnorError) for a file that is damaged or holds no
+    Raises GxnorError for a path that is not a file, WorkError (also a GxnorError) for a file that is damaged or holds no
     program; both name the path."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):

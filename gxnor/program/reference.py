@@ -76,7 +76,7 @@ def step(layer: Layer, x: np.ndarray, *others: np.ndarray) -> np.ndarray:
             return x
         case Channels():
             return x[:, layer.order]
-    raise TypeError(f"{type(layer).__name__} is no layer")
+    raise TypeError(f"{type(layer).__name__} is not a layer")
 
 
 def conv(x, weight, stride, padding, dilation, groups) -> np.ndarray:

@@ -61,7 +61,7 @@ class Engine:
     Raises:
         GxnorError: the native library is missing, or the program, instruction set or kernel is beyond it. The reference
             interpreter runs every program.
-        ValueError: threads is no positive integer.
+        ValueError: threads is not a positive integer.
     """
 
     def __init__(self, program: Program, threads: int = 1, isa: str | None = None, kernel: str | None = None):

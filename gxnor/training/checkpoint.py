@@ -1,6 +1,6 @@
 """Checkpoints: one safetensors file, whole or not at all, that holds everything a run needs to go on exactly.
 
-Tensors keep their own dtypes; a discrete weight is its packed states. Everything that is no tensor (counters, settings)
+Tensors keep their own dtypes; a discrete weight is its packed states. Everything that is not a tensor (counters, settings)
 is JSON in the file's metadata. Never a pickle.
 """
 
@@ -76,7 +76,7 @@ def save(path: Path, tree: dict[str, Any]) -> None:
 
 def load(path: Path) -> dict[str, Any]:
     """What `save` wrote, on the CPU. Raises GxnorError for a file that cannot be opened, WorkError for one that is damaged
-    or is no checkpoint."""
+    or is not a checkpoint."""
     try:
         data = path.read_bytes()  # not by safetensors, which opens no file whose name is not UTF-8
     except OSError as error:

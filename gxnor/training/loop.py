@@ -94,7 +94,7 @@ def _open(folder: RunFolder, recipe: Recipe, resume: bool) -> dict | None:
     folder.create(recipe)
     state = checkpoint.load(folder.checkpoint) if resume and folder.checkpoint.exists() else None
     if state and "progress" not in state:
-        raise WorkError(f"{folder.checkpoint} is no checkpoint of a run, which holds its progress")
+        raise WorkError(f"{folder.checkpoint} is not a checkpoint of a run, which holds its progress")
     folder.start_history(state["progress"]["epoch"] if state else 0)
     return state
 
@@ -125,5 +125,5 @@ def export_run(path: Path) -> Program:
 
 def _recipe(path: Path) -> Recipe:
     if not (path / "recipe.toml").exists():
-        raise GxnorError(f"{path} is no run folder: recipe.toml is missing")
+        raise GxnorError(f"{path} is not a run folder: recipe.toml is missing")
     return recipes.load(str(path / "recipe.toml"))

@@ -80,7 +80,7 @@ class Spaces(Section):
 
 class Optimizer(Section):
     increment: Literal["factored", "adam", "sgd"] = "adam"
-    counter: Annotated[int, Field(ge=0, le=7)] = 0  # bits a weight that remember what was too little to move it
+    counter: Annotated[int, Field(ge=0, le=7)] = 0  # bits per weight that remember what was too little to move it
     lr: Positive = 0.1
     lr_end: Positive = 3e-4
     schedule: Literal["constant", "exponential", "cosine"] = "exponential"
@@ -212,7 +212,7 @@ def _set(tree: dict[str, Any], setting: str) -> None:
         parsed = value.strip()  # a bare word is a string
     branch = tree.setdefault(section, {})
     if not isinstance(branch, dict):
-        raise GxnorError(f"{section!r} is no section of a recipe; a setting looks like optimizer.lr=0.05")
+        raise GxnorError(f"{section!r} is not a section of a recipe; a setting looks like optimizer.lr=0.05")
     branch[leaf] = parsed
 
 

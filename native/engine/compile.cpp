@@ -197,11 +197,11 @@ class Compiler {
     }
 
     // Thresholds are applied to the sums while they are in the cache, of 2 x 2 pooled sums to the largest; any other max-pool
-    // before them moves behind.
+    // before them moves after.
     const int pooled = sole_reader(number, GXNOR_MAX_POOL);
     const int threshold = sole_reader(pooled ? pooled : number, GXNOR_THRESHOLD);
     const bool cells = threshold && pooled && of_cells(layers_[pooled - 1], values_[number], values_[pooled]);
-    const bool behind = threshold && pooled && !cells;  // a step of its own
+    const bool after = threshold && pooled && !cells;  // a step of its own
     std::unique_ptr<Thresholds> thresholds;
     int output;
     if (!threshold) {
@@ -209,11 +209,11 @@ class Compiler {
     } else {
       thresholds = std::make_unique<Thresholds>(thresholds_of(threshold, values_[number].bound));
       const int no_margin[2] = {0, 0};
-      output = behind ? make(form_of(values_[threshold].space), values_[number], no_margin) : make(threshold);
+      output = after ? make(form_of(values_[threshold].space), values_[number], no_margin) : make(threshold);
     }
-    const std::vector<uint16_t> flips = behind ? thresholds->flips : std::vector<uint16_t>();
+    const std::vector<uint16_t> flips = after ? thresholds->flips : std::vector<uint16_t>();
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
-    const Epilogue epilogue = {std::move(thresholds), !behind, cells, kernels_};
+    const Epilogue epilogue = {std::move(thresholds), !after, cells, kernels_};
     const Xnor xnor = xnor_of(geometry, values_[layer.inputs[0]].space, layer.space);
     const int top = static_cast<int>(top_level(values_[layer.inputs[0]].space));
     const Choice choice = choose(layer, plan_->buffers[input], top, values_[number], geometry, xnor);
@@ -233,7 +233,7 @@ class Compiler {
       plan_->steps.push_back(direct ? std::move(direct) : std::move(winograd));
     if (threshold) values_[number].buffer = output;
     if (threshold && pooled) values_[pooled].buffer = output;
-    if (behind)
+    if (after)
       add<MaxPoolStep>(output, make(threshold), plan_->buffers[output].channels, pool(layers_[pooled - 1]), flips);
   }
 

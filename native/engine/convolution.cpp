@@ -71,7 +71,7 @@ Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int outp
   arrange(buffers[input], states, threads);
 }
 
-// The byte offsets of the units that cover bits low..high behind each tap, ascending as the taps are: as few as possible.
+// The byte offsets of the units that cover bits low..high after each tap, ascending as the taps are: as few as possible.
 std::vector<int32_t> Convolution::cover(const std::vector<int64_t>& taps, int64_t low, int64_t high) const {
   std::vector<int32_t> offsets;
   int64_t covered = 0;
@@ -206,9 +206,9 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
       const int count = static_cast<int>(std::min<int64_t>(most, outputs - first));
       locate(buffers, run, first, count, from, to);
       const int64_t block = item % shares * share;
-      const int64_t behind = std::min<int64_t>(block + share, blocks_);
-      for (int64_t b = block, some; b < behind; b += some) {
-        some = std::min<int64_t>(at_once_, behind - b);
+      const int64_t after = std::min<int64_t>(block + share, blocks_);
+      for (int64_t b = block, some; b < after; b += some) {
+        some = std::min<int64_t>(at_once_, after - b);
         const Window window = {offsets_.data() + (geometry_.groups == 1 ? 0 : b * units_), units_, in.plane, raise_, piece_,
                                static_cast<int>(some)};
         const uint8_t* const weights = weights_.data() + b * block_weights;

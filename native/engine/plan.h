@@ -41,7 +41,7 @@ inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 enum class Form {
   bits,   // states of Z_0 and Z_1: a plane of non-zeros and one of minus signs, 8 channels a byte; minus only where non-zero
   int8,   // states of Z_2 to Z_6
-  pixels, // pixels p, 2p - 255, for products: int8 of p - 128, and behind the channels a 1, which the margin has not
+  pixels, // pixels p, 2p - 255, for products: int8 of p - 128, and after the channels a 1, which the margin has not
   int16,  // other pixels, states of Z_7, and sums that fit
   int32,  // other sums
 };

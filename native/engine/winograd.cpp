@@ -39,7 +39,7 @@ struct Memory {
   T* get() const { return owner.get(); }
 };
 
-// Levels of neighbouring pixels to levels + 1; ones behind the channels.
+// Levels of neighbouring pixels to levels + 1; ones after the channels.
 GXNOR_BODY void spread_bytes(const uint8_t* from, int64_t pixel, int channels, int64_t pixels, uint8_t* to, int64_t width) {
   for (int64_t p = 0; p < pixels; ++p, from += pixel, to += width) {
     for (int c = 0; c < channels; ++c) to[c] = static_cast<uint8_t>(from[c] + 1);
@@ -223,9 +223,9 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
         if (kernels_.own) kernels_.own(points, point, static_cast<int>(some), weights_.quads, memory.own.get() + tile, count);
         output = locate(out, image_output, y, x, x + some, memory.outside.get(), output);
       }
-      const int64_t behind = std::min<int64_t>(block + share, weights_.blocks);
-      for (int64_t from = block; from < behind; from += kernels_.blocks) {
-        const int blocks = static_cast<int>(std::min<int64_t>(kernels_.blocks, behind - from));
+      const int64_t after = std::min<int64_t>(block + share, weights_.blocks);
+      for (int64_t from = block; from < after; from += kernels_.blocks) {
+        const int blocks = static_cast<int>(std::min<int64_t>(kernels_.blocks, after - from));
         const int64_t weight = blocks * width * kLanes + kApart;
         for (int b = 0; b < blocks; ++b) {
           kernels_.filter_transform(weights_.block(from + b), top_, memory.weights.get() + b * width * kLanes, weight,

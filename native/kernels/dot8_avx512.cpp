@@ -8,10 +8,10 @@ GXNOR_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 namespace gxnor {
 namespace {
 
-// GCC keeps a copy of every sum where __m512i, eight lanes to it, is compared in 16 behind the loop.
+// GCC keeps a copy of every sum where __m512i, eight lanes to it, is compared in 16 after the loop.
 using Sum [[gnu::vector_size(64)]] = int32_t;
 
-// What becomes of the sums of B blocks: they are stored, those of a block `next` behind the last one's,
+// What becomes of the sums of B blocks: they are stored, those of a block `next` after the last one's,
 struct Store {
   static constexpr int kStep = kLanes;
   int64_t next;

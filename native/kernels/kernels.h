@@ -31,7 +31,7 @@ struct Window {
   int64_t plane;  // bytes from the plane of non-zeros to the plane of signs
   int zero_point;      // dot8: what makes the activations unsigned, where only such bytes can be multiplied with signed ones
   int piece;      // dot8: of how many units 16 bits hold the products with raised activations, in pairs
-  int blocks;     // dot8: of output channels, at most as many as the kernels take at once, one behind the other
+  int blocks;     // dot8: of output channels, at most as many as the kernels take at once, one after the other
 };
 
 // sums[block][position][lane] = sum over units of weight * activation, int32.
@@ -101,7 +101,7 @@ struct PackedWeights {
 // Winograd's F(M x M, 3x3), M 2 or 4 (winograd.h): weights and windows to points (winograd_body.h), the product of each
 // point, and back to sums. top: the largest level of the input.
 struct WinogradKernels {
-  // Bits of neighbouring pixels, of so many bytes, to levels + 1, `width` a pixel, a multiple of 32; ones behind the channels.
+  // Bits of neighbouring pixels, of so many bytes, to levels + 1, `width` a pixel, a multiple of 32; ones after the channels.
   void (*spread)(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, int64_t pixels, uint8_t* levels, int64_t width);
   void (*filter_transform)(const PackedWeights& weights, int top, int8_t* u, int64_t point, int32_t* offsets);
   void (*input_transform)(const uint8_t* rows, int64_t row, int64_t width, int tiles, int top, uint8_t* points, int64_t point);

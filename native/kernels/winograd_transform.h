@@ -108,7 +108,7 @@ struct Point {
   static constexpr int weight(int p) { return row_size(In1d::kG[p / In1d::kPoints]) * row_size(In1d::kG[p % In1d::kPoints]); }
 };
 
-// Tables, for the compiler does not fold what is behind them where it vectorises.
+// Tables, for the compiler does not fold what is after them where it vectorises.
 template <int M>
 struct Tables {
   int32_t size[Point<M>::kCount];   // of points

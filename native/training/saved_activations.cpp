@@ -31,7 +31,7 @@ GXNOR_BODY Levels look(const float* x, int64_t n) {
     int32_t bits = 0, largest = 0, zeros = 0, wrong = 0;
     for (int i = 0; i < size; ++i) scaled[i] = x[begin + i] * kGrid;
     std::memcpy(scaled_bits, scaled, sizeof scaled[0] * size);
-    // As bits, floats are in order of magnitude, NaN behind all. What is beyond 2^30 becomes 0, which it does not equal.
+    // As bits, floats are in order of magnitude, NaN after all. What is beyond 2^30 becomes 0, which it does not equal.
     for (int i = 0; i < size; ++i) inside[i] = (scaled_bits[i] & 0x7fffffff) <= kTopBits ? scaled_bits[i] : 0;
     std::memcpy(scaled, inside, sizeof scaled[0] * size);
     for (int i = 0; i < size; ++i) {

@@ -83,7 +83,7 @@ def test_inspect_prints_layers_and_the_size_of_the_file(folder, capsys):
     call("inspect", folder / "net.gxnor")
     text, size = capsys.readouterr().out, (folder / "net.gxnor").stat().st_size
     assert "32x24x24" in text and "Z_1 512x1024" in text and "1.600" in text
-    assert f"581,408 weights; file {size:,} bytes, {8 * size / 581_408:.3f} bits a weight" in text
+    assert f"581,408 weights; file {size:,} bytes, {8 * size / 581_408:.3f} bits per weight" in text
     assert "no sum beyond 6,375" in text
 
 
@@ -153,7 +153,10 @@ def test_eval_of_a_users_own_program_on_a_data_set_by_name(folder, data, capsys)
         (("x.npy", "--labels", "none.npy"), r"--labels none\.npy: No such file"),
         (("x.npy", "--labels", "far.npy"), r"--labels far\.npy: expected 0 to 9, got 0 to 19"),
         (("sorted", "--labels", "y.npy"), "the folders in sorted are labels"),
-        (("strange",), r"strange/other is no class of the training images \(kind a, .*kind j\): rename or remove it"),
+        (
+            ("strange",),
+            r"strange/other is not a class of the training images \(kind a, .*kind j\): rename or remove it",
+        ),
         (("sorted", "--data-dir", "."), "--data sorted is a path already"),
     ],
 )

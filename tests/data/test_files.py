@@ -38,7 +38,7 @@ def test_places_are_searched_in_order(tmp_path, monkeypatch):
 
 def test_a_named_folder_that_does_not_exist(tmp_path, monkeypatch):
     put(tmp_path / "cache" / "gxnor" / "toy", "a", "b")
-    with pytest.raises(GxnorError, match=r"data_dir \(--data-dir\) is .*/typo, which is no existing folder"):
+    with pytest.raises(GxnorError, match=r"data_dir \(--data-dir\) is .*/typo, which is not an existing folder"):
         locate("toy", FILES, tmp_path / "typo")
     monkeypatch.setenv("GXNOR_DATA", str(tmp_path / "typo"))
     with pytest.raises(GxnorError, match=r"\$GXNOR_DATA is .*/typo"):

@@ -122,7 +122,7 @@ def test_every_format_whole_and_cut_off(tmp_path, images, kind):
 
 def test_pixels_that_do_not_fit_a_byte(tmp_path, images):
     save(tmp_path / "train/dog/2.png", np.full((6, 5), 40000, np.uint16))
-    with pytest.raises(GxnorError, match=r"train/dog/2\.png: expected 8 bits a channel, got pixels of kind I;16"):
+    with pytest.raises(GxnorError, match=r"train/dog/2\.png: expected 8 bits per channel, got pixels of kind I;16"):
         load("folder", path=tmp_path)
 
 
@@ -144,19 +144,19 @@ def test_wrong_layouts(tmp_path, images):
     with pytest.raises(GxnorError, match=r"cannot read .*train/cat/train"):
         load("folder", path=tmp_path / "train" / "cat")
     save(tmp_path / "test/cow/1.png", gray())
-    with pytest.raises(GxnorError, match=r"test/cow is no class of the training images \(cat, dog\)"):
+    with pytest.raises(GxnorError, match=r"test/cow is not a class of the training images \(cat, dog\)"):
         load("folder", path=tmp_path)
     (tmp_path / "train/cow").mkdir()
     with pytest.raises(GxnorError, match=r"train/cow holds no image"):
         load("folder", path=tmp_path)
     save(tmp_path / "train/cow/deeper/1.png", gray())
-    with pytest.raises(GxnorError, match=r"train/cow/deeper is no image: .* may hold images only"):
+    with pytest.raises(GxnorError, match=r"train/cow/deeper is not an image: .* may hold images only"):
         load("folder", path=tmp_path)
 
 
 def test_an_image_beside_the_class_folders(tmp_path, images):
     save(tmp_path / "train/5.png", gray())
-    with pytest.raises(GxnorError, match=r"train/5\.png is no folder: .* may hold folders only"):
+    with pytest.raises(GxnorError, match=r"train/5\.png is not a folder: .* may hold folders only"):
         load("folder", path=tmp_path)
 
 

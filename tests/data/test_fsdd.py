@@ -72,7 +72,7 @@ def test_what_is_no_recording_is_named(tmp_path, recordings):
         with pytest.raises(GxnorError, match=r"3_ann_7\.wav is of .* expected 1, 16, 8000"):
             load("fsdd", tmp_path)
     one.rename(recordings / "three.wav")
-    with pytest.raises(GxnorError, match=r"three\.wav is no recording of FSDD"):
+    with pytest.raises(GxnorError, match=r"three\.wav is not a recording of FSDD"):
         load("fsdd", tmp_path)
 
 

@@ -171,7 +171,7 @@ ACT = lambda: Activation(2, r=0.2)  # noqa: E731
     "modules, features",
     [
         ([lambda: nn.MaxPool2d(2), NORM, ACT], 96),  # the order of the paper
-        ([NORM, lambda: nn.MaxPool2d(2), ACT], 96),  # behind batch norm, which may fall
+        ([NORM, lambda: nn.MaxPool2d(2), ACT], 96),  # after batch norm, which may fall
         ([NORM, ACT, lambda: nn.MaxPool2d(2)], 96),
         ([NORM, lambda: nn.MaxPool2d(3, 2, 1), lambda: nn.MaxPool2d(2, ceil_mode=True), ACT], 24),
         ([lambda: nn.MaxPool2d((3, 2), (1, 2), (1, 0), (2, 1)), NORM, ACT], 144),
@@ -387,7 +387,7 @@ def test_everything_that_cannot_be_exported_is_named():
     message = str(caught.value)
     for words in (
         "real: Conv2d has real weights", "body.1: batch norm without running statistics", "body.2: ReLU is a real",
-        "layer: LayerNorm is no operation", "conv: expected padding_mode='zeros'",
+        "layer: LayerNorm is not an operation", "conv: expected padding_mode='zeros'",
         "edge: its divisor differs", "sigmoid: Sigmoid is a real activation",
         "third: expected adaptive pooling to a size that",
         "good: expected integers, got pixels: put gxnor.nn.Pixels() in front", "find: max pooling that returns",

@@ -96,7 +96,7 @@ def test_one_dimensional_network():
         gnn.Conv1d, gnn.Activation, gnn.Conv1d, gnn.Activation, gnn.Linear
     ]  # fmt: skip
     assert model[0].padding_mode == "circular" and model[0].stride == (2,) and model[3].groups == 4
-    assert model[0].bias is None and model[3].bias is None  # a norm follows, for the second behind a pooling
+    assert model[0].bias is None and model[3].bias is None  # a norm follows, for the second after a pooling
     assert "bias taken in by 5" in report.changed[2].remark
     out = model(torch.randn(5, 2, 32))
     assert out.shape == expected

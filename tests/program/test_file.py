@@ -264,7 +264,7 @@ def test_hostile_headers_are_refused_at_no_cost(path, value, message):
 @pytest.mark.parametrize(
     "tensor,content,message",
     [
-        ("1.weight", [243, 0], "layer 1: byte 243 is no group of 5 states"),
+        ("1.weight", [243, 0], "layer 1: byte 243 is not a group of 5 states"),
         ("1.weight", [0, 3], "layer 1: packed states end in spare digits"),
         ("2.sign", [4], "layer 2: packed states end in spare bits"),
         ("2.thresholds", [1, 0, 0, 0], r"layer 2 \(Threshold\): expected thresholds that ascend"),

@@ -78,7 +78,7 @@ def test_one_element():
 
 
 @pytest.mark.parametrize("N", [0, 1, 2, 4])
-@pytest.mark.parametrize("pool", ["none", "before", "behind"])
+@pytest.mark.parametrize("pool", ["none", "before", "after"])
 def test_thresholds_at_their_ties(N, pool):
     """Steps at every value the sums take, with both signs, and constant channels; pooling on either side."""
     net = Builder((4, 6, 6), 1, seed=5)
@@ -90,7 +90,7 @@ def test_thresholds_at_their_ties(N, pool):
     steps[0], steps[1], steps[2, 0], steps[3, -1] = ALWAYS, NEVER, ALWAYS, NEVER
     sign = np.where(np.arange(40) % 2, -1, 1).astype(np.int8)
     net.add(Threshold((net.last,), DiscreteSpace(N), steps.astype(np.int32), sign), 1.0)
-    if pool == "behind":
+    if pool == "after":
         net.max_pool(3, 2, padding=1, ceil_mode=True)
     assert_agrees(finished(net), programs.batch(net, 3))
 

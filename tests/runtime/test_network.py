@@ -195,7 +195,7 @@ def wrong_files(folder):
     [
         ("missing.png", "missing.png: cannot be read: No such file"),
         ("wide.png", "wide.png: expected an image of 28x28 pixels, got 32x28: resize it first"),
-        ("deep.png", "deep.png: expected 8 bits a channel, got pixels of kind I;16"),
+        ("deep.png", "deep.png: expected 8 bits per channel, got pixels of kind I;16"),
         ("clear.png", "clear.png: expected an opaque image"),
         ("text.png", "text.png: .*image"),
         ("cut.png", "cut.png: .*(truncated|broken|cut)"),

@@ -38,11 +38,11 @@ def test_a_target_gets_the_program_and_its_options(probe, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--to", "probe", "--arena", "3"], "--arena is no option of an export to probe"),
-        (["--to", "probe", "--data", "digits"], "--data is no option of an export to probe"),
+        (["--to", "probe", "--arena", "3"], "--arena is not an option of an export to probe"),
+        (["--to", "probe", "--data", "digits"], "--data is not an option of an export to probe"),
         (["--to", "c", "--data-dir", "."], "add --data NAME"),
         (["--to", "c", "--data", "digits"], "expected data for an input of (1, 28, 28), digits has images of"),
-        (["--name", "digit"], "--name is no option of an export to a .gxnor file"),
+        (["--name", "digit"], "--name is not an option of an export to a .gxnor file"),
         ([], "is a file already: add --to"),
     ],
 )

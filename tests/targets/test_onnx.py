@@ -247,6 +247,6 @@ def test_the_command_writes_models_and_says_what_is_wrong(tmp_path, capsys):
     assert f"ONNX in integer form, opset 21, {path.stat().st_size:,} bytes" in capsys.readouterr().out
     np.testing.assert_array_equal(run(onnx.load(path), x), reference.run(program, x), strict=True)
     assert cli.main([*call, "qonnx", "--opset", "21"]) == 2
-    assert "--opset is no option of an export to qonnx" in capsys.readouterr().err
+    assert "--opset is not an option of an export to qonnx" in capsys.readouterr().err
     assert cli.main([*call, "onnx", "--opset", "99"]) == 2
     assert "expected an opset from 13 to 25, got 99" in capsys.readouterr().err

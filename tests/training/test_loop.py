@@ -141,7 +141,7 @@ def test_what_trains_in_float_is_said(tmp_path, capsys):
     settings = ["train.arithmetic=integer", "precision.activations=real", "network.layers=4C3-10", "train.epochs=1"]
     words = [word for setting in settings for word in ("--set", setting)]
     assert cli.main(["train", "digits", *words, "--out", str(tmp_path / "run")]) == 0
-    assert "layer fc2 trains in float: its input is no small integers" in " ".join(capsys.readouterr().err.split())
+    assert "layer fc2 trains in float: its input is not small integers" in " ".join(capsys.readouterr().err.split())
 
 
 def test_interrupt_saves_and_says_how_to_go_on(tmp_path):

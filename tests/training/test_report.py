@@ -268,12 +268,12 @@ def test_a_missing_file_is_named(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("history.jsonl", '{"epoch": 1}\n{"epo', "history.jsonl, line 2 is no valid JSON"),
+        ("history.jsonl", '{"epoch": 1}\n{"epo', "history.jsonl, line 2 is not valid JSON"),
         ("history.jsonl", "\n", "history.jsonl is empty"),
         ("history.jsonl", '{"train_loss": 1}', "not what a run writes: KeyError.'epoch'"),
         ("result.json", "[1]", "result.json: expected a JSON object, got list"),
         ("result.json", '{"confusion": [[1, 2], [3]]}', "not what a run writes"),
-        ("worst.safetensors", "x", "worst.safetensors is no list of worst images"),
+        ("worst.safetensors", "x", "worst.safetensors is not a list of worst images"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, name, content, complaint):

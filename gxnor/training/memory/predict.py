@@ -45,7 +45,7 @@ class Layer:
     optimizer: int = 0
     gradients: int = 0  # left when backward has ended
     work: int = 0  # of its backward, beside activations and slices of them
-    slices: list[float] = field(default_factory=list)  # bytes an image, of input, output and the input's gradient
+    slices: list[float] = field(default_factory=list)  # bytes per image, of input, output and the input's gradient
     saved: list[float] = field(default_factory=lambda: [0, 0])  # for the probes' batches
     passing: list[float] = field(default_factory=lambda: [0, 0])  # input and output that are saved by nobody yet
     flowing: list[float] = field(default_factory=lambda: [0, 0])  # gradients of output and input
@@ -151,7 +151,7 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
             dense = isinstance(module, nn.Linear)
             integer = recipe.train.arithmetic == "integer"
             sliced = packed and not dense and not integer and step.device.type == "cpu"
-            if integer:  # input and rounded gradient of the output in a byte a value
+            if integer:  # input and rounded gradient of the output in a byte per value
                 for number, batch in enumerate(PROBES):
                     layer.flowing[number] += sum(watch.images[name][:2]) / 4 * batch
             if sliced:

@@ -16,7 +16,7 @@ MOST_SHARES = 9  # larger spaces are shown as zero and four groups of states a s
 
 
 def _column(rows: list, key: str) -> np.ndarray:
-    """float64 [E]: one value an epoch, NaN where there is none."""
+    """float64 [E]: one value per epoch, NaN where there is none."""
     return np.array([np.nan if row.get(key) is None else row[key] for row in rows], dtype=float)
 
 

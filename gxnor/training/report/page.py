@@ -74,7 +74,7 @@ def _json(path: Path, text: str, line: str = "") -> dict:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise GxnorError(f"{path}{line} is no valid JSON: {error}") from None
+        raise GxnorError(f"{path}{line} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise GxnorError(f"{path}{line}: expected a JSON object, got {type(value).__name__}")
     return value
@@ -94,7 +94,7 @@ def _worst(path: Path, classes: list[str]) -> list[dict]:
         data = load(path.read_bytes())
         rows = list(zip(*(data[key] for key in ("images", "labels", "predicted", "margin")), strict=True))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise GxnorError(f"{path} is no list of worst images ({error}); delete it to go without") from None
+        raise GxnorError(f"{path} is not a list of worst images ({error}); delete it to go without") from None
 
     def name(k):
         return classes[k] if 0 <= k < len(classes) else str(k)
