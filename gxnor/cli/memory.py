@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from gxnor.training.recipe import Recipe
 
 HELD = ("weights", "optimizer", "gradients")
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
 def add_parser(commands) -> None:
@@ -49,11 +47,12 @@ def main(arguments: argparse.Namespace) -> None:
 
 def parse_size(text: str) -> int:
     """Bytes in a size like 2GiB, 500MB or 1000000. Raises GxnorError for what is none."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]i?|)B?", text.strip())
-    size = int(float(match[1]) * UNITS[match[2]]) if match else 0
-    if size < 1:
-        raise GxnorError(f"expected a --budget such as 2GiB or 500MB, got {text!r}")
-    return size
+    from pydantic import ByteSize, PositiveInt, TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(PositiveInt).validate_python(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        raise GxnorError(f"expected a --budget such as 2GiB or 500MB, got {text!r}") from None
 
 
 def report(recipe: Recipe, budget: int | None = None) -> dict:

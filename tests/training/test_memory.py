@@ -126,12 +126,24 @@ def test_a_width_beyond_all_memory_is_a_wrong_call(width, capsys, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("text, size", [("2GiB", 2**31), ("500MB", 500_000_000), ("1000000", 10**6), ("1.5K", 1500)])
+@pytest.mark.parametrize(
+    "text, size", [("2GiB", 2**31), ("500MB", 500_000_000), ("1000000", 10**6), ("1.5K", 1500), ("3 kib", 3072)]
+)
 def test_sizes(text, size):
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("arguments", [["--budget", "much"], ["--budget", "0"], ["--batch", "0"], ["--set", "a=1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--budget", "much"],
+        ["--budget", "0"],
+        ["--budget", "-1"],
+        ["--budget", "1e9"],
+        ["--batch", "0"],
+        ["--set", "a=1"],
+    ],
+)
 def test_a_wrong_call_is_told_so(arguments, capsys):
     assert main(["memory", "digits", *arguments]) == 2
     assert capsys.readouterr().err.startswith("gxnor: ")

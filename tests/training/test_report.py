@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from gxnor.errors import GxnorError
+from gxnor.training.report import figures
 from gxnor.training.report.page import write
 
 HOSTILE = '<script>alert("x")</script>&$^_{'
@@ -283,3 +284,18 @@ def test_a_broken_file_is_named(tmp_path, name, content, complaint):
     with pytest.raises(GxnorError, match=complaint):
         write(folder)
     assert (folder / "report.html").read_text() == "the old one"
+
+
+@pytest.mark.parametrize("counts", [[[10, 0], [0, 10]], [[0, 3], [4, 0]], [[950, 10], [15, 25]]])
+def test_the_interval_of_an_accuracy_is_wilsons(counts):
+    """Its ends are the accuracies p for which what was seen lies 1.96 standard deviations away."""
+    found = figures.interval({"confusion": counts})
+    total, right = np.sum(counts), np.trace(counts)
+    assert (found["total"], found["wrong"]) == (total, total - right)
+    for p in (found["low"], found["high"]):
+        np.testing.assert_allclose((right / total - p) ** 2, 1.959964**2 * p * (1 - p) / total, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("result", [{}, {"confusion": []}, {"confusion": [[0, 0], [0, 0]]}])
+def test_no_interval_where_nothing_was_tested(result):
+    assert figures.interval(result) is None

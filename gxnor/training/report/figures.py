@@ -149,13 +149,14 @@ def curves(history: list[dict], layers: list[dict], result: dict) -> list[dict]:
 
 def interval(result: dict) -> dict | None:
     """Right and wrong answers on the test set and the 95 % Wilson score interval of the accuracy."""
-    counts = np.array(result.get("confusion") or [], dtype=float)
-    n, p, z = counts.sum(), result.get("test_accuracy"), 1.96
-    if not n or p is None:
+    from scipy.stats import binomtest  # here, as its import takes a second
+
+    counts = np.array(result.get("confusion") or [[0]], dtype=int)
+    total, right = int(counts.sum()), int(np.trace(counts))
+    if not total:
         return None
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return {"total": int(n), "wrong": int(n - np.trace(counts)), "low": middle - reach, "high": middle + reach}
+    low, high = binomtest(right, total).proportion_ci(0.95, method="wilson")
+    return {"total": total, "wrong": total - right, "low": low, "high": high}
 
 
 def confusion(result: dict) -> dict | None:
