@@ -90,7 +90,7 @@ def work(run: Run, data_dir: Path | None, threads: int, count: bool) -> None:
     os.dup2(log, 2)
     torch.set_num_threads(threads)
     try:
-        train(run.recipe, run.path, data_dir, resume=True, command=run.command)
+        train(run.recipe, run.path, data_dir=data_dir, resume=True, command=run.command)
         if count and run.operations is None:
             model, _, classes = load_network(run.path / "best.safetensors", run.recipe)
             images = load_data(run.recipe, data_dir).test_images[:COUNTED]

@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> None:
             raise GxnorError(f"there is no {path}; expected a run folder or a .gxnor file")
         from gxnor.training.loop import test_run
 
-        test = test_run(path, arguments.data_dir)
+        test = test_run(path, data_dir=arguments.data_dir)
         predicted, labels, more = test.predicted.numpy(), test.labels.numpy(), {"test_loss": test.loss}
     accuracy = float((predicted == labels).mean())
     if arguments.json:

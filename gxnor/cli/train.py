@@ -36,7 +36,7 @@ def main(arguments: argparse.Namespace) -> None:
     resolved = recipes.load(arguments.recipe, settings)
     out = arguments.out or Path("runs") / f"{resolved.name}-seed{resolved.train.seed}"
     with warnings_told():
-        result = loop.train(resolved, out, arguments.data_dir, arguments.resume, arguments.line)
+        result = loop.train(resolved, out, data_dir=arguments.data_dir, resume=arguments.resume, command=arguments.line)
     if distributed.rank() > 0:
         return
     table = Table(title=f"{result['recipe']}, seed {result['seed']}", show_header=False)

@@ -28,7 +28,7 @@ PATIENCE = 2.0  # seconds that a run being stopped is waited for: it writes its 
 CHECKPOINT_SECONDS = float(os.environ.get("GXNOR_CHECKPOINT_SECONDS", "60"))
 
 
-def train(recipe: Recipe, out: Path, data_dir: Path | None = None, resume: bool = False, command: str = "") -> dict:
+def train(recipe: Recipe, out: Path, *, data_dir: Path | None = None, resume: bool = False, command: str = "") -> dict:
     """Runs a recipe to its end and returns what `result.json` holds.
 
     Raises GxnorError for what the user can mend, and WorkError, with the checkpoint written, on Ctrl-C or SIGTERM."""
@@ -110,7 +110,7 @@ def _finish(trainer: Trainer, folder: RunFolder, command: str) -> dict:
     return result
 
 
-def test_run(path: Path, data_dir: Path | None = None) -> Evaluation:
+def test_run(path: Path, *, data_dir: Path | None = None) -> Evaluation:
     """The test set's scores of a run's best network. Raises GxnorError where the folder holds no run that has finished an
     epoch."""
     return Trainer(_recipe(path), data_dir).test(path / "best.safetensors")
