@@ -262,8 +262,8 @@ def on_pixels(stage: Linear) -> tuple[int, int, np.ndarray | None]:
         sum of w x = 2 s + k,   s = sum of w p,   k = -255 sum of w
 
     Without padding thresholds are put on s, so that a pixel of 0 is not an event: 2 s + k >= t is
-    s >= ceil((t - k) / 2), and the factor is 1. With padding they are put on the sum of w q, where q is 2p (factor 2) and 255 in the padding
-    (border)."""
+    s >= ceil((t - k) / 2), and the factor is 1. With padding they are put on the sum of w q, where q is 2p
+    (factor 2) and 255 in the padding (border)."""
     constant = -255 * stage.weight.astype(np.int64).reshape(len(stage.weight), -1).sum(axis=1)[:, None]
     padded = stage.window.padding != (0, 0)
     if stage.steps is None:
