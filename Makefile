@@ -14,7 +14,7 @@ test: .venv/ready
 	.venv/bin/python -m pytest
 
 lint: .venv/ready
-	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
 docs: .venv/ready
 	$(PIP) $(DOCS)

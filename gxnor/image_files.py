@@ -9,11 +9,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from gxnor.errors import GxnorError
+
+if TYPE_CHECKING:
+    from PIL.TiffImagePlugin import TiffImageFile
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # those whose depth `_bits` knows
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
@@ -53,7 +57,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
 def decode(image: Image.Image, mode: str, size: tuple[int, int] | None = None) -> np.ndarray:
     """uint8 (C, H, W) in the mode "L" or "RGB", resized to (height, width) where one is given (bilinear, antialiased).
     Raises GxnorError for transparent pixels, whose colour is not known."""
-    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+    if image.has_transparency_data and np.asarray(image.convert("RGBA").getchannel("A")).min() < 255:
         raise GxnorError("expected an opaque image, got transparent pixels: put it on a background first")
     image = image.convert(mode)
     if size is not None and (image.height, image.width) != size:
@@ -61,13 +65,13 @@ def decode(image: Image.Image, mode: str, size: tuple[int, int] | None = None) -
     return np.asarray(image).reshape(image.height, image.width, len(mode)).transpose(2, 0, 1)  # "L" has one channel
 
 
-def _bits(image: Image.Image) -> int:
+def _bits(image: ImageFile.ImageFile) -> int:
     """Bits a channel in the file, where Pillow's mode does not tell: 8 or, rounded up, 16."""
     if image.format == "TIFF":
-        return 8 if max(image.tag_v2.get(_TIFF_BITS, (1,))) <= 8 else 16
+        return 8 if max(cast("TiffImageFile", image).tag_v2.get(_TIFF_BITS, (1,))) <= 8 else 16
     settings = [tile[3] for tile in image.tile]
     if image.format == "PNG":
-        return 16 if any(";16" in raw for raw in settings) else 8
+        return 16 if any(isinstance(raw, str) and ";16" in raw for raw in settings) else 8
     if image.format == "PPM":  # (mode, the largest value) where that is not 255
         return 16 if any(isinstance(at, tuple) and at[1] > 255 for at in settings) else 8
     return 8

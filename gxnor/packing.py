@@ -68,7 +68,7 @@ def pack_radix(indices, states: int) -> np.ndarray:
     Raises ValueError for an index that is no state."""
     digits = radix_digits(states)
     weights = np.array([states**j for j in range(digits)], dtype=np.uint8)
-    return np.sum(_columns(indices, states, digits) * weights, axis=1, dtype=np.uint8)
+    return (_columns(indices, states, digits) * weights).sum(axis=1, dtype=np.uint8)
 
 
 def unpack_radix(packed, states: int, count: int) -> np.ndarray:

@@ -96,16 +96,15 @@ def count(program: Program, x: np.ndarray) -> Events:
     """Runs uint8 (samples, *input shape) and counts. Raises GxnorError for another input or none."""
     if not len(x):
         raise GxnorError("expected at least one sample to count events on, got none")
-    numbers = [i for i, layer in enumerate(program.layers, 1) if isinstance(layer, Conv | Dense)]
-    seen = {number: np.zeros(3, dtype=np.int64) for number in numbers}  # fired, active neurons, zero inputs
+    layers = {number: layer for number, layer in enumerate(program.layers, 1) if isinstance(layer, Conv | Dense)}
+    seen = {number: np.zeros(3, dtype=np.int64) for number in layers}  # fired, active neurons, zero inputs
     for start in range(0, len(x), BATCH):
         values = reference.trace(program, x[start : start + BATCH])
-        for number in numbers:
-            layer = program.layers[number - 1]
+        for number, layer in layers.items():
             inputs = values[layer.inputs[0]] != 0
             events = neuron_events(layer, inputs, layer.weight.levels() != 0)
             seen[number] += events.sum(dtype=np.int64), np.count_nonzero(events), np.count_nonzero(~inputs)
-    return Events(len(x), tuple(_layer(program, number, len(x), *map(int, seen[number])) for number in numbers))
+    return Events(len(x), tuple(_layer(program, n, layer, len(x), *map(int, seen[n])) for n, layer in layers.items()))
 
 
 def neuron_events(layer: Conv | Dense, inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -117,11 +116,12 @@ def neuron_events(layer: Conv | Dense, inputs: np.ndarray, weights: np.ndarray) 
     return reference.conv(inputs, weights, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
-def _layer(program: Program, number: int, samples: int, fired: int, active: int, zero_inputs: int) -> LayerEvents:
-    layer = program.layers[number - 1]
+def _layer(
+    program: Program, number: int, layer: Conv | Dense, samples: int, fired: int, active: int, zero_inputs: int
+) -> LayerEvents:
     source, weights = program.values[layer.inputs[0]], layer.weight.levels() != 0
     every = np.ones((1, *source.shape), dtype=bool)
-    gates = [N is not None and N <= 1 for N in (layer.weight.space.N, source.space and source.space.N)]
+    gates = [space is not None and space.N <= 1 for space in (layer.weight.space, source.space)]
     return LayerEvents(
         layer=number,
         kind=type(layer).__name__,

@@ -7,6 +7,7 @@ and ratios turn by turn, are what is printed.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import os
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -81,14 +83,14 @@ def bench(
     for batch in batches:
         top = 256 if program.input.space is None else program.input.space.size
         x = np.random.default_rng(0).integers(top, size=(batch, *program.input.shape), dtype=np.uint8)
-        runs: dict[str, Callable[[], object]] = {"gxnor": lambda x=x: engine.run(x)}
+        runs: dict[str, Callable[[], object]] = {"gxnor": functools.partial(engine.run, x)}
         here = {"gxnor": about["gxnor"]}
         for other in others.values():
             for name, contestant in other.build(program, x, threads).items():
                 runs[name], here[name] = contestant
         about |= {name: settings for name, settings in here.items() if name not in about}
         times = _take_turns(runs)
-        entry = {"batch": batch, "turns": len(times["gxnor"])}
+        entry: dict[str, Any] = {"batch": batch, "turns": len(times["gxnor"])}
         for name, seconds in times.items():
             entry[name] = {
                 "us_per_image": 1e6 * statistics.median(seconds) / batch,

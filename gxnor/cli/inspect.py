@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -46,11 +47,11 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.data is not None:
         images = load(program, arguments.data, arguments.data_dir).images
         counted = events.count(program, images[: arguments.samples or SAMPLES])
-    if arguments.picture:
+    if arguments.picture and counted is not None:
         chart.draw(counted, arguments.picture)
     if arguments.json:
-        result = {"file": str(arguments.file), "input": list(program.input.shape), "classes": list(program.classes)}
-        result |= {"largest_sum": program.largest_sum, "sizes": size.to_json()}
+        result: dict[str, Any] = {"file": str(arguments.file), "input": list(program.input.shape)}
+        result |= {"classes": list(program.classes), "largest_sum": program.largest_sum, "sizes": size.to_json()}
         if counted:
             result |= {"data": arguments.data, "events": counted.to_json(), "energy": energy.to_json(counted)}
         print(json.dumps(result))
@@ -113,6 +114,6 @@ def _energy_table(counted: events.Events) -> Table:
     macs = counted.total.macs
     for name, row in energy.counterparts(counted).items():
         numbers = (row.float_multiplications, row.float_additions, row.byte_multiplications, row.integer_additions)
-        numbers = [tables.mean(n, counted.samples) for n in (*numbers, row.xnors, row.bit_counts)]
-        table.add_row(name, *numbers, tables.percent(row.resting, macs), f"{row.energy / counted.samples / 1e6:.3g}")
+        texts = [tables.mean(n, counted.samples) for n in (*numbers, row.xnors, row.bit_counts)]
+        table.add_row(name, *texts, tables.percent(row.resting, macs), f"{row.energy / counted.samples / 1e6:.3g}")
     return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -63,7 +63,7 @@ def report(recipe: Recipe, budget: int | None = None) -> dict:
     from gxnor.training.memory.predict import input_shape, predict, twin, widest
 
     shape = input_shape(recipe)
-    result = {"recipe": recipe.name, "batch": recipe.train.batch, "batch_growth": recipe.train.batch_growth,
+    result: dict[str, Any] = {"recipe": recipe.name, "batch": recipe.train.batch, "batch_growth": recipe.train.batch_growth,
               "width": recipe.network.width, "budget": budget}  # fmt: skip
     result["device"] = pick_device(recipe.train.device).type
     for who, its in (("gxnor", recipe), ("twin", twin(recipe))):

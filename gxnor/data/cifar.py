@@ -37,7 +37,8 @@ def load(data_dir: str | os.PathLike | None = None) -> Dataset:
     (path,) = locate("cifar10", [ARCHIVE], data_dir)
     images = np.empty((len(BATCHES) * RECORDS, 3, 32, 32), np.uint8)
     labels = np.empty(len(BATCHES) * RECORDS, np.int64)
-    missing, classes = {META, *BATCHES}, ()
+    missing = {META, *BATCHES}
+    classes: tuple[str, ...] = ()
     path = path.parent if path.name == BATCHES[0] else path
     for file, data in _contents(path):
         missing.discard(file.name)
@@ -68,8 +69,9 @@ def _contents(path: Path) -> Iterator[tuple[Path, bytes]]:
         with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 name = member.name.rsplit("/", 1)[-1]
-                if member.isfile() and name in (META, *BATCHES):
-                    yield path / name, archive.extractfile(member).read()
+                content = archive.extractfile(member) if member.isfile() and name in (META, *BATCHES) else None
+                if content is not None:
+                    yield path / name, content.read()
             while stream.read(2**20):  # to the end, where gzip compares its checksum
                 pass
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:

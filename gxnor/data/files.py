@@ -56,21 +56,20 @@ def locate(name: str, files: list[File], data_dir: str | os.PathLike | None, sys
     places = folders(name, data_dir, system)
     own = places[-1]  # of the cache
     for folder in places:
-        paths = [file.path_in(folder) for file in files]
-        if all(paths):
+        paths = [path for file in files if (path := file.path_in(folder))]
+        if len(paths) == len(files):
             return paths
         # A part of the set may be the user's own: completing it from elsewhere could mix two data sets.
-        if any(paths) and folder != own:
-            there = next(file for file, path in zip(files, paths, strict=True) if path)
-            missing = next(file for file, path in zip(files, paths, strict=True) if not path)
+        if paths and folder != own:
+            lacking = next(file for file in files if not file.path_in(folder))
             raise WorkError(
-                f"{folder} holds {there.path_in(folder).name} of {name} but not {missing.download_name}: "
-                f"add it (from {missing.url}) or take the others away"
+                f"{folder} holds {paths[0].name} of {name} but not {lacking.download_name}: "
+                f"add it (from {lacking.url}) or take the others away"
             )
     missing = [file for file in files if not file.path_in(own)]
     for file in missing:
         _download(name, file, own, missing)
-    return [file.path_in(own) for file in files]
+    return [path for file in files if (path := file.path_in(own))]
 
 
 def read_bytes(path: Path) -> bytes:

@@ -31,7 +31,8 @@ def load(
     Raises GxnorError: no such folder, a class without training images, a test class that is none, a file that is no
     readable image of 8 bits per channel, transparent pixels, images of different sizes and no `size`.
     """
-    if not (data_dir or path):
+    given = data_dir or path
+    if not given:
         raise GxnorError(
             "the data set folder needs a folder with train/CLASS/ and test/CLASS/: data.path of a recipe, or --data-dir DIR"
         )
@@ -39,7 +40,7 @@ def load(
         isinstance(size, (tuple, list)) and len(size) == 2 and all(type(edge) is int and edge > 0 for edge in size)
     ):
         raise GxnorError(f"data.size must be two positive integers, [HEIGHT, WIDTH], got {size!r}")
-    root = Path(data_dir or path).expanduser()
+    root = Path(given).expanduser()
     classes = tuple(folder.name for folder in _listing(root / "train", folders=True))
     if len(classes) < 2:
         raise WorkError(f"{root / 'train'} holds {len(classes)} class folders, expected two or more")

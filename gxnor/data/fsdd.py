@@ -77,7 +77,8 @@ def spectrogram(samples: np.ndarray) -> np.ndarray:
 
 def _mel_bands() -> np.ndarray:
     """float64 [frequencies, BANDS]: triangles that are equally wide on the mel scale, m = 2595 log10(1 + f / 700)."""
-    mel = np.linspace(*(2595 * np.log10(1 + np.array([LOWEST, RATE / 2]) / 700)), BANDS + 2)
+    lowest, highest = 2595 * np.log10(1 + np.array([LOWEST, RATE / 2]) / 700)
+    mel = np.linspace(lowest, highest, BANDS + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)
     frequencies = np.fft.rfftfreq(WINDOW, 1 / RATE)[:, None]
     rising = (frequencies - edges[:-2]) / (edges[1:-1] - edges[:-2])

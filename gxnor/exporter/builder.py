@@ -15,7 +15,7 @@ from gxnor.errors import GxnorError
 from gxnor.exporter import folding
 from gxnor.exporter.folding import Step
 from gxnor.program import Input
-from gxnor.program.ops import NEVER, Add, Conv, Dense, Layer, MaxPool, Requantize, Scale, SumPool, Value
+from gxnor.program.ops import NEVER, Add, Conv, Dense, Flatten, Layer, MaxPool, Requantize, Scale, SumPool, Value
 from gxnor.space import DiscreteSpace
 
 EXACT = 2**24  # float32 holds every integer up to here
@@ -29,7 +29,9 @@ class Tensor:
     shape: tuple[int, ...]  # without the batch
     unit: Fraction
     norms: tuple[Step, ...] = ()
-    later: tuple[Layer, ...] = ()  # max pooling and flattening after the norms: they wait for the activation
+    later: tuple[
+        MaxPool | Flatten, ...
+    ] = ()  # max pooling and flattening after the norms: they wait for the activation
     pixels: bool = False  # the model's input, before `Pixels`
     rounding: float = 0.0  # how far PyTorch's numbers, before the norms, can be from it: a share of bound * unit
     last: tuple[str, Callable] | None = None  # what the model does to its scores, which a program leaves out
@@ -62,7 +64,8 @@ class Builder:
     ends = False
 
     def __init__(self, source: Input):
-        self.source, self.layers, self.values = source, [], [source.value()]
+        self.source, self.values = source, [source.value()]
+        self.layers: list[Layer] = []
         self.at = ""
         self.rounded: dict[str, None] = {}  # in order, once each
         self.fixed: dict[str, None] = {}  # where real numbers become integers
@@ -139,14 +142,14 @@ class Builder:
         norms = x.norms if order is None else tuple(step.pick(order) for step in x.norms)
         return replace(y, norms=norms)
 
-    def move(self, x: Tensor, layer: Layer) -> Tensor:
+    def move(self, x: Tensor, layer: MaxPool | Flatten) -> Tensor:
         """A layer that picks values and changes none. Behind norms it waits: the activation that follows never
         decreases, so it may come first."""
         if x.norms:
             return replace(x, shape=layer.infer(Value(x.shape, 1)).shape, later=(*x.later, layer))
         return replace(self.emit(replace(layer, inputs=(x.number,)), x.unit, x), pixels=x.pixels)
 
-    def settle(self, x: Tensor, later: tuple[Layer, ...]) -> Tensor:
+    def settle(self, x: Tensor, later: tuple[MaxPool | Flatten, ...]) -> Tensor:
         """x with layers done that waited."""
         for layer in later:
             x = self.move(x, layer)
@@ -196,7 +199,7 @@ class Builder:
         self.logits = renumber(self.logits)
         self.calls = [
             Call(call.place, call.module, renumber(call.given), renumber(call.made))
-            if call.made and {call.given.number, call.made.number} <= numbers.keys()
+            if call.given and call.made and {call.given.number, call.made.number} <= numbers.keys()
             else Call(call.place, call.module)
             for call in self.calls
         ]

@@ -22,7 +22,7 @@ from gxnor.exporter.folding import as_float
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.program import Input, Program, reference
-from gxnor.program.ops import Flatten, MaxPool
+from gxnor.program.ops import Flatten, MaxPool, Scale
 
 ADVICE = (
     "cannot export: the program that was traced computes something else than the model, first seen at {}; expected a model "
@@ -38,7 +38,7 @@ def inputs(given: Input) -> np.ndarray:
     ramp = np.linspace(0, top - 1, int(np.prod(shape))).reshape(shape)
     noise = random.integers(top, size=(2, *shape))
     indices = np.stack([*noise, faint, ramp, np.zeros(shape)]).astype(np.uint8)
-    if given.low is None:
+    if given.low is None or given.scale is None:
         return indices
     each = (-1, *(1,) * (len(shape) - 1))
     between = indices * 1.1 - 0.05 * top + random.uniform(-0.6, 0.6, indices.shape)  # and beyond both ends
@@ -57,6 +57,7 @@ def compare(model: nn.Module, program: Program, build: Builder, samples: np.ndar
     if watch.left:
         raise GxnorError(ADVICE.format(f"{watch.left[0].place}, which the model does not call"))
     layer, logits, value = program.layers[-1], build.logits, program.values[-1]
+    assert isinstance(layer, Scale)  # every program ends in one
     room = 1e-5 * (np.abs(layer.scale) * value.bound + np.abs(layer.bias))
     room = room + np.abs(layer.scale) * (logits.rounding * value.bound)
     expected, room = watch.values[-1], room.reshape(-1, *(1,) * (len(value.shape) - 1))
@@ -95,7 +96,7 @@ class _Watch(TorchFunctionMode):
         call = self.left.pop(0) if self.left else None
         if call is None or call.module is not module:
             raise GxnorError(ADVICE.format(call.place if call else "a module that was not traced"))
-        if call.made is None:
+        if call.given is None or call.made is None:
             return y
         real = isinstance(module, DiscreteLayer)
         ends = [end if real else activation(end) for end in self.between(call.made if real else call.given)]

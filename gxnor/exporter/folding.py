@@ -36,6 +36,7 @@ class Norm:
     @classmethod
     def of(cls, module: nn.modules.batchnorm._BatchNorm) -> Norm:
         mean, var = module.running_mean, module.running_var
+        assert mean is not None and var is not None  # `norm` refuses a norm without them
         weight = torch.ones_like(mean) if module.weight is None else module.weight.detach()
         bias = torch.zeros_like(mean) if module.bias is None else module.bias.detach()
         return cls(mean, var, weight, bias, module.eps)
@@ -55,7 +56,7 @@ class Norm:
 
     def pick(self, order: torch.Tensor) -> Norm:
         """The same for those channels, in that order."""
-        return Norm(*(t[order] for t in (self.mean, self.var, self.weight, self.bias)), self.eps)
+        return Norm(self.mean[order], self.var[order], self.weight[order], self.bias[order], self.eps)
 
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
         """float32 [channels] factor and offset, to the bit as PyTorch computes with them."""

@@ -6,8 +6,10 @@ what is asked for, so that everything wrong is named even where the input is unk
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -75,7 +77,7 @@ def quantize(build: Builder, x, module: Quantize) -> Tensor:
 
 def weighted(build: Builder, x, module: DiscreteLayer) -> Tensor:
     weight = StateTensor.from_indices(DiscreteSpace(module.space.N), module.states().numpy())
-    pads = ()
+    pads: tuple[int, ...] = ()
     if not isinstance(module, nn.Linear):
         padding, pads = _padding(module)
     terms = weight.size // weight.shape[0] * weight.space.denominator
@@ -88,7 +90,7 @@ def weighted(build: Builder, x, module: DiscreteLayer) -> Tensor:
     if any(pads):
         x = build.emit(Pad((x.number,), (0,) * len(pads), pads), x.unit, x)
     if isinstance(module, nn.Linear):
-        layer = Dense((x.number,), weight)
+        layer: Conv | Dense = Dense((x.number,), weight)
     else:
         layer = Conv((x.number,), weight, module.stride, padding, module.dilation, module.groups)
     y = build.emit(layer, x.unit * unit_of(module.space), x)
@@ -395,14 +397,14 @@ def _sizes(x, module: nn.Module, *names: str) -> list[tuple[int, ...]]:
     return [_tuple(getattr(module, name), dims) for name in names]
 
 
-def _padding(module: nn.Conv1d | nn.Conv2d) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _padding(module: DiscreteLayer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Zeros on both sides, and how many more at the end, which an even window has. Refuses any other padding."""
     none = (0,) * len(module.kernel_size)
     if module.padding_mode != "zeros":
         raise GxnorError(f"expected padding_mode='zeros', got {module.padding_mode!r}")
     if module.padding == "valid":
         return none, none
-    if module.padding == "same":
+    if isinstance(module.padding, str):  # "same"
         spans = [d * (k - 1) for k, d in zip(module.kernel_size, module.dilation, strict=True)]
         return tuple(span // 2 for span in spans), tuple(span % 2 for span in spans)
     return module.padding, none
@@ -417,10 +419,10 @@ def dropout(build: Builder, x, p=0.5, training=True, inplace=False) -> Tensor:
 def _functional(operation, module: type, *names: str):
     """A function with arguments `names` after the tensor, as the module that does the same."""
 
+    @functools.wraps(operation)
     def function(build: Builder, x, *args, **kwargs):
         return operation(build, x, module(**dict(zip(names, args)), **kwargs))  # noqa: B905
 
-    function.operation = operation
     return function
 
 
@@ -451,7 +453,7 @@ MODULES = {
 }
 _MAX = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 _AVERAGE = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
-FUNCTIONS = {
+FUNCTIONS: dict[Callable, Callable] = {
     phi: _functional(activation, Activation, "N", "r", "a", "H", "window"),
     F.max_pool1d: _functional(max_pool, nn.MaxPool1d, *_MAX),
     F.max_pool2d: _functional(max_pool, nn.MaxPool2d, *_MAX),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ def table() -> str:
     rows: dict[Callable, tuple[list[str], list[str]]] = {}
 
     def row(operation: Callable) -> tuple[list[str], list[str]]:
-        operation = getattr(operation, "operation", operation)
+        operation = inspect.unwrap(operation)
         return rows.setdefault(operation, ([], []))
 
     for kinds, operation in MODULES.items():

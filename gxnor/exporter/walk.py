@@ -126,7 +126,8 @@ def _changes(node: fx.Node) -> bool:
     """Whether a node is seen to change a tensor in place: `x.add_(y)`, F.relu(x, inplace=True), torch.add(x, y, out=z).
     torch.fx takes `x += y` for x = x + y."""
     if node.op == "call_method":
-        return node.target.endswith("_") and not node.target.endswith("__")
+        name = str(node.target)
+        return name.endswith("_") and not name.endswith("__")
     return node.op == "call_function" and (bool(node.kwargs.get("inplace")) or "out" in node.kwargs)
 
 
@@ -144,7 +145,7 @@ class Walk(fx.Interpreter):
         self.build.at = _place(node)
         self.build.ends = all(user.op == "output" for user in node.users)
         if node not in self.live and node.op != "placeholder":
-            module = self.fetch_attr(node.target) if node.op == "call_module" else None
+            module = self.fetch_attr(str(node.target)) if node.op == "call_module" else None
             if module is not None or node.target is phi:
                 self.build.calls.append(Call(self.build.at, module))
             return UNKNOWN
@@ -163,7 +164,7 @@ class Walk(fx.Interpreter):
         return result
 
     def _row(self, node: fx.Node, result, becomes: str) -> Row:
-        module = self.fetch_attr(node.target) if node.op == "call_module" else None
+        module = self.fetch_attr(str(node.target)) if node.op == "call_module" else None
         what = type(module).__name__ if module else self.build.at.rpartition(": ")[2]
         if not isinstance(result, Tensor):
             return Row(self.build.at, what, "", becomes)
@@ -229,6 +230,6 @@ class Walk(fx.Interpreter):
 def _place(node: fx.Node) -> str:
     """Where in the model a node is: the path of its module, and the function that is called there."""
     if node.op == "call_module":
-        return node.target
+        return str(node.target)
     path = [*node.meta.get("nn_module_stack", {})][-1:]
     return ": ".join([*filter(None, path), getattr(node.target, "__name__", str(node.target))])

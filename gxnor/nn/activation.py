@@ -45,7 +45,12 @@ def phi_reference(x: torch.Tensor, N: int, r: float, H: float) -> torch.Tensor:
     """phi_r(x) by the formula; any float dtype and device."""
     if N == 0:
         return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
-    count = sum((x > t).to(x.dtype) - (x < -t).to(x.dtype) for t in steps(N, r, H))
+
+    def passed(t: float) -> torch.Tensor:
+        return (x > t).to(x.dtype) - (x < -t).to(x.dtype)
+
+    first, *others = steps(N, r, H)
+    count = sum((passed(t) for t in others), passed(first))
     return count * DiscreteSpace(N).step
 
 
@@ -94,11 +99,12 @@ def _describe(N: int, r: float, H: float, a: float = 1.0, window: str = "rectang
 
 def _forward(x: torch.Tensor, N: int, r: float, H: float) -> torch.Tensor:
     """`phi_reference`, by the native kernel where it applies."""
-    if not _fused(x):
+    library = native.library() if _fused(x) else None
+    if library is None:
         return phi_reference(x, N, r, H)
     y = torch.empty_like(x)
     given = ctypes.byref(_describe(N, r, H))
-    native.library().gxnor_phi_forward(given, x.data_ptr(), y.data_ptr(), x.numel(), torch.get_num_threads())
+    library.gxnor_phi_forward(given, x.data_ptr(), y.data_ptr(), x.numel(), torch.get_num_threads())
     return y
 
 
@@ -130,17 +136,18 @@ def windows_reference(x: torch.Tensor, N: int, r: float, H: float, a: float) -> 
 def _pack_windows(x: torch.Tensor, N: int, r: float, H: float, a: float) -> tuple[torch.Tensor, int]:
     """`windows_reference` in the order of memory, packed in as few bits as it takes, and their number."""
     x = x.detach()
-    counts = None if _fused(x) else saved_formats.in_memory_order(windows_reference(x, N, r, H, a))
+    library = native.library() if _fused(x) else None
+    counts = None if library else saved_formats.in_memory_order(windows_reference(x, N, r, H, a))
     for bits in (1, 2, 4, 8):
-        if counts is None:
+        if library:
             packed = torch.empty((x.numel() * bits + 7) // 8, dtype=torch.uint8)
             given = ctypes.byref(_describe(N, r, H, a))
-            most = native.library().gxnor_phi_windows(
+            most = library.gxnor_phi_windows(
                 given, x.data_ptr(), packed.data_ptr(), x.numel(), bits, torch.get_num_threads()
             )
             if most < 2**bits:
                 return packed, bits
-        elif bits == 8 or counts.amax() < 2**bits:
+        elif counts is not None and (bits == 8 or counts.amax() < 2**bits):
             return pack_indices(counts, bits), bits
     raise AssertionError("no phi has more than 128 windows")
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gxnor.nn import graph
 from gxnor.nn.activation import Activation
@@ -34,6 +35,7 @@ from gxnor.nn.unwrap import unwrap
 from gxnor.space import DiscreteSpace
 
 LAYERS = {nn.Linear: Linear, nn.Conv1d: Conv1d, nn.Conv2d: Conv2d}
+RealLayer = nn.Linear | nn.Conv1d | nn.Conv2d
 ACTIVATIONS = (
     nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.ReLU,
     nn.ReLU6, nn.RReLU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Tanh,
@@ -122,7 +124,9 @@ def discretize(
         paths.setdefault(module, []).append(path)
     kept = _kept(paths, (keep,) if isinstance(keep, (str, type)) else tuple(keep))
     visible = {m: where for m, where in paths.items() if not (m in kept or isinstance(m, (DiscreteLayer, Activation)))}
-    layers = [m for m in visible if type(m) in LAYERS] if precision.weights is not None else []
+    layers = (
+        [m for m in visible if isinstance(m, RealLayer) and type(m) in LAYERS] if precision.weights is not None else []
+    )
     activations = [m for m in visible if type(m) in ACTIVATIONS] if precision.activations is not None else []
     forward, notes = _read(model, kept | {m for m in paths if type(m).__module__.startswith("gxnor.")})
     activations = [m for m in activations if m not in forward.outputs]
@@ -144,11 +148,11 @@ def discretize(
     remarks: dict[nn.Module, str] = {}
     for m in layers:
         replaced[m], remarks[m] = _layer(m, precision, *weights[m.weight], norms[m], paths)
-    for m in activations:
-        replaced[m], remarks[m] = precision.activation(), f"-> Activation Z_{precision.activations}"
-    for m, new in replaced.items():
-        new.train(m.training)
-        for path in paths[m]:
+    for module in activations:
+        replaced[module], remarks[module] = precision.activation(), f"-> Activation Z_{precision.activations}"
+    for old, new in replaced.items():
+        new.train(old.training)
+        for path in paths[old]:
             parent, _, name = path.rpartition(".")
             setattr(model.get_submodule(parent), name, new)
 
@@ -157,10 +161,12 @@ def discretize(
         notes.append(f"additions in {where} stay: their sums are not states until the next activation")
 
     left = [m for m in paths if m not in replaced and (m in kept or not any(m.children()) or _own(m))]
-    for m in left:
-        remarks[m] = "kept as asked" if m in kept else "the model's output" if m in forward.outputs else ""
-        if any(m.children()) and _own(m) and m not in kept:
-            remarks[m] = f"its own parameters ({_own(m)}) stay real"
+    for module in left:
+        remarks[module] = (
+            "kept as asked" if module in kept else "the model's output" if module in forward.outputs else ""
+        )
+        if any(module.children()) and _own(module) and module not in kept:
+            remarks[module] = f"its own parameters ({_own(module)}) stay real"
 
     def lines(modules: Iterable[nn.Module]) -> tuple[Line, ...]:
         return tuple(Line(", ".join(paths[m]) or "the model", type(m).__name__, remarks[m]) for m in modules)
@@ -226,8 +232,9 @@ def _problems(visible: dict, layers: list, activations: list, paths: dict[nn.Mod
     return problems
 
 
-def _states(weight: nn.Parameter, precision: Precision, path: str) -> tuple[nn.Parameter, float]:
+def _states(weight: torch.Tensor, precision: Precision, path: str) -> tuple[torch.Tensor, float]:
     """The discrete (or latent) parameter that takes the place of a real one, and its scale."""
+    assert precision.weights is not None  # no layer is replaced without a space
     space = DiscreteSpace(precision.weights)
     if not torch.isfinite(weight).all():
         raise ValueError(f"{path}.weight is not finite")
@@ -238,7 +245,7 @@ def _states(weight: nn.Parameter, precision: Precision, path: str) -> tuple[nn.P
     return DiscreteParameter(packed, space, weight.shape, weight.dtype, weight.requires_grad, weight.stride()), s
 
 
-def _rescalings(m: nn.Module, norms: list[nn.Module], s: float, paths) -> dict[nn.Module, Rescaling]:
+def _rescalings(m: RealLayer, norms: list[_BatchNorm], s: float, paths) -> dict[_BatchNorm, Rescaling]:
     """What becomes of the norms that take in the layer's scale and bias; none where the bias is to stay, grown."""
     taken = {}
     for norm in norms:
@@ -252,17 +259,19 @@ def _rescalings(m: nn.Module, norms: list[nn.Module], s: float, paths) -> dict[n
     return taken
 
 
-def _layer(m: nn.Module, precision: Precision, weight, s: float, norms: dict, paths) -> tuple[nn.Module, str]:
+def _layer(m: RealLayer, precision: Precision, weight, s: float, norms: dict, paths) -> tuple[nn.Module, str]:
     """The discrete layer for m, and what to say about it. Brings scale and bias into the norms."""
     options = {"bias": m.bias is not None and not norms, "device": m.weight.device, "dtype": m.weight.dtype,
                "N": precision.weights, "latent": precision.latent}  # fmt: skip
+    new: DiscreteLayer
     if isinstance(m, nn.Linear):
         new = Linear(m.in_features, m.out_features, **options)
     else:
-        new = LAYERS[type(m)](m.in_channels, m.out_channels, m.kernel_size, m.stride, m.padding, m.dilation, m.groups,
-                              padding_mode=m.padding_mode, **options)  # fmt: skip
+        convolution: type[Conv1d | Conv2d] = Conv1d if isinstance(m, nn.Conv1d) else Conv2d
+        new = convolution(m.in_channels, m.out_channels, m.kernel_size, m.stride, m.padding, m.dilation, m.groups,
+                          padding_mode=m.padding_mode, **options)  # fmt: skip
     new.weight = weight
-    if new.bias is not None:
+    if new.bias is not None and m.bias is not None:
         new.bias.copy_(m.bias.double() / s).requires_grad_(m.bias.requires_grad)
     shape = " x ".join(map(str, m.weight.shape))
     remark = f"-> Z_{precision.weights} [{shape}], zeros {100 * new.zero_fraction():.1f} %, scale {s:.3g}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 ACTIVATION_NAMES = {
     "celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish", "prelu", "relu",
@@ -30,7 +31,7 @@ class Forward:
     outputs: modules whose result is the model's output.
     """
 
-    norms: dict[nn.Module, list[nn.Module]]
+    norms: dict[nn.Module, list[_BatchNorm]]
     functional: list[tuple[str, str]]
     adds: list[str]
     outputs: set[nn.Module]
@@ -60,8 +61,8 @@ def read(model: nn.Module, leaves: Collection[nn.Module]) -> Forward:
     )
 
 
-def _norms(called: dict[fx.Node, nn.Module]) -> dict[nn.Module, list[nn.Module]]:
-    found: dict[nn.Module, list[nn.Module | None]] = {}
+def _norms(called: dict[fx.Node, nn.Module]) -> dict[nn.Module, list[_BatchNorm]]:
+    found: dict[nn.Module, list[_BatchNorm | None]] = {}
     feeds: dict[nn.Module, list[nn.Module]] = {}
     for node, layer in called.items():
         norm = _next_norm(node, called)
@@ -70,14 +71,20 @@ def _norms(called: dict[fx.Node, nn.Module]) -> dict[nn.Module, list[nn.Module]]
             feeds.setdefault(norm, []).append(layer)
     calls = list(called.values())
 
-    def only(layer: nn.Module, norm: nn.Module | None) -> bool:
+    def only(layer: nn.Module, norm: _BatchNorm | None) -> bool:
+        if norm is None:
+            return False
         sources = [source for source in feeds.get(norm, []) if not isinstance(source, POOLS)]
-        return norm is not None and set(sources) == {layer} and len(sources) == calls.count(norm)
+        return set(sources) == {layer} and len(sources) == calls.count(norm)
 
-    return {layer: norms for layer, norms in found.items() if all(only(layer, norm) for norm in norms)}
+    return {
+        layer: [norm for norm in norms if norm is not None]
+        for layer, norms in found.items()
+        if all(only(layer, norm) for norm in norms)
+    }
 
 
-def _next_norm(node: fx.Node, called: dict[fx.Node, nn.Module]) -> nn.Module | None:
+def _next_norm(node: fx.Node, called: dict[fx.Node, nn.Module]) -> _BatchNorm | None:
     """The batch norm that the node's result goes into, and nowhere else."""
     while len(node.users) == 1:
         (node,) = node.users
@@ -101,7 +108,7 @@ def _keeps_constants(pool: nn.Module) -> bool:
 def _name(node: fx.Node) -> str:
     """Name of the function or method that is called, in-place forms included."""
     if node.op == "call_method":
-        return node.target.rstrip("_")
+        return str(node.target).rstrip("_")
     return getattr(node.target, "__name__", "").rstrip("_") if node.op == "call_function" else ""
 
 

@@ -48,11 +48,11 @@ def weight_gradient(q: torch.Tensor, x: torch.Tensor, scale: torch.Tensor, shape
 
 def output_shape(x: torch.Size, w: torch.Size, g: Geometry) -> tuple[int, int, int, int]:
     """(N, Ho, Wo, O) of the product of x and W."""
-    size = (
+    height, width = (
         (n + 2 * p - d * (k - 1) - 1) // s + 1
         for n, p, d, k, s in zip(x[1:3], g.padding, g.dilation, w[1:3], g.stride, strict=True)
     )
-    return x[0], *size, w[0]
+    return x[0], height, width, w[0]
 
 
 def _run(which: str, x: torch.Size, w: torch.Size, g: Geometry, *tensors: torch.Tensor) -> bool:

@@ -98,8 +98,8 @@ def multiply(layer, x: torch.Tensor, stride=(1,), padding=(0,), dilation=(1,), g
         reason = "" if held else "its input is not small integers times a power of two"
     if held:
         (data, form), dense = held, isinstance(layer, nn.Linear)
-        pairs = [(default, *n)[-2:] for default, n in ((1, stride), (0, padding), (1, dilation))]
-        g = Geometry(*pairs, groups, form.top, layer.space.denominator, 2 ** (now.gradient_bits - 1) - 1)
+        strides, zeros, apart = [(default, *n)[-2:] for default, n in ((1, stride), (0, padding), (1, dilation))]
+        g = Geometry(strides, zeros, apart, groups, form.top, layer.space.denominator, 2 ** (now.gradient_bits - 1) - 1)
         reason = _overflow(_image_shape(x.shape, dense), _image_shape(layer.weight.shape, dense), g)
     now.layers.append((name, f"float: {reason}" if reason else "integer"))
     if reason:

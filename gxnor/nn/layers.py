@@ -10,6 +10,7 @@ full-precision weights that DST does without.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -107,11 +108,26 @@ class _Linear(torch.autograd.Function):
         return dx, dw, None, None
 
 
-class DiscreteLayer:
+if TYPE_CHECKING:
+    _Mixin = nn.Module  # what `super()` of a mixed-in class has
+else:
+    _Mixin = object
+
+
+class DiscreteLayer(_Mixin):
     """What the discrete layers share; mixed into torch's layer classes."""
 
     space: DiscreteSpace
     latent: bool
+    weight: torch.Tensor
+    bias: Any  # a parameter or None; torch declares its layers' differently
+    kernel_size: tuple[int, ...]  # this and what follows: of convolutions
+    stride: tuple[int, ...]
+    padding: str | tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    _conv_forward: Any
+    padding_mode: Literal["zeros", "reflect", "replicate", "circular"]
     __prepare_scriptable__ = refuse_scripting
 
     def _make_discrete(self, N: int, H: float, latent: bool) -> None:
@@ -222,7 +238,7 @@ class DiscreteLayer:
 
     def _is_sliced(self, x: torch.Tensor) -> bool:
         """Whether `_Convolution` applies: to a batch, packed weights, one dtype and no graph of torch.compile."""
-        plain = self._is_packed() and x.dim() == self.weight.dim() and x.numel() and x.dtype == self.weight.dtype
+        plain = self._is_packed() and x.dim() == self.weight.dim() and x.numel() > 0 and x.dtype == self.weight.dtype
         return plain and not torch.is_autocast_enabled(x.device.type) and not torch.compiler.is_compiling()
 
     def _plain_padding(self) -> tuple[int, ...] | None:
@@ -231,7 +247,7 @@ class DiscreteLayer:
             return None
         if self.padding == "valid":
             return (0,) * len(self.kernel_size)
-        if self.padding == "same":
+        if isinstance(self.padding, str):  # "same"
             total = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
             return None if any(n % 2 for n in total) else tuple(n // 2 for n in total)
         return self.padding

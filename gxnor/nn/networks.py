@@ -63,20 +63,20 @@ class Precision:
             return nn.ReLU()
         return Activation(self.activations, self.r, self.a, self.H, self.window)
 
-    def conv1d(self, *args, **kwargs) -> nn.Module:
+    def conv1d(self, inputs: int, outputs: int, kernel: int, padding: str) -> nn.Module:
         if self.weights is None:
-            return nn.Conv1d(*args, **kwargs, bias=False)
-        return Conv1d(*args, **kwargs, N=self.weights, latent=self.latent)
+            return nn.Conv1d(inputs, outputs, kernel, padding=padding, bias=False)
+        return Conv1d(inputs, outputs, kernel, padding=padding, N=self.weights, latent=self.latent)
 
-    def conv2d(self, *args, **kwargs) -> nn.Module:
+    def conv2d(self, inputs: int, outputs: int, kernel: int, padding: str) -> nn.Module:
         if self.weights is None:
-            return nn.Conv2d(*args, **kwargs, bias=False)
-        return Conv2d(*args, **kwargs, N=self.weights, latent=self.latent)
+            return nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False)
+        return Conv2d(inputs, outputs, kernel, padding=padding, N=self.weights, latent=self.latent)
 
-    def linear(self, *args) -> nn.Module:
+    def linear(self, inputs: int, outputs: int) -> nn.Module:
         if self.weights is None:
-            return nn.Linear(*args, bias=False)
-        return Linear(*args, N=self.weights, latent=self.latent)
+            return nn.Linear(inputs, outputs, bias=False)
+        return Linear(inputs, outputs, N=self.weights, latent=self.latent)
 
 
 PRECISIONS = {
@@ -166,6 +166,8 @@ def network(
     if not 0 < width < math.inf:
         raise ValueError(f"width must be a positive number, got {width!r}")
     channels, *size = input_shape
+    pool: type[nn.MaxPool1d | nn.MaxPool2d]
+    norm: type[nn.BatchNorm1d | nn.BatchNorm2d]
     if len(size) == 1:
         convolution, pool, norm = precision.conv1d, nn.MaxPool1d, nn.BatchNorm1d
     else:

@@ -26,22 +26,27 @@ class Quantize(nn.Module):
     Raises ValueError for other settings, and in `forward` for NaN.
     """
 
-    def __init__(self, low: float | Sequence[float], high: float | Sequence[float], N: int = 7):
+    low: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(
+        self, low: float | Sequence[float] | torch.Tensor, high: float | Sequence[float] | torch.Tensor, N: int = 7
+    ):
         super().__init__()
         self.space = DiscreteSpace(N)
-        low, high = torch.broadcast_tensors(
+        least, most = torch.broadcast_tensors(
             torch.as_tensor(low, dtype=torch.float64), torch.as_tensor(high, dtype=torch.float64)
         )
         if (
             N < 1
-            or low.dim() > 1
-            or not (torch.isfinite(low).all() and torch.isfinite(high).all() and (low < high).all())
+            or least.dim() > 1
+            or not (torch.isfinite(least).all() and torch.isfinite(most).all() and (least < most).all())
         ):
             raise ValueError(
-                f"expected N from 1 to 7 and low < high, numbers or one per feature, got N={N}, {low}, {high}"
+                f"expected N from 1 to 7 and low < high, numbers or one per feature, got N={N}, {least}, {most}"
             )
-        self.register_buffer("low", low.float().reshape(-1).clone())
-        self.register_buffer("scale", (2**N / (high - low)).float().reshape(-1).clone())
+        self.register_buffer("low", least.float().reshape(-1).clone())
+        self.register_buffer("scale", (2**N / (most - least)).float().reshape(-1).clone())
 
     @classmethod
     def of(cls, x: torch.Tensor, N: int = 7) -> Quantize:

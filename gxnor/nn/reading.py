@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 class ReadOnlyTensor(torch.Tensor):
     """A tensor whose `dequantize()` gives its values; `_refusal(what)` says why it cannot be written to."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # as torch's own subclasses
 
     def dequantize(self, dtype: torch.dtype | None = None) -> torch.Tensor:
         """The values as an ordinary float tensor, which belongs to the caller."""

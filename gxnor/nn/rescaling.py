@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 LARGEST = torch.finfo(torch.float32).max
 
@@ -24,9 +24,9 @@ class Rescaling:
     var: torch.Tensor | None = None
     gain: torch.Tensor | None = None
 
-    def apply(self, norm: nn.Module) -> None:
+    def apply(self, norm: _BatchNorm) -> None:
         norm.eps = self.eps
-        if self.mean is None:
+        if self.mean is None or self.var is None or norm.running_mean is None or norm.running_var is None:
             return
         if norm.running_var.dtype.itemsize < 4:  # its range or its precision may not do for sums of states
             norm.float()
@@ -36,12 +36,12 @@ class Rescaling:
             norm.weight.mul_(self.gain)
 
 
-def rescaling(norm: nn.Module, bias: torch.Tensor | None, s: float) -> Rescaling:
+def rescaling(norm: _BatchNorm, bias: torch.Tensor | None, s: float) -> Rescaling:
     """Raises ValueError where what the norm is to have is beyond float32."""
     square = s * s
     if norm.eps > LARGEST * square:
         raise ValueError(f"eps = {norm.eps:g} is too large beside weights of {s:.0e}: eps / scale^2 is beyond float32")
-    if norm.running_mean is None:
+    if norm.running_mean is None or norm.running_var is None:
         return Rescaling(norm.eps / square)
     mean = (norm.running_mean.double() - (0 if bias is None else bias.double())) / s
     var, total = norm.running_var.double() / square, (norm.running_var.double() + norm.eps) / square

@@ -3,6 +3,8 @@ that would take a discrete network for something else are refused."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import fx, nn
 
@@ -33,7 +35,7 @@ def is_symbolic(x) -> bool:
     return isinstance(x, fx.Proxy)
 
 
-def as_node(module: nn.Module, x: fx.Proxy) -> fx.Proxy:
+def as_node(module: nn.Module, x) -> Any:
     """The module as one node of the graph, as torch.fx takes torch's own layers."""
     return x.tracer.create_proxy("call_module", x.tracer.path_of_module(module), (x,), {})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
@@ -12,6 +14,6 @@ def unwrap(model: nn.Module) -> nn.Module:
         if isinstance(model, (DistributedDataParallel, DataParallel)):
             model = model.module
         elif "_orig_mod" in model._modules:  # torch.compile's; its class is slow to import
-            model = model._orig_mod
+            model = cast(nn.Module, model._orig_mod)
         else:
             return model

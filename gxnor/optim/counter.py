@@ -10,6 +10,8 @@ Packed as a stream of bits: eight counters take b bytes, the first lowest.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from gxnor.nn.parameter import DiscreteParameter
@@ -39,13 +41,13 @@ def pack_counters(counters: torch.Tensor, bits: int) -> torch.Tensor:
     """uint8 counters of any shape, below 2^bits, flat and in C order -> uint8 [counter_bytes]."""
     flat = counters.reshape(-1)
     eights = torch.nn.functional.pad(flat, (0, -flat.numel() % 8)).view(-1, 8).long()
-    words = sum(eights[:, i] << (i * bits) for i in range(8))
+    words = functools.reduce(torch.add, (eights[:, i] << (i * bits) for i in range(8)))
     return torch.stack([(words >> (8 * i)) & 255 for i in range(bits)], dim=1).to(torch.uint8).view(-1)
 
 
 def unpack_counters(packed: torch.Tensor, bits: int, shape: torch.Size) -> torch.Tensor:
     """The inverse of `pack_counters`: uint8 of the given shape."""
     columns = packed.view(-1, bits).long()
-    words = sum(columns[:, i] << (8 * i) for i in range(bits))
+    words = functools.reduce(torch.add, (columns[:, i] << (8 * i) for i in range(bits)))
     eights = torch.stack([(words >> (i * bits)) & (2**bits - 1) for i in range(8)], dim=1)
     return eights.to(torch.uint8).view(-1)[: shape.numel()].view(shape)

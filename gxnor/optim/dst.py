@@ -86,7 +86,8 @@ class DST(torch.optim.Optimizer):
         model: nn.Module | None = None,
     ):
         if isinstance(params, nn.Module):
-            params, model = list(params.named_parameters()), params
+            model = params
+            params = list(model.named_parameters())
         defaults = {"lr": lr, "increment": increment, "betas": tuple(betas), "eps": eps,
                     "counter": counter, "m": m, "probability": probability}  # fmt: skip
         super().__init__(params, defaults)
@@ -210,6 +211,7 @@ class DST(torch.optim.Optimizer):
             if self._accumulating:
                 return
             self._check_moves_once(name, number)
+            assert p.grad is not None  # the hook runs when it has been accumulated
             if reduce is not None:
                 reduce(p.grad)
             wrong = gradients.find_wrong([(name, p.grad)])

@@ -140,13 +140,14 @@ def move(
             raise ValueError("the increment of a discrete weight is NaN")
         weight.packed.copy_(packed)
         weight.note_move()
-        if bits:
+        if bits and counters is not None:
             counters.copy_(after)
         return moved
     space = weight.space
     rule = native.Rule(storage_bits(space.size), space.size, bits, probability == "tanh", space.step, m, key)
+    places = counters.data_ptr() if bits and counters is not None else None
     moved = library.gxnor_transition(
-        ctypes.byref(rule), weight.packed.data_ptr(), counters.data_ptr() if bits else None, increment.data_ptr(),
+        ctypes.byref(rule), weight.packed.data_ptr(), places, increment.data_ptr(),
         weight.numel(), torch.get_num_threads(),
     )  # fmt: skip
     if moved < 0:

@@ -12,7 +12,7 @@ import math
 import os
 import stat
 from dataclasses import fields
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors.numpy import save as to_safetensors
@@ -49,13 +49,13 @@ def save(program: Program, path: str | os.PathLike) -> None:
 def encode(program: Program) -> bytes:
     """The content of the file of a program; equal programs give equal bytes."""
     tensors: dict[str, np.ndarray] = {}
-    text = {
+    text: dict[str, Any] = {
         "version": VERSION,
         "input": {"shape": program.input.shape, "N": program.input.space and program.input.space.N},
         "layers": [_encode_layer(number, layer, tensors) for number, layer in enumerate(program.layers, 1)],
         "classes": program.classes,
     }
-    if program.input.low is not None:
+    if program.input.low is not None and program.input.scale is not None:
         text["input"]["real"] = True
         tensors["0.low"], tensors["0.scale"] = program.input.low, program.input.scale
     if program.data is not None:
@@ -64,7 +64,7 @@ def encode(program: Program) -> bytes:
 
 
 def _encode_layer(number: int, layer: Layer, tensors: dict[str, np.ndarray]) -> dict:
-    entry = {"kind": type(layer).__name__}
+    entry: dict[str, Any] = {"kind": type(layer).__name__}
     for field in fields(layer):
         name, value = f"{number}.{field.name}", getattr(layer, field.name)
         match field.name:
@@ -148,7 +148,7 @@ def _decode_layer(number: int, entry: dict, tensors: Tensors) -> Layer:
     names = [field.name for field in fields(LAYERS[kind])]
     keys = ["N" if name == "space" else name for name in names if name not in ARRAYS]
     _expect_keys(entry, ("kind", *keys), kind)
-    values = {}
+    values: dict[str, Any] = {}
     for name in names:
         match name:
             case "weight":

@@ -66,7 +66,7 @@ class Input:
 
     def indices(self, x: np.ndarray) -> np.ndarray:
         """uint8 state indices of real numbers (batch, *shape). Raises GxnorError for NaN, and where there is no `low`."""
-        if self.low is None:
+        if self.space is None or self.low is None or self.scale is None:
             raise GxnorError(f"expected input as uint8 or signed integers, got {x.dtype}")
         each = (-1, *(1,) * (len(self.shape) - 1))
         index = np.rint((x.astype(np.float32) - self.low.reshape(each)) * self.scale.reshape(each))
@@ -174,8 +174,14 @@ def _check_name(what: str, name) -> None:
 
 def _check_grid(given: Input) -> None:
     arrays = given.low, given.scale
-    if given.space is None or any(
-        not isinstance(a, np.ndarray) or a.dtype != np.float32 or a.shape not in ((1,), given.shape[:1]) for a in arrays
+    if (
+        given.space is None
+        or given.low is None
+        or given.scale is None
+        or any(
+            not isinstance(a, np.ndarray) or a.dtype != np.float32 or a.shape not in ((1,), given.shape[:1])
+            for a in arrays
+        )
     ):
         raise GxnorError(f"input: expected a space, and low and scale as float32 (1,) or {given.shape[:1]}")
     if not (np.isfinite(given.low).all() and np.isfinite(given.scale).all() and (given.scale > 0).all()):

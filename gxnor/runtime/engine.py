@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-import numbers
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class Engine:
     """
 
     def __init__(self, program: Program, threads: int = 1, isa: str | None = None, kernel: str | None = None):
-        if not isinstance(threads, numbers.Integral) or threads < 1:
+        if not isinstance(threads, int | np.integer) or threads < 1:
             raise ValueError(f"threads must be a positive integer, got {threads!r}")
         if isa is not None and isa not in instruction_sets():
             raise GxnorError(f"expected an instruction set among {', '.join(instruction_sets())}, got {isa!r}")
@@ -117,6 +117,7 @@ class Engine:
         logits = np.empty((len(x), *self._scores), dtype=np.float32)
         status = self._library.gxnor_plan_run(self._plan, _address(x), len(x), self.threads, _address(logits), seconds)
         if status == _BAD_STATE:
+            assert self.input.space is not None  # every uint8 is a pixel
             raise GxnorError(f"expected state indices below {self.input.space.size}, got {x.max()}")
         if status != _OK:
             raise MemoryError(f"not enough memory to run {len(x)} samples")
@@ -125,7 +126,7 @@ class Engine:
     @property
     def steps(self) -> tuple[str, ...]:
         """What a run does, in order; products by the kernel that was chosen."""
-        names = []
+        names: list[str] = []
         while name := self._library.gxnor_plan_step(self._plan, len(names)):
             names.append(name.decode())
         return tuple(names)
@@ -145,7 +146,8 @@ class Engine:
 
 def instruction_sets() -> tuple[str, ...]:
     """Those that this machine can run, fastest first. Raises GxnorError where the native library is missing."""
-    names, library = [], _library()
+    library = _library()
+    names: list[str] = []
     while name := library.gxnor_isa(len(names)):
         names.append(name.decode())
     return tuple(names)
@@ -161,7 +163,7 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def _address(array: np.ndarray):
+def _address(array: Any):
     """Where it begins, for a call. `array.ctypes` takes microseconds, as a small network does."""
     try:
         return ctypes.byref(ctypes.c_char.from_buffer(array))

@@ -32,7 +32,7 @@ class Classified(NamedTuple):
 
     input: str
     label: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     logits: np.ndarray
 
 

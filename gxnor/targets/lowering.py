@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from gxnor.program import Add, Conv, Dense, Flatten, MaxPool, Program, Scale, Su
 from gxnor.space import DiscreteSpace
 
 Pair = tuple[int, int]
+Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -162,10 +164,10 @@ def lower(program: Program) -> Lowered:
     return Lowered(program, tuple(stages), values)
 
 
-def lift(shape: tuple[int, ...]) -> tuple[int, int, int]:
+def lift(shape: tuple[int, ...]) -> Triple:
     """(C, height, width) of (C, H, W), (C, L) and (F,)."""
     channels, *extents = shape
-    return (channels, *(1,) * (2 - len(extents)), *extents)
+    return cast(Triple, (channels, *(1,) * (2 - len(extents)), *extents))
 
 
 class _Walk:
@@ -209,22 +211,23 @@ class _Walk:
             window = Window(shape[1:], (1, 1), (0, 0), (1, 1), (1, 1))
         else:
             weight, groups = weight.reshape(*weight.shape[:2], *lift((1, *weight.shape[2:]))[1:]), layer.groups
-            window = _window(layer, self.program.values[number].shape, weight.shape[2:])
+            window = _window(layer, self.program.values[number].shape)
         size = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1)
         stage = Linear(
             (number,), (source,), number, weight, window, groups, size * self.program.values[layer.inputs[0]].bound
         )
         chain = self._chain(number)
-        kinds = [type(self.program.layers[i - 1]) for i in chain]
-        if Threshold not in kinds:
+        taken = [self.program.layers[i - 1] for i in chain]
+        threshold = next((after for after in taken if isinstance(after, Threshold)), None)
+        if threshold is None:
             return stage
         self.done.update(chain)
-        steps = mirrored(self.program.layers[chain[kinds.index(Threshold)] - 1])
+        steps = mirrored(threshold)
         pool = Window((1, 1), (1, 1), (0, 0), (1, 1), window.count)
-        if MaxPool in kinds:
-            at = chain[kinds.index(MaxPool)]
-            pool = _window(self.program.layers[at - 1], self.program.values[at].shape)
-        if kinds[0] is Threshold:  # nothing is pooled before: let the weights carry the signs
+        for at, after in zip(chain, taken, strict=True):
+            if isinstance(after, MaxPool):
+                pool = _window(after, self.program.values[at].shape)
+        if taken[0] is threshold:  # nothing is pooled before: let the weights carry the signs
             flip = steps.flip
             weight = np.where(flip[:, None, None, None], -weight, weight).astype(np.int8)
             turned = np.where(flip[:, None], 1 - steps.steps[:, ::-1], steps.steps)
@@ -272,15 +275,15 @@ def on_pixels(stage: Linear) -> tuple[int, int, np.ndarray | None]:
     return (2, 255, steps) if padded else (1, 0, -((-steps) // 2))
 
 
-def _window(layer: Conv | MaxPool | SumPool, result: tuple[int, ...], kernel: Pair | None = None) -> Window:
+def _window(layer: Conv | MaxPool | SumPool, result: tuple[int, ...]) -> Window:
     """Of a 2-d layer, or of a 1-d one with a height of 1."""
-    kernel = _two(layer.kernel, 1) if kernel is None else tuple(map(int, kernel))
+    kernel = _two(layer.weight.shape[2:] if isinstance(layer, Conv) else layer.kernel, 1)
     dilation = (1, 1) if isinstance(layer, SumPool) else _two(layer.dilation, 1)
     return Window(kernel, _two(layer.stride, 1), _two(layer.padding, 0), dilation, lift(result)[1:])
 
 
 def _two(values: tuple[int, ...], height: int) -> Pair:
-    return values if len(values) == 2 else (height, *values)
+    return cast(Pair, values if len(values) == 2 else (height, *values))
 
 
 def macs(stage: Linear) -> int:

@@ -19,17 +19,16 @@ BATCH = 16  # samples at a time
 
 def states(lowered: Lowered, samples: np.ndarray | None) -> dict[int, np.ndarray]:
     """int8 (C,) for every value of states: the level that every channel is in most often; 0 without samples."""
-    chosen = {number: value for number, value in lowered.values.items() if value.space is not None}
+    chosen = {n: (value.shape, value.space) for n, value in lowered.values.items() if value.space is not None}
     if samples is None:
-        return {number: np.zeros(value.shape[0], dtype=np.int8) for number, value in chosen.items()}
+        return {number: np.zeros(shape[0], dtype=np.int8) for number, (shape, _) in chosen.items()}
     counts = {number: 0 for number in chosen}
     for start in range(0, len(samples), BATCH):
         values = reference.trace(lowered.program, samples[start : start + BATCH])
-        for number, value in chosen.items():
-            seen = np.moveaxis(values[number].reshape(-1, value.shape[0], int(np.prod(value.shape[1:]))), 1, 0)
-            levels = value.space.levels.reshape(-1, 1, 1, 1)
+        for number, (shape, space) in chosen.items():
+            seen = np.moveaxis(values[number].reshape(-1, shape[0], int(np.prod(shape[1:]))), 1, 0)
+            levels = space.levels.reshape(-1, 1, 1, 1)
             counts[number] = counts[number] + (seen == levels).sum(axis=(2, 3))
     return {
-        number: value.space.levels[np.argmax(counts[number], axis=0)].astype(np.int8)
-        for number, value in chosen.items()
+        number: space.levels[np.argmax(counts[number], axis=0)].astype(np.int8) for number, (_, space) in chosen.items()
     }

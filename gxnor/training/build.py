@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,7 +49,8 @@ def count_parts(recipe: Recipe, workers: int) -> int:
 
 
 def load_data(recipe: Recipe, data_dir: Path | None) -> data.Dataset:
-    options = {"svhn": {"extra": recipe.data.extra}, "folder": {"path": recipe.data.path}}.get(recipe.data.name, {})
+    known: dict[str, dict[str, Any]] = {"svhn": {"extra": recipe.data.extra}, "folder": {"path": recipe.data.path}}
+    options = known.get(recipe.data.name, {})
     if recipe.data.name == "folder" and recipe.data.size:
         options["size"] = tuple(recipe.data.size)
     return data.load(recipe.data.name, data_dir, **options)

@@ -16,7 +16,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -77,13 +77,14 @@ def on_first(work: Callable[[], Any]) -> Any:
     others leave, silently, with the same exit code."""
     if size() == 1:
         return work()
-    result, failure = None, None
+    result: Any = None
+    failure: Exception | None = None
     if rank() == 0:
         try:
             result = work()
         except Exception as error:
             failure = error
-    message = [(result, failure and getattr(failure, "exit_code", 1))]
+    message: list[Any] = [(result, None if failure is None else getattr(failure, "exit_code", 1))]
     with _in_touch():
         dist.broadcast_object_list(message)
     if failure is not None:
@@ -155,7 +156,7 @@ def check_equal(tensors: Iterable[torch.Tensor]) -> None:
         return
     digest = hashlib.sha256()
     for t in tensors:
-        digest.update(t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     digests: list = [None] * size()
     with _in_touch():
         dist.all_gather_object(digests, digest.digest())
@@ -170,7 +171,7 @@ def replicate(module: nn.Module) -> nn.Module:
     """The module to call in training: its real gradients are summed over the workers at the end of a backward pass."""
     if size() == 1:
         return module
-    module._ddp_params_and_buffers_to_ignore = [
+    cast(Any, module)._ddp_params_and_buffers_to_ignore = [
         *(name for name, p in module.named_parameters() if isinstance(p, DiscreteParameter)),
         *(name for name, _ in module.named_buffers()),
     ]

@@ -79,14 +79,14 @@ def layer_statistics(model: nn.Module, zeros: dict[str, list[int]], flip_rates: 
     layers: list[dict] = []
     for name, module in model.named_modules():
         if isinstance(module, WEIGHTED):
-            discrete = isinstance(module, DiscreteLayer)
+            space = module.space if isinstance(module, DiscreteLayer) else None
             layers.append({
                 "name": name,
-                "N": module.space.N if discrete else None,
-                "H": module.space.H if discrete else None,
+                "N": None if space is None else space.N,
+                "H": None if space is None else space.H,
                 "weights": module.weight.numel(),
                 "flip_rate": flip_rates.get(module.weight),
-                "states": state_shares(module) if discrete else None,
+                "states": state_shares(module) if isinstance(module, DiscreteLayer) else None,
                 "zero_activations": None,
             })  # fmt: skip
         elif name in zeros and layers:
@@ -109,9 +109,12 @@ def weight_summary(model: nn.Module, optimizer: torch.optim.Optimizer | None) ->
     bits, zeros = 0, 0.0
     for layer in layers:
         n = layer.weight.numel()
-        discrete = isinstance(layer, DiscreteLayer)
-        bits += 8 * radix_size(n, layer.space.size) if discrete else 8 * n * layer.weight.element_size()
-        zeros += n * (layer.zero_fraction() if discrete else (layer.weight == 0).float().mean().item())
+        if isinstance(layer, DiscreteLayer):
+            bits += 8 * radix_size(n, layer.space.size)
+            zeros += n * layer.zero_fraction()
+        else:
+            bits += 8 * n * layer.weight.element_size()
+            zeros += n * (layer.weight == 0).float().mean().item()
     summary = {"weights": count, "bits_per_weight": bits / count, "zero_fraction": zeros / count}
     if optimizer is None:
         return summary

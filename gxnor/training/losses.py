@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
@@ -12,4 +14,4 @@ def squared_hinge(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.relu(1 - targets * scores).square().mean()
 
 
-LOSSES = {"squared-hinge": squared_hinge, "cross-entropy": F.cross_entropy}
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {"squared-hinge": squared_hinge, "cross-entropy": F.cross_entropy}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,7 +39,7 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    name: Literal[NAMES]
+    name: Literal[NAMES]  # type: ignore[valid-type]  # pydantic reads it, when the program runs
     validation: AtLeastOne  # images taken from the training set for selection
     train: Count = 0  # images to train on, of those that are left; 0 all
     extra: bool = False  # svhn: train on the extra set too
@@ -161,7 +162,7 @@ def names() -> list[str]:
     return sorted(p.name[:-5] for p in resources.files("gxnor.recipes").iterdir() if p.name.endswith(".toml"))
 
 
-def load(recipe: str, settings: list[str] = ()) -> Recipe:
+def load(recipe: str, settings: Sequence[str] = ()) -> Recipe:
     """Reads a recipe by name or path and applies `section.key=value` settings, in order.
 
     Raises GxnorError for a recipe that is not there, TOML that cannot be read, an unknown key or an impossible value."""
@@ -231,7 +232,8 @@ def _validate(tree: dict[str, Any]) -> Recipe:
                 raise GxnorError(f"the recipe has the key {where!r}, which is called {RENAMED[where]!r} now") from None
             reason = f"the recipe has an unknown key {where!r}"
             model = Recipe.model_fields.get(str(first["loc"][0])) if len(first["loc"]) > 1 else None
-            known = (model.annotation if model else Recipe).model_fields
+            section = model.annotation if model else None
+            known = (section if isinstance(section, type) and issubclass(section, Section) else Recipe).model_fields
             raise GxnorError(f"{reason}; known are {', '.join(known)}") from None
         message = first["msg"].removeprefix("Value error, ")
         got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
@@ -244,6 +246,6 @@ _KINDS = ("missing", "extra_forbidden")  # of pydantic's errors
 def _required(name: str) -> list[str]:
     """The keys to give for a missing one: of a section, those that have no default."""
     kind = Recipe.model_fields[name].annotation if name in Recipe.model_fields else str
-    if not issubclass(kind, Section):
+    if not (isinstance(kind, type) and issubclass(kind, Section)):
         return [name]
     return [f"{name}.{key}" for key, field in kind.model_fields.items() if field.is_required()]

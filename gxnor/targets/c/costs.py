@@ -26,7 +26,7 @@ SAMPLES = 24  # enough for a mean
 def expected(plan: Plan, samples: np.ndarray | None) -> list[Counter]:
     """What happens in every step, on average over the samples; without samples all states are taken to be equally likely,
     and no pixel to be 0."""
-    counts = [Counter() for _ in plan.steps]
+    counts: list[Counter[str]] = [Counter() for _ in plan.steps]
     if samples is None:
         for count, step in zip(counts, plan.steps, strict=True):
             count.update(_counts(plan, step, None))
@@ -75,6 +75,7 @@ def _counts(plan: Plan, step: Step, values: list[np.ndarray] | None) -> dict[str
     rest = np.zeros(source.shape[0]) if step.rest is None else step.rest
     if step.struct == "pixels":
         events, busy = _seen(stage, source, rest, values, pixels=True)
+        assert stage.steps is not None
         flags = groups * stage.steps.steps.shape[1]
         return {
             "pixels": samples * windows * taps * source.shape[0],

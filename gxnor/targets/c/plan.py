@@ -150,7 +150,7 @@ class _Planner:
         if stage.sources[0] == 0 and value.space is None and stage.steps is not None and stage.groups == 1:
             factor, border, steps = on_pixels(stage)
             reach = np.abs(tables.rows(stage.weight)).sum(axis=1) * 255 * factor
-            if reach.max() <= MAX_PAIRED:
+            if steps is not None and reach.max() <= MAX_PAIRED:
                 return self._pixels(stage, factor, border, steps, reach)
         if value.space is not None and stage.groups == 1:
             signs = value.bound == 1 and np.abs(stage.weight).max() <= 1
@@ -162,6 +162,7 @@ class _Planner:
     def _pixels(self, stage: Linear, factor: int, border: int, steps: np.ndarray, reach: np.ndarray) -> None:
         channels, *extents = self.lowered.values[stage.sources[0]].shape
         out, groups, count = len(stage.weight), -(-len(stage.weight) // tables.LANES), steps.shape[1]
+        assert stage.steps is not None
         thresholds = tables.pixel_thresholds(steps, reach)
         constants = {
             "weights": tables.pixel_weights(stage.weight),
@@ -197,7 +198,7 @@ class _Planner:
             arrays["thresholds"] = np.concatenate([thresholds.reshape(-1), tables.words(stage.steps.flip)])
         scratch = self._scratch(groups * (planes + count))
         write, kernel = self._write(stage, stage.steps is None), "sums" if stage.steps is None else "states"
-        needs = ("common", "lowest", "events", "events_sums")
+        needs: tuple[str, ...] = ("common", "lowest", "events", "events_sums")
         if stage.steps is not None:
             needs = ("common", "states", "lowest", "events", "events_states")
         self._step(
@@ -230,19 +231,19 @@ class _Planner:
             fields=[_linear_window(stage, extents), channels, len(stage.weight), stage.groups],
             tables={"weights": tables.rows(stage.weight).astype(np.int8)},
         )  # fmt: skip
-        if stage.steps is None:
+        if stage.steps is None or stage.pool is None:
             return
         if stage.pool.kernel != (1, 1) or stage.pool.count != stage.window.count:
-            write = self._turned_max(stage, write)
+            write = self._turned_max(stage, stage.pool, write)
         self._quantize_from(stage, write, math.prod(stage.pool.count), len(stage.weight))
 
-    def _turned_max(self, stage: Linear, read: At) -> At:
+    def _turned_max(self, stage: Linear, pool: Window, read: At) -> At:
         """Pools sums before their thresholds."""
-        write = self._new(-stage.result, math.prod(stage.pool.count) * len(stage.weight), True)
+        write = self._new(-stage.result, math.prod(pool.count) * len(stage.weight), True)
         self._last(read.buffer)
         self._step(
             stage, "max_pool", ("common", "max"), [read, write, len(stage.weight)], struct="window",
-            fields=_window(stage.pool, stage.window.count),
+            fields=_window(pool, stage.window.count),
         )  # fmt: skip
         return write
 
@@ -251,6 +252,7 @@ class _Planner:
         self._quantize_from(stage, self._read(stage.sources[0], True), math.prod(extents), channels)
 
     def _quantize_from(self, stage: Linear | Quantize, read: At, places: int, channels: int) -> None:
+        assert stage.steps is not None
         ends = np.iinfo(np.int32)
         steps = np.clip(stage.steps.steps, ends.min, ends.max).astype(np.int32)
         self._last(read.buffer)

@@ -22,7 +22,7 @@ class Integers(Floats):
 
     def digits(self, name: str, x: str, bound: int) -> list[str]:
         """int8 digits -127 to 127, lowest first: x = sum of 128^i digit_i."""
-        digits = []
+        digits: list[str] = []
         while bound >= BASE:
             at = f"{name}.digit{len(digits)}"
             base = self.constant(f"{at}.base", BASE)
@@ -56,8 +56,8 @@ class Integers(Floats):
         return self.summed(name, x, source, "ConvInteger", weight, **window(layer, dilation), group=groups)
 
     def dense(self, name: str, x: str, source: Value, weight_name: str, weight: StateTensor) -> str:
-        weight = self.int8(weight_name, weight.levels().T, weight.space)
-        return self.summed(name, x, source, "MatMulInteger", weight)
+        levels = self.int8(weight_name, weight.levels().T, weight.space)
+        return self.summed(name, x, source, "MatMulInteger", levels)
 
     def max_pool(self, name: str, x: str, source: Value, out: Value, layer: MaxPool, real=None) -> str:
         """In floats that hold the integers, for ONNX pools floats and bytes alone."""

@@ -10,6 +10,7 @@ import json
 import re
 from pathlib import Path
 from string import Template
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -60,8 +61,9 @@ def write(
         write_text(path / to, _Template(text).substitute(values))
     write_text(path / "images.hex", "\n".join(f"{p:02x}" for p in samples.reshape(-1).tolist()) + "\n")
     sums = expected(program, plan, samples)
-    mask = (1 << filled.values["A"]) - 1
-    digits = -(-filled.values["A"] // 4)
+    width = int(filled.values["A"])
+    mask = (1 << width) - 1
+    digits = -(-width // 4)
     write_text(path / "sums.hex", "\n".join(f"{int(x) & mask:0{digits}x}" for x in sums.reshape(-1)) + "\n")
     about = {
         "logits": "float32(factor * sum + constant) * scale + bias, rounded to float32 after each operation",
@@ -81,5 +83,7 @@ def expected(program: Program, plan: planning.Plan, samples: np.ndarray) -> np.n
 class _Template(Template):
     """`$NAME` in capitals alone, so that Verilog's own $readmemh stays."""
 
-    flags = 0
-    pattern = r"\$(?:(?P<escaped>\$)|(?P<named>[A-Z][A-Z_]*)|\{(?P<braced>[A-Z][A-Z_]*)\}|(?P<invalid>(?!)))"
+    flags: ClassVar[Any] = 0
+    pattern: ClassVar[Any] = (
+        r"\$(?:(?P<escaped>\$)|(?P<named>[A-Z][A-Z_]*)|\{(?P<braced>[A-Z][A-Z_]*)\}|(?P<invalid>(?!)))"
+    )

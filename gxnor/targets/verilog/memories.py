@@ -27,7 +27,12 @@ def fill(plan: Plan, lanes: int, name: str) -> Filled:
     most = max(1, *(layer.shape[0] * layer.shape[1] * layer.shape[2] for layer in layers))
     depth = max(layer.positions * b for layer, b in zip(layers, blocks, strict=True))
 
-    weights, steps, rows, columns, places, cases = [], [], [], [], [], []
+    weights: list[int] = []
+    steps: list[int] = []
+    rows: list[tuple[int, ...]] = []
+    columns: list[tuple[int, ...]] = []
+    places: list[tuple[int, ...]] = []
+    cases: list[str] = []
     tables = {"rows": rows, "columns": columns}
     for number, (layer, b) in enumerate(zip(layers, blocks, strict=True)):
         base = len(weights), len(steps), len(rows), len(columns), len(places)

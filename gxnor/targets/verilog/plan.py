@@ -50,7 +50,8 @@ class Plan:
 
 def make(lowered: Lowered) -> Plan:
     """Raises GxnorError, naming the layer, for a program that is not a plain stack on pixels."""
-    *linear, last = lowered.stages
+    *stages, last = lowered.stages
+    assert isinstance(last, Logits)  # every program ends in a Scale
     if lowered.values[0].space is not None:
         raise GxnorError("the circuit takes pixels: expected a network whose input is pixels, got one of states")
     source = 0
@@ -66,11 +67,12 @@ def make(lowered: Lowered) -> Plan:
             )
         if isinstance(stage, Linear) and np.abs(stage.weight).max() > 1:
             raise GxnorError(f"{where} has weights of more than three states, for which the lanes have no operand")
-        if isinstance(stage, Linear) and stage.steps is None and stage is not linear[-1]:
+        if isinstance(stage, Linear) and stage.steps is None and stage is not stages[-1]:
             raise GxnorError(
                 f"{where} has no threshold right after it: the circuit runs plain stacks, without residual additions"
             )
         source = stage.result
+    linear = [stage for stage in stages if isinstance(stage, Linear)]  # all of them, by now
     first = linear[0]
     if first.window.padding != (0, 0):
         raise GxnorError(f"layer {first.layers[0]} pads pixels, whose zero padding is not an event: expected padding 0")
@@ -94,8 +96,9 @@ def _layer(stage: Linear, lowered: Lowered, first: bool) -> Layer:
     steps = flip = None
     binary = False
     if stage.steps is not None:
-        steps = on_pixels(stage)[2] if first else stage.steps.steps
-        steps, flip, binary = np.clip(steps, -reach, reach + 1), stage.steps.flip, stage.steps.space.N == 0
+        given = on_pixels(stage)[2] if first else stage.steps.steps
+        assert given is not None
+        steps, flip, binary = np.clip(given, -reach, reach + 1), stage.steps.flip, stage.steps.space.N == 0
     return Layer(
         stage.layers, value.shape, outputs, math.prod(stage.window.count), weight.transpose(1, 2, 3, 0), stage.window,
         reach, steps, flip, binary, _places(stage),
