@@ -29,9 +29,7 @@ class Tensor:
     shape: tuple[int, ...]  # without the batch
     unit: Fraction
     norms: tuple[Step, ...] = ()
-    later: tuple[
-        MaxPool | Flatten, ...
-    ] = ()  # max pooling and flattening after the norms: they wait for the activation
+    later: tuple[MaxPool | Flatten, ...] = ()  # after the norms: they wait for the activation
     pixels: bool = False  # the model's input, before `Pixels`
     rounding: float = 0.0  # how far PyTorch's numbers, before the norms, can be from it: a share of bound * unit
     last: tuple[str, Callable] | None = None  # what the model does to its scores, which a program leaves out

@@ -121,7 +121,8 @@ class DiscreteLayer(_Mixin):
     latent: bool
     weight: torch.Tensor
     bias: Any  # a parameter or None; torch declares its layers' differently
-    kernel_size: tuple[int, ...]  # this and what follows: of convolutions
+    # Of convolutions alone.
+    kernel_size: tuple[int, ...]
     stride: tuple[int, ...]
     padding: str | tuple[int, ...]
     dilation: tuple[int, ...]
