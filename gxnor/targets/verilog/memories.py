@@ -27,7 +27,7 @@ def fill(plan: Plan, lanes: int, name: str) -> Filled:
     most = max(1, *(layer.shape[0] * layer.shape[1] * layer.shape[2] for layer in layers))
     depth = max(layer.positions * b for layer, b in zip(layers, blocks, strict=True))
 
-    weights: list[int] = []
+    weights: list[tuple[int, int]] = []
     steps: list[int] = []
     rows: list[tuple[int, ...]] = []
     columns: list[tuple[int, ...]] = []
