@@ -93,7 +93,7 @@ def test_every_radix_byte_is_a_group_of_states_or_refused(repack, states):
             np.testing.assert_array_equal(pack_radix(unpack_radix(packed, states, digits), states), packed)
         else:
             for reader in (unpack_radix, repack):
-                with pytest.raises(ValueError, match=f"no group of {digits} states"):
+                with pytest.raises(ValueError, match=f"not a group of {digits} states"):
                     reader(packed, states, digits)
 
 

@@ -51,8 +51,8 @@ LAYERS = {
     "latent dense": lambda: (Linear(13, 5, latent=True, N=0), states(6, 13)),
 }
 FLOAT = {
-    "real input": (lambda: (Conv2d(3, 5, 3), torch.randn(2, 3, 6, 7)), "no small integers"),
-    "an input beyond 16 bits": (lambda: (Linear(3, 5), states(2, 3, top=40000)), "no small integers"),
+    "real input": (lambda: (Conv2d(3, 5, 3), torch.randn(2, 3, 6, 7)), "not small integers"),
+    "an input beyond 16 bits": (lambda: (Linear(3, 5), states(2, 3, top=40000)), "not small integers"),
     "sums beyond 2^24": (lambda: (Linear(2**13, 2, N=7), torch.full((1, 2**13), 127.0)), "2\\^24"),
     "not a power of two": (lambda: (Conv2d(3, 5, 3, H=0.3), states(2, 3, 6, 7)), "H = 0.3"),
     "circular padding": (lambda: (Conv2d(3, 5, 3, padding=1, padding_mode="circular"), states(2, 3, 6, 7)), "padding"),
