@@ -58,8 +58,8 @@ FLOAT = {
     "circular padding": (lambda: (Conv2d(3, 5, 3, padding=1, padding_mode="circular"), states(2, 3, 6, 7)), "padding"),
     "uneven padding": (lambda: (Conv2d(3, 5, 4, padding="same"), states(2, 3, 6, 7)), "padding"),
     "float64": (lambda: (Linear(3, 5, dtype=torch.float64), states(2, 3).double()), "float64"),
-    "one image": (lambda: (Conv2d(3, 5, 3), states(3, 6, 7)), "no batch"),
-    "no images": (lambda: (Conv2d(3, 5, 3), states(0, 3, 6, 7)), "no batch"),
+    "one image": (lambda: (Conv2d(3, 5, 3), states(3, 6, 7)), "not a batch"),
+    "no images": (lambda: (Conv2d(3, 5, 3), states(0, 3, 6, 7)), "not a batch"),
 }
 
 
