@@ -19,33 +19,12 @@ import numpy as np
 from gxnor.errors import GxnorError
 from gxnor.names import wrong_character
 from gxnor.program.ops import (
-    ALWAYS,
-    LAYERS,
     NEVER,
-    Add,
-    Channels,
-    Concat,
-    Conv,
-    Dense,
-    Flatten,
     Layer,
-    MaxPool,
-    Pad,
-    Requantize,
-    Scale,
-    StateTensor,
-    SumPool,
-    Threshold,
-    Upsample,
     Value,
     check_ints,
 )
 from gxnor.space import DiscreteSpace
-
-__all__ = [
-    "ALWAYS", "LAYERS", "NEVER", "Add", "Channels", "Concat", "Conv", "Dense", "Flatten", "Input", "Layer", "MaxPool", "Pad",
-    "Program", "Requantize", "Scale", "StateTensor", "SumPool", "Threshold", "Upsample", "Value",
-]  # fmt: skip
 
 MAX_ELEMENTS = 2**26  # of one value of one sample
 

@@ -95,7 +95,7 @@ static event_row event_list[LIST + 8];
 
 def part(name: str) -> str:
     """The text of a kernel."""
-    return resources.files("gxnor.targets.c").joinpath("kernels", f"{name}.c").read_text(encoding="utf-8")
+    return resources.files("gxnor.targets.c").joinpath("kernels").joinpath(f"{name}.c").read_text(encoding="utf-8")
 
 
 def _parts(plan: Plan) -> list[str]:
