@@ -103,5 +103,5 @@ def test_includes_run_downwards(room):
 
 
 def test_every_native_file_has_a_room():
-    folders = {path.parent for path in (ROOT / "native").rglob("*") if path.suffix in (".cpp", ".h")}
-    assert {folder.name for folder in folders} <= NATIVE.keys()
+    sources = [path for pattern in ("native/*/*.cpp", "native/*/*.h") for path in ROOT.glob(pattern)]
+    assert {path.parent.name for path in sources} == NATIVE.keys()
