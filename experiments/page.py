@@ -32,9 +32,29 @@ than the rest, it is too wide for the others and too narrow for those.
 <!-- table mnist -->
 <!-- end -->
 
+## Fashion-MNIST
+
+The network of MNIST on pictures of clothes.
+
+<!-- table fashion -->
+<!-- end -->
+
+## Spoken digits
+
+The Free Spoken Digit Dataset, 3,000 recordings at 8 kHz, by convolutions along the time of a spectrogram; the test set is
+the official one, repetitions 0 to 4 of each speaker and digit.
+
+<!-- table fsdd -->
+<!-- end -->
+
 ## CIFAR-10
 
 <!-- table cifar10 -->
+<!-- end -->
+
+## SVHN
+
+<!-- table svhn -->
 <!-- end -->
 
 ## Time per image

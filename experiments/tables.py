@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from functools import partial
 from pathlib import Path
 
 from experiments.scatter import COLUMN, half_widths
@@ -240,7 +241,7 @@ def summary_table() -> str:
 TABLES = {
     "summary": summary_table,
     "mnist": lambda: accuracy_table("mnist", again=True),
-    "cifar10": lambda: table_with_commands("cifar10"),
+    **{data: partial(table_with_commands, data) for data in ("fashion", "fsdd", "cifar10", "svhn")},
     "training-step": step_table,
     "speed": speed_table,
     "limits": limits_table,

@@ -3,10 +3,13 @@
     32C5-MP2-64C5-MP2-512FC-10          the paper's MNIST network
     2x128C3-MP2-2x256C3-MP2-2x512C3-MP2-1024FC-10      its CIFAR-10 and SVHN network
 
+    16C3-3x16R3-32D3-2x32R3-64D3-2x64R3-AP-10          ResNet-20
+
 nCk is a convolution with n channels and a k x k kernel (for series, along their one axis, a kernel of k), MPk a k x k
-max-pooling (of k), nFC a dense layer with n outputs, 2x
-repeats what follows, and the number at the end is the output layer, one score a class. A block is convolution, pooling,
-batch norm, activation, in this order; the output layer's scores are batch-normed.
+max-pooling (of k), nFC a dense layer with n outputs, 2x repeats what follows, and the number at the end is the output
+layer, one score per class. A block is convolution, pooling, batch norm, activation, in this order; the output layer's
+scores are batch-normed. nRk is a residual block of two convolutions (`gxnor.nn.residual`), nDk one of stride 2, and AP the
+average of each channel, before the dense layers.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from torch import nn
 from gxnor import pixels
 from gxnor.nn.activation import Activation, check_settings
 from gxnor.nn.layers import Conv1d, Conv2d, Linear
+from gxnor.nn.residual import Residual
 from gxnor.nn.tracing import as_node, is_symbolic, refuse_scripting
 from gxnor.space import DiscreteSpace
 
@@ -63,15 +67,15 @@ class Precision:
             return nn.ReLU()
         return Activation(self.activations, self.r, self.a, self.H, self.window)
 
-    def conv1d(self, inputs: int, outputs: int, kernel: int, padding: str) -> nn.Module:
+    def conv1d(self, inputs: int, outputs: int, kernel: int, padding: str | int, stride: int = 1) -> nn.Module:
         if self.weights is None:
-            return nn.Conv1d(inputs, outputs, kernel, padding=padding, bias=False)
-        return Conv1d(inputs, outputs, kernel, padding=padding, N=self.weights, latent=self.latent)
+            return nn.Conv1d(inputs, outputs, kernel, stride, padding, bias=False)
+        return Conv1d(inputs, outputs, kernel, stride, padding, N=self.weights, latent=self.latent)
 
-    def conv2d(self, inputs: int, outputs: int, kernel: int, padding: str) -> nn.Module:
+    def conv2d(self, inputs: int, outputs: int, kernel: int, padding: str | int, stride: int = 1) -> nn.Module:
         if self.weights is None:
-            return nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False)
-        return Conv2d(inputs, outputs, kernel, padding=padding, N=self.weights, latent=self.latent)
+            return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
+        return Conv2d(inputs, outputs, kernel, stride, padding, N=self.weights, latent=self.latent)
 
     def linear(self, inputs: int, outputs: int) -> nn.Module:
         if self.weights is None:
@@ -121,24 +125,35 @@ class Pixels(nn.Module):
 
 
 def parse(notation: str) -> list[tuple[str, int, int]]:
-    """[("C", channels, kernel) | ("MP", 0, size) | ("FC", outputs, 0), ...]; the last is the output layer.
+    """[("C" | "R" | "D", channels, kernel) | ("MP", 0, size) | ("AP", 0, 0) | ("FC", outputs, 0), ...]; the last is the
+    output layer.
 
     Raises ValueError naming the part that is not in the notation."""
     layers: list[tuple[str, int, int]] = []
     parts = notation.split("-")
     for i, part in enumerate(parts):
-        match = re.fullmatch(r"(?:(?:(\d+)x)?(?:(\d+)C(\d+)|(\d+)FC)|MP(\d+)|(\d+))", part)
+        match = re.fullmatch(r"(?:(\d+)x)?(?:(\d+)([CRD])(\d+)|(\d+)(FC))|(MP)(\d+)|(AP)|(\d+)", part)
         last = i == len(parts) - 1
-        if not match or (match[6] is not None) != last or any(g and int(g) == 0 for g in match.groups()):
+        if (
+            not match
+            or (match[10] is not None) != last
+            or any(g and g.isdigit() and int(g) == 0 for g in match.groups())
+        ):
             raise ValueError(f"cannot read {part!r} in the network {notation!r}; expected for example {MNIST!r}")
-        repeat, channels, kernel, outputs, pool, classes = (int(g) if g else 0 for g in match.groups())
-        layer = ("MP", 0, pool) if pool else ("C", channels, kernel) if channels else ("FC", outputs or classes, 0)
-        layers += [layer] * max(repeat, 1)
+        kind = match[3] or match[6] or match[7] or match[9] or "FC"
+        outputs, size = int(match[2] or match[5] or match[10] or 0), int(match[4] or match[8] or 0)
+        if kind in ("R", "D") and size % 2 == 0:
+            raise ValueError(f"the kernel of a residual block is odd, not so in {part!r} of the network {notation!r}")
+        layers += [(kind, outputs, size)] * int(match[1] or 1)
     kinds = [kind for kind, *_ in layers]
     if set(kinds[kinds.index("FC") :]) != {"FC"}:
         raise ValueError(f"dense layers come last, not so in the network {notation!r}")
-    if kinds[0] == "MP" or any(a == b == "MP" for a, b in pairwise(kinds)):
+    if any(after == "MP" and kind != "C" for kind, after in pairwise(["", *kinds])):
         raise ValueError(f"pooling follows a convolution, not so in the network {notation!r}")
+    if "AP" in kinds and (kinds[0] == "AP" or kinds[kinds.index("AP") + 1] != "FC"):
+        raise ValueError(
+            f"the average AP stands between convolutions and dense layers, not so in the network {notation!r}"
+        )
     return layers
 
 
@@ -169,41 +184,53 @@ def network(
     pool: type[nn.MaxPool1d | nn.MaxPool2d]
     norm: type[nn.BatchNorm1d | nn.BatchNorm2d]
     if len(size) == 1:
-        convolution, pool, norm = precision.conv1d, nn.MaxPool1d, nn.BatchNorm1d
+        convolution, pool, average, norm = precision.conv1d, nn.MaxPool1d, nn.AdaptiveAvgPool1d, nn.BatchNorm1d
     else:
-        convolution, pool, norm = precision.conv2d, nn.MaxPool2d, nn.BatchNorm2d
+        convolution, pool, average, norm = precision.conv2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.BatchNorm2d
     layers = parse(notation)
     modules: dict[str, nn.Module] = {"pixels": Pixels()}
-    features = 0
+    features = number = 0
     for i, (kind, outputs, kernel) in enumerate(layers):
         last = i == len(layers) - 1
+        if kind == "AP":
+            modules["average"], size = average(1), [1] * len(size)
+        if kind in ("MP", "AP"):
+            continue
+        number += 1
         outputs = outputs if last else max(1, round(outputs * width))
-        number = i + 1 - sum(k == "MP" for k, *_ in layers[:i])
-        if kind != "MP":
-            weights = outputs * (
-                (features or channels * math.prod(size)) if kind == "FC" else channels * kernel ** len(size)
-            )
-            if weights > MOST_WEIGHTS:
-                raise ValueError(f"width = {width:g} makes a layer of more than {MOST_WEIGHTS:,} weights")
-        if kind == "C":
-            modules[f"conv{number}"] = convolution(channels, outputs, kernel, padding=padding)
-            channels = outputs
-            size = [s - kernel + 1 if padding == "valid" else s for s in size]
-            if layers[i + 1][0] == "MP":
-                modules[f"pool{number}"] = pool(layers[i + 1][2])
-                size = [s // layers[i + 1][2] for s in size]
-            modules[f"norm{number}"] = norm(channels)
-            if min(size) < 1:
-                given = " x ".join(map(str, input_shape[1:]))
-                raise ValueError(f"images of {given} are too small for {notation!r}")
-        elif kind == "FC":
+        taps = kernel ** len(size)
+        weights = outputs * {
+            "C": channels * taps, "R": max(channels, outputs) * taps, "D": max(channels, outputs) * taps,
+            "FC": features or channels * math.prod(size),
+        }[kind]  # fmt: skip
+        if weights > MOST_WEIGHTS:
+            raise ValueError(f"width = {width:g} makes a layer of more than {MOST_WEIGHTS:,} weights")
+        if kind == "FC":
             if not features:
                 modules["flatten"] = nn.Flatten()
                 features = channels * math.prod(size)
             modules[f"fc{number}"] = precision.linear(features, outputs)
             modules[f"norm{number}"] = nn.BatchNorm1d(outputs)
             features = outputs
-        if kind != "MP" and not last:
+        elif kind == "C":
+            modules[f"conv{number}"] = convolution(channels, outputs, kernel, padding)
+            size = [s - kernel + 1 if padding == "valid" else s for s in size]
+            if layers[i + 1][0] == "MP":
+                modules[f"pool{number}"] = pool(layers[i + 1][2])
+                size = [s // layers[i + 1][2] for s in size]
+            modules[f"norm{number}"] = norm(outputs)
+        else:
+            stride = 2 if kind == "D" else 1
+            modules[f"block{number}"] = Residual(
+                channels, outputs, kernel, stride, convolution, norm, precision.activation
+            )
+            size = [-(-s // stride) for s in size]
+        if kind != "FC":
+            channels = outputs
+            if min(size) < 1:
+                given = " x ".join(map(str, input_shape[1:]))
+                raise ValueError(f"images of {given} are too small for {notation!r}")
+        if kind in ("C", "FC") and not last:
             modules[f"act{number}"] = precision.activation()
     net = nn.Sequential()
     for name, module in modules.items():

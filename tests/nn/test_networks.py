@@ -30,9 +30,29 @@ def test_blocks_are_convolution_pooling_norm_activation():
     ]  # fmt: skip
 
 
+def test_resnet_20_has_its_weights_and_sizes():
+    net = network("16C3-3x16R3-32D3-2x32R3-64D3-2x64R3-AP-10", (3, 32, 32), padding="same")
+    assert discrete_weights(net) == 270_896  # He et al., table 6: 0.27 M
+    sizes = {}
+    for name, module in net.named_children():
+        module.register_forward_hook(lambda _, __, y, name=name: sizes.update({name: tuple(y.shape[1:])}))
+    net(images(2, 3, 32, 32))
+    assert sizes["block4"] == (16, 32, 32) and sizes["block7"] == (32, 16, 16) and sizes["block10"] == (64, 8, 8)
+    assert sizes["average"] == (64, 1, 1)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (1, 5), (9,)])
+def test_residual_blocks_take_images_and_series_of_any_size(size):
+    net = network("4C3-4R3-6D3-AP-3", (2, *size), padding="same")
+    assert net(images(4, 2, *size)).shape == (4, 3)
+
+
 def test_notation():
     assert parse("10") == [("FC", 10, 0)]
     assert parse(MNIST) == [("C", 32, 5), ("MP", 0, 2), ("C", 64, 5), ("MP", 0, 2), ("FC", 512, 0), ("FC", 10, 0)]
+    assert parse("16C3-2x16R3-32D3-AP-5") == [
+        ("C", 16, 3), ("R", 16, 3), ("R", 16, 3), ("D", 32, 3), ("AP", 0, 0), ("FC", 5, 0),
+    ]  # fmt: skip
     assert parse("2x8C3-2x16FC-5") == [("C", 8, 3)] * 2 + [("FC", 16, 0)] * 2 + [("FC", 5, 0)]
 
 
@@ -56,6 +76,13 @@ def test_notation():
         ("8C3-16FC-MP2-10", "dense layers come last"),
         ("MP2-8C3-10", "pooling follows a convolution"),
         ("8C3-MP2-MP2-10", "pooling follows a convolution"),
+        ("8R3-MP2-10", "pooling follows a convolution"),
+        ("8C3-8R2-10", "the kernel of a residual block is odd"),
+        ("8C3-0D3-10", "cannot read '0D3'"),
+        ("8C3-2xAP-10", "cannot read '2xAP'"),
+        ("AP-10", "the average AP stands between"),
+        ("8C3-AP-8C3-10", "the average AP stands between"),
+        ("8C3-AP-AP-10", "the average AP stands between"),
     ],
 )
 def test_wrong_notation_is_named(notation, message):
