@@ -5,6 +5,7 @@
 
 #include "common/vectorise.h"
 #include "training/integer_direct.h"
+#include "training/integer_events.h"
 #include "training/integer_weight.h"
 #include "training/integer_winograd.h"
 
@@ -23,6 +24,9 @@ const Kernels& training_kernels() {
 }
 
 namespace {
+
+// How many times fewer products Winograd's way has.
+constexpr double kSaved = 2.25;
 
 // Whether sums of so many products of levels stay in int32, and those of two in 16 bits.
 bool fits(int64_t count, int64_t bound, int64_t other) {
@@ -43,15 +47,19 @@ bool is_shape(const gxnor_int_conv& c) {
 }
 
 }  // namespace
+
+Correlation forward_correlation(const gxnor_int_conv& c) {
+  return {c.n, {c.h, c.w}, c.c_in, {c.ho, c.wo}, c.c_out, {c.kernel[0], c.kernel[1]}, {1, 1}, {c.padding[0], c.padding[1]},
+          {c.stride[0], c.stride[1]}, {c.dilation[0], c.dilation[1]}, c.groups, c.x_bound, c.w_bound};
+}
+
 }  // namespace gxnor
 
 int32_t gxnor_int_conv_forward(const gxnor_int_conv* conv, const int8_t* x, const int8_t* w, float* y, int32_t threads) {
   const gxnor_int_conv& c = *conv;
   if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
   if (!gxnor::fits(int64_t{c.c_in / c.groups} * c.kernel[0] * c.kernel[1], c.x_bound, c.w_bound)) return gxnor::kUnsupported;
-  const gxnor::Correlation of = {c.n,       {c.h, c.w}, c.c_in, {c.ho, c.wo}, c.c_out, {c.kernel[0], c.kernel[1]}, {1, 1},
-                                 {c.padding[0], c.padding[1]}, {c.stride[0], c.stride[1]},
-                                 {c.dilation[0], c.dilation[1]}, c.groups, c.x_bound, c.w_bound};
+  const gxnor::Correlation of = gxnor::forward_correlation(c);
   const gxnor_kernel kernel = gxnor::fastest_kernel(of);
   if (kernel != GXNOR_DIRECT) return gxnor::correlate_winograd(of, kernel, x, w, false, nullptr, y, threads);
   return gxnor::correlate(of, x, gxnor::forward_panels(of, w, threads), nullptr, y, threads);
@@ -67,6 +75,9 @@ int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t* q, const 
       {c.dilation[0] * (c.kernel[0] - 1) - c.padding[0], c.dilation[1] * (c.kernel[1] - 1) - c.padding[1]}, {1, 1},
       {c.dilation[0], c.dilation[1]}, c.groups, c.q_bound, c.w_bound};
   const gxnor_kernel kernel = gxnor::fastest_kernel(of);
+  const int64_t events = gxnor::count_events(q, int64_t{c.n} * c.ho * c.wo * c.c_out, threads);
+  if (gxnor::suits_events(c, events, kernel == GXNOR_DIRECT ? 1 : gxnor::kSaved))
+    return gxnor::input_gradient_events(c, q, w, scale, dx, threads);
   if (kernel != GXNOR_DIRECT) return gxnor::correlate_winograd(of, kernel, q, w, true, scale, dx, threads);
   return gxnor::correlate(of, q, gxnor::backward_panels(of, w, threads), scale, dx, threads);
 }
@@ -76,6 +87,10 @@ int32_t gxnor_int_conv_weight(const gxnor_int_conv* conv, const int8_t* q, const
   const gxnor_int_conv& c = *conv;
   if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
   if (!gxnor::fits(int64_t{c.n} * c.ho * c.wo, c.q_bound, c.x_bound)) return gxnor::kUnsupported;
-  if (gxnor::suits_weight_winograd(c)) return gxnor::weight_gradient_winograd(c, q, x, scale, dw, threads);
+  const bool winograd = gxnor::suits_weight_winograd(c);
+  const int64_t events = gxnor::count_events(q, int64_t{c.n} * c.ho * c.wo * c.c_out, threads);
+  if (gxnor::suits_events(c, events, winograd ? gxnor::kSaved : 1))
+    return gxnor::weight_gradient_events(c, q, x, scale, dw, threads);
+  if (winograd) return gxnor::weight_gradient_winograd(c, q, x, scale, dw, threads);
   return gxnor::weight_gradient(c, q, x, scale, dw, threads);
 }

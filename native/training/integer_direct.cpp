@@ -17,28 +17,6 @@ int64_t reach(const Correlation& of, int axis) {
   return (of.out[axis] - 1) * int64_t{of.stride[axis]} + (of.kernel[axis] - 1) * int64_t{of.dilation[axis]} + 1;
 }
 
-// Surrounds one image.
-void surround(const Correlation& of, const int8_t* x, int8_t* to) {
-  const int64_t rows = reach(of, 0), columns = reach(of, 1), pixel = of.channels;
-  std::memset(to, 0, rows * columns * pixel);
-  const auto first = [&](int axis) { return std::max(0, (-of.before[axis] + of.up[axis] - 1) / of.up[axis]); };
-  const auto last = [&](int axis) {  // the first pixel that no window reaches
-    const int64_t end = (reach(of, axis) - of.before[axis] + of.up[axis] - 1) / of.up[axis];
-    return std::clamp<int64_t>(end, first(axis), std::max(first(axis), of.size[axis]));
-  };
-  const int64_t left = first(1), right = last(1), bottom = last(0);
-  for (int64_t y = first(0); y < bottom; ++y) {
-    const int8_t* from = x + (y * of.size[1] + left) * pixel;
-    int8_t* row = to + ((of.before[0] + y * of.up[0]) * columns + of.before[1] + left * of.up[1]) * pixel;
-    if (of.up[1] == 1) {
-      std::memcpy(row, from, (right - left) * pixel);
-      continue;
-    }
-    for (int64_t column = left; column < right; ++column, from += pixel, row += of.up[1] * pixel)
-      std::memcpy(row, from, pixel);
-  }
-}
-
 GXNOR_BODY void write(const int32_t* sums, int count, int lanes, const float* scales, float* y, int64_t pixel) {
   for (int p = 0; p < count; ++p, sums += kLanes, y += pixel) {
     if (lanes == kLanes)
@@ -51,7 +29,7 @@ GXNOR_BODY void write(const int32_t* sums, int count, int lanes, const float* sc
 // The outputs of some images.
 void products(const Correlation& of, const Kernels& kernels, const int8_t* x, int64_t image, int64_t images, const Panels& w,
               const float* scale, float* y) {
-  const int64_t columns = reach(of, 1), pixels = int64_t{of.out[0]} * of.out[1];
+  const int64_t pixels = int64_t{of.out[0]} * of.out[1];
   const int64_t fan = of.channels / of.groups, outputs = of.out_channels / of.groups;
   const uint8_t* from[kStrip];
   float scales[kStrip];
@@ -61,9 +39,9 @@ void products(const Correlation& of, const Kernels& kernels, const int8_t* x, in
   for (int64_t first = 0; first < images * pixels; first += kStrip) {
     const int count = static_cast<int>(std::min<int64_t>(kStrip, images * pixels - first));
     for (int p = 0; p < count; ++p) {
-      const int64_t at = (first + p) / pixels, row = (first + p) % pixels / of.out[1], column = (first + p) % of.out[1];
+      const int64_t at = (first + p) / pixels;
       from[p] = reinterpret_cast<const uint8_t*>(x) +
-                ((at * reach(of, 0) + row * of.stride[0]) * columns + column * of.stride[1]) * of.channels;
+                at * surrounded_bytes(of) + first_byte(of, (first + p) % pixels);
       scales[p] = scale ? scale[image + at] : 1.0f;
     }
     for (int64_t group = 0; group < of.groups; ++group) {
@@ -86,9 +64,36 @@ void products(const Correlation& of, const Kernels& kernels, const int8_t* x, in
 
 int64_t row_bytes(const Correlation& of) { return reach(of, 1) * of.channels; }
 
+int64_t surrounded_bytes(const Correlation& of) { return reach(of, 0) * row_bytes(of); }
+
+int64_t first_byte(const Correlation& of, int64_t output) {
+  return output / of.out[1] * of.stride[0] * row_bytes(of) + output % of.out[1] * of.stride[1] * of.channels;
+}
+
+void surround(const Correlation& of, const int8_t* x, int8_t* to) {
+  const int64_t rows = reach(of, 0), columns = reach(of, 1), pixel = of.channels;
+  std::memset(to, 0, rows * columns * pixel);
+  const auto first = [&](int axis) { return std::max(0, (-of.before[axis] + of.up[axis] - 1) / of.up[axis]); };
+  const auto last = [&](int axis) {  // the first pixel that no window reaches
+    const int64_t end = (reach(of, axis) - of.before[axis] + of.up[axis] - 1) / of.up[axis];
+    return std::clamp<int64_t>(end, first(axis), std::max(first(axis), of.size[axis]));
+  };
+  const int64_t left = first(1), right = last(1), bottom = last(0);
+  for (int64_t y = first(0); y < bottom; ++y) {
+    const int8_t* from = x + (y * of.size[1] + left) * pixel;
+    int8_t* row = to + ((of.before[0] + y * of.up[0]) * columns + of.before[1] + left * of.up[1]) * pixel;
+    if (of.up[1] == 1) {
+      std::memcpy(row, from, (right - left) * pixel);
+      continue;
+    }
+    for (int64_t column = left; column < right; ++column, from += pixel, row += of.up[1] * pixel)
+      std::memcpy(row, from, pixel);
+  }
+}
+
 int correlate(const Correlation& of, const int8_t* x, const Panels& w, const float* scale, float* y, int threads) {
   const Kernels& kernels = training_kernels();
-  const int64_t surrounded = reach(of, 0) * row_bytes(of), pixels = int64_t{of.out[0]} * of.out[1];
+  const int64_t surrounded = surrounded_bytes(of), pixels = int64_t{of.out[0]} * of.out[1];
   const int64_t size = int64_t{of.size[0]} * of.size[1] * of.channels;
   if (!w) return kNoMemory;
   if (surrounded > INT32_MAX) return kUnsupported;

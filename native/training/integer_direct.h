@@ -15,8 +15,25 @@ struct Correlation {
   int x_bound, w_bound;
 };
 
-// Bytes of a row of x, spread out and surrounded.
+// A layer's forward pass.
+Correlation forward_correlation(const gxnor_int_conv& conv);
+
+// Bytes of a row, and of an image, of x, spread out and surrounded.
 int64_t row_bytes(const Correlation& of);
+int64_t surrounded_bytes(const Correlation& of);
+void surround(const Correlation& of, const int8_t* x, int8_t* to);
+
+// Where in there the window of an output begins.
+int64_t first_byte(const Correlation& of, int64_t output);
+
+// Neighbouring bytes that a window covers, `bytes` of each of `count` runs: taps that are neighbours, of all channels, are one.
+struct Runs {
+  int64_t count, bytes;
+  int64_t units() const { return count * quads_of(bytes); }
+  // Where a run begins, from the window's first byte.
+  int64_t from(const Correlation& of, int64_t run) const;
+};
+Runs forward_runs(const Correlation& of);
 
 // Weights as dot8 takes them, the blocks of a group after those of the one before. `offsets`: of the units of a window.
 struct Panels {

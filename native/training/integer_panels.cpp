@@ -7,23 +7,9 @@
 namespace gxnor {
 namespace {
 
-// Neighbouring bytes of x that a window covers, `bytes` of each of `count` runs.
-struct Runs {
-  int64_t count, bytes;
-  int64_t units() const { return count * quads_of(bytes); }
-};
-
-// Taps that are neighbours, of all channels, are one run.
-Runs forward_runs(const Correlation& of) {
-  const bool rows = of.groups == 1 && of.dilation[1] == 1;
-  const int64_t fan = of.channels / of.groups;
-  return rows ? Runs{of.kernel[0], of.kernel[1] * fan} : Runs{int64_t{of.kernel[0]} * of.kernel[1], fan};
-}
-
 void list_offsets(const Correlation& of, const Runs& runs, int32_t* offsets) {
-  const int64_t row = row_bytes(of), across = runs.count / of.kernel[0];
   for (int64_t run = 0; run < runs.count; ++run) {
-    const int64_t from = run / across * of.dilation[0] * row + run % across * of.dilation[1] * of.channels;
+    const int64_t from = runs.from(of, run);
     for (int64_t byte = 0; byte < runs.bytes; byte += kQuad) *offsets++ = static_cast<int32_t>(from + byte);
   }
 }
@@ -63,6 +49,17 @@ GXNOR_BODY void backward_block(const int8_t* w, int64_t row, int64_t tap, int la
 }
 
 }  // namespace
+
+Runs forward_runs(const Correlation& of) {
+  const bool rows = of.groups == 1 && of.dilation[1] == 1;
+  const int64_t fan = of.channels / of.groups;
+  return rows ? Runs{of.kernel[0], of.kernel[1] * fan} : Runs{int64_t{of.kernel[0]} * of.kernel[1], fan};
+}
+
+int64_t Runs::from(const Correlation& of, int64_t run) const {
+  const int64_t across = count / of.kernel[0];
+  return run / across * of.dilation[0] * row_bytes(of) + run % across * of.dilation[1] * of.channels;
+}
 
 Panels forward_panels(const Correlation& of, const int8_t* w, int threads) {
   const Runs runs = forward_runs(of);

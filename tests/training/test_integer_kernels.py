@@ -63,12 +63,14 @@ def nhwc(x: torch.Tensor) -> torch.Tensor:
     return x.permute(0, 2, 3, 1).contiguous()
 
 
-def check(layer: Layer, *hows: str) -> None:
-    """All three products against PyTorch's in float64, where sums of these integers are exact."""
+def check(layer: Layer, *hows: str, events: float = 1) -> None:
+    """All three products against PyTorch's in float64, where sums of these integers are exact. `events`: the share of q that
+    may be other than zero."""
     x_how, w_how, q_how = hows or ("random",) * 3
     x = levels(layer.x_bound, x_how, layer.n, *layer.size, layer.c_in)
     w = levels(layer.w_bound, w_how, layer.c_out, *layer.kernel, layer.c_in // layer.groups)
     q = levels(layer.q_bound, q_how, layer.n, *layer.out(), layer.c_out)
+    q *= torch.rand(q.shape) < events
     scale_n, scale_o = torch.rand(layer.n), torch.rand(layer.c_out)
     y, dx, dw = (torch.full(t.shape, torch.nan) for t in (q, x, w))
 
@@ -143,6 +145,19 @@ def test_zeros_and_one_element(instruction_set):
     check(Layer(1, (1, 1), 3, 2, (3, 3), padding=(3, 3), stride=(2, 2)))
 
 
+@pytest.mark.parametrize("events", [0, 0.01, 0.08])
+def test_few_events(instruction_set, events):
+    """Gradients most of which are zero are multiplied by other kernels."""
+    for c_in, c_out, kernel in itertools.product((1, 3, 33, 140), (1, 9, 70), ((1, 1), (3, 3), (5, 2))):
+        check(Layer(3, (6, 7), c_in, c_out, kernel, padding=(1, 0)), events=events)
+    for stride, padding, dilation in itertools.product(((1, 1), (2, 3)), ((0, 0), (4, 1)), ((1, 1), (2, 3))):
+        check(Layer(40, (9, 10), 6, 70, (3, 3), stride, padding, dilation), events=events)
+    for bounds in BOUNDS:
+        layer = Layer(300, (4, 5), 3, 70, (3, 3), (1, 1), (1, 1), (1, 1), 1, *bounds)
+        for hows in (("low", "low", "high"), ("high", "low", "low"), ("low", "high", "high")):
+            check(layer, *hows, events=2 * events)
+
+
 @pytest.mark.parametrize("size", [(4, 4), (7, 9), (12, 11)])
 def test_many_positions(instruction_set, size):
     """More tiles, units and blocks than are taken at a time, and any number of threads."""
@@ -150,10 +165,16 @@ def test_many_positions(instruction_set, size):
     check(layer)
     check(dataclasses.replace(layer, padding=(0, 2), q_bound=31))
     x, q = levels(1, "random", 5, *size, 70), levels(15, "random", 5, *layer.out(), 130)
-    results = [torch.empty(130, 3, 3, 70) for _ in range(3)]
-    for dw, threads in zip(results, (1, 2, 7), strict=True):
-        assert call("gxnor_int_conv_weight", layer, q, x, torch.ones(130), dw, threads=threads) == 0
-        assert torch.equal(dw, results[0])
+    for sparse in (q, q * (torch.rand(q.shape) < 0.04)):
+        results = [torch.empty(130, 3, 3, 70) for _ in range(3)]
+        for dw, threads in zip(results, (1, 2, 7), strict=True):
+            assert call("gxnor_int_conv_weight", layer, sparse, x, torch.ones(130), dw, threads=threads) == 0
+            assert torch.equal(dw, results[0])
+        results = [torch.empty(x.shape) for _ in range(3)]
+        for dx, threads in zip(results, (1, 2, 7), strict=True):
+            w = torch.ones(130, 3, 3, 70, dtype=torch.int8)
+            assert call("gxnor_int_conv_input", layer, sparse, w, torch.ones(5), dx, threads=threads) == 0
+            assert torch.equal(dx, results[0])
 
 
 def test_sums_that_could_leave_32_bits_are_refused():

@@ -1,0 +1,219 @@
+// Both gradients are sums of rows of bytes, each times an event:
+//   dx[position] = sum over the events of the outputs that see it of q * w[output][tap],  a row of input channels,
+//   dw[output]   = sum over the events of the output of q * x[what it saw],               a row of taps and their channels.
+#include "training/integer_events.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "training/integer_rows.h"
+#include "training/team.h"
+
+namespace gxnor {
+namespace {
+
+constexpr int64_t kPositions = 1024;  // at a time, where the batch has so many
+constexpr int64_t kCached = 1 << 19;   // bytes that a core has at hand
+constexpr int kOutputs = 64;          // outputs whose events are listed together
+constexpr int kShort = kRowLanes;     // bytes of a run below which whole windows are brought together in a row
+
+constexpr int64_t padded(int64_t lanes) { return (lanes + kRowLanes - 1) / kRowLanes * kRowLanes; }
+AddRows add_rows_of(int64_t lanes) { return add_rows(static_cast<int>(padded(std::min<int64_t>(lanes, kMostRowLanes)) / kRowLanes)); }
+
+// to[i] = from[i] + bound
+GXNOR_BODY void raise(const int8_t* from, int64_t n, int bound, uint8_t* to) {
+  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<uint8_t>(from[i] + bound);
+}
+
+// Calls each(i, q[i]) for all that are not zero.
+template <typename F>
+GXNOR_BODY void for_events(const int8_t* q, int64_t n, F&& each) {
+  for (int64_t begin = 0; begin < n; begin += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, q + begin, std::min<int64_t>(8, n - begin));
+    for (; word; word &= ~(uint64_t{255} << (__builtin_ctzll(word) & ~7))) {
+      const int64_t i = begin + __builtin_ctzll(word) / 8;
+      each(i, q[i]);
+    }
+  }
+}
+
+GXNOR_BODY int64_t count_some(const int8_t* q, int64_t n) {
+  constexpr int kBlock = 128;
+  int64_t total = 0;
+  for (int64_t begin = 0; begin < n; begin += kBlock) {
+    const int size = static_cast<int>(std::min<int64_t>(kBlock, n - begin));
+    uint8_t some = 0;
+    for (int i = 0; i < size; ++i) some = static_cast<uint8_t>(some + (q[begin + i] != 0));
+    total += some;
+  }
+  return total;
+}
+
+GXNOR_BODY void write(const int32_t* totals, int lanes, float scale, float* to) {
+  for (int lane = 0; lane < lanes; ++lane) to[lane] = static_cast<float>(totals[lane]) * scale;
+}
+
+// For every place along an axis of the input and every tap, the place of the output that sees it there, or -1.
+Memory<int32_t> list_seers(const gxnor_int_conv& c, int axis) {
+  const int size = axis ? c.w : c.h, out = axis ? c.wo : c.ho;
+  Memory<int32_t> seers(int64_t{size} * c.kernel[axis]);
+  if (!seers) return seers;
+  for (int64_t place = 0; place < size; ++place) {
+    for (int64_t tap = 0; tap < c.kernel[axis]; ++tap) {
+      const int64_t from = place + c.padding[axis] - tap * c.dilation[axis], seer = from / c.stride[axis];
+      const bool sees = from >= 0 && from % c.stride[axis] == 0 && seer < out;
+      seers.get()[place * c.kernel[axis] + tap] = sees ? static_cast<int32_t>(seer) : -1;
+    }
+  }
+  return seers;
+}
+
+}  // namespace
+
+int64_t count_events(const int8_t* q, int64_t n, int threads) {
+  std::atomic<int64_t> total{0};
+  team_for(n, 1 << 18, threads, [&](int64_t begin, int64_t end) { total += vectorised<count_some>(q + begin, end - begin); });
+  return total;
+}
+
+bool suits_events(const gxnor_int_conv& c, int64_t events, double saved) {
+  // Where the two ways meet: measured with AVX2, and with VNNI what its products are faster.
+  const double share = isa.load(std::memory_order_relaxed) == kAvx512 ? 0.13 : 0.4;
+  return c.groups == 1 && static_cast<double>(events) * saved < share * c.n * c.ho * c.wo * c.c_out;
+}
+
+int input_gradient_events(const gxnor_int_conv& c, const int8_t* q, const int8_t* w, const float* scale, float* dx, int threads) {
+  const int64_t pixels = int64_t{c.h} * c.w, outputs = int64_t{c.ho} * c.wo, taps = int64_t{c.kernel[0]} * c.kernel[1];
+  const int64_t row = taps * c.c_in;
+  const Rows rule(c.w_bound, c.q_bound);
+  const int at_once = c.c_out * taps > kCached / kMostRowLanes ? kMostRowLanes / 2 : kMostRowLanes;
+  const Memory<int32_t> rows = list_seers(c, 0), columns = list_seers(c, 1);
+  const Memory<uint8_t> weights(c.c_out * row + kRowLanes);  // rows are read beyond their end
+  if (!rows || !columns || !weights) return kNoMemory;
+  if (c.c_out * row > INT32_MAX || std::max<int64_t>(outputs, kPositions) * c.c_out > INT32_MAX) return kUnsupported;
+  vectorised<raise>(w, c.c_out * row, c.w_bound, weights.get());
+  std::memset(weights.get() + c.c_out * row, 0, kRowLanes);
+  const int64_t grain = std::clamp<int64_t>(kPositions / 2 / outputs, 1, c.n);
+  std::atomic<bool> failed{false};
+  team_for((c.n + grain - 1) / grain, 1, threads, [&](int64_t begin, int64_t end) {
+    const Memory<Event> events(grain * outputs * c.c_out);
+    const Memory<int32_t> first(grain * outputs + 1);
+    const Memory<Segment> segments(taps);
+    if (!events || !first || !segments) {
+      failed = true;
+      return;
+    }
+    for (int64_t image = begin * grain; image < std::min<int64_t>(c.n, end * grain); image += grain) {
+      const int64_t images = std::min<int64_t>(grain, c.n - image);
+      Event* next = events.get();
+      for (int64_t p = 0; p < images * outputs; ++p) {
+        first.get()[p] = static_cast<int32_t>(next - events.get());
+        for_events(q + (image * outputs + p) * c.c_out, c.c_out,
+                   [&](int64_t o, int32_t value) { *next++ = {static_cast<int32_t>(o * row), value}; });
+      }
+      first.get()[images * outputs] = static_cast<int32_t>(next - events.get());
+      for (int lane = 0; lane < c.c_in; lane += at_once) {
+        const int lanes = std::min(at_once, c.c_in - lane);
+        const AddRows add = add_rows_of(lanes);
+        for (int64_t i = 0; i < images; ++i) {
+          for (int64_t p = 0; p < pixels; ++p) {
+            int count = 0;
+            for (int a = 0; a < c.kernel[0]; ++a) {
+              const int64_t y = rows.get()[p / c.w * c.kernel[0] + a];
+              for (int b = 0; b < c.kernel[1] && y >= 0; ++b) {
+                const int64_t x = columns.get()[p % c.w * c.kernel[1] + b], seer = i * outputs + y * c.wo + x;
+                if (x < 0 || first.get()[seer] == first.get()[seer + 1]) continue;
+                segments.get()[count++] = {weights.get() + (a * c.kernel[1] + b) * c.c_in + lane, events.get() + first.get()[seer],
+                                           first.get()[seer + 1] - first.get()[seer]};
+              }
+            }
+            alignas(64) int32_t totals[kMostRowLanes] = {};
+            add(segments.get(), count, rule, totals);
+            vectorised<write>(static_cast<const int32_t*>(totals), lanes, scale[image + i],
+                              dx + ((image + i) * pixels + p) * c.c_in + lane);
+          }
+        }
+      }
+    }
+  });
+  return failed ? kNoMemory : kDone;
+}
+
+int weight_gradient_events(const gxnor_int_conv& c, const int8_t* q, const int8_t* x, const float* scale, float* dw, int threads) {
+  const Correlation of = forward_correlation(c);
+  const Runs runs = forward_runs(of);
+  const int64_t outputs = int64_t{c.ho} * c.wo, fan = runs.count * runs.bytes, image_bytes = surrounded_bytes(of);
+  const bool gathered = runs.bytes < kShort;
+  const int64_t gathered_row = padded(fan);
+  const int64_t images_at_once = std::clamp<int64_t>(kPositions / outputs, 1, c.n);
+  const int64_t room = images_at_once * outputs + 17;  // no power of two, by which all lists would fall on the same cache lines
+  const Rows rule(c.x_bound, c.q_bound);
+  if (images_at_once * std::max(image_bytes, outputs * gathered_row) > INT32_MAX) return kUnsupported;
+  // A piece of work: some outputs, of the whole batch.
+  const int64_t share = std::clamp<int64_t>((c.c_out + threads - 1) / threads, std::min(8, c.c_out), kOutputs);
+  const int64_t sums_row = gathered ? gathered_row : runs.count * padded(runs.bytes);
+  std::atomic<bool> failed{false};
+  team_for((c.c_out + share - 1) / share, 1, threads, [&](int64_t begin, int64_t end) {
+    const Memory<uint8_t> surrounded(images_at_once * image_bytes + kShort);
+    const Memory<uint8_t> windows(gathered ? images_at_once * outputs * gathered_row + kShort : 0);
+    const Memory<int32_t> seen(images_at_once * outputs);  // where the row of each position begins
+    const Memory<Event> events(share * room);
+    const Memory<int64_t> counts(share);
+    const Memory<int32_t> totals(share * sums_row);
+    const Memory<int32_t> offsets(runs.count);
+    if (!surrounded || !windows || !seen || !events || !counts || !totals || !offsets) {
+      failed = true;
+      return;
+    }
+    std::memset(surrounded.get() + images_at_once * image_bytes, 0, kShort);
+    for (int64_t run = 0; run < runs.count; ++run) offsets.get()[run] = static_cast<int32_t>(runs.from(of, run));
+    for (int64_t p = 0; p < images_at_once * outputs; ++p)
+      seen.get()[p] = static_cast<int32_t>(p / outputs * image_bytes + first_byte(of, p % outputs));
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t first = item * share, some = std::min(share, c.c_out - first);
+      std::memset(totals.get(), 0, share * sums_row * sizeof(int32_t));
+      for (int64_t image = 0; image < c.n; image += images_at_once) {
+        const int64_t images = std::min(images_at_once, c.n - image), positions = images * outputs;
+        for (int64_t i = 0; i < images; ++i)
+          surround(of, x + (image + i) * c.h * c.w * c.c_in, reinterpret_cast<int8_t*>(surrounded.get()) + i * image_bytes);
+        vectorised<raise>(reinterpret_cast<const int8_t*>(surrounded.get()), images * image_bytes, c.x_bound, surrounded.get());
+        if (gathered) {
+          uint8_t* row = windows.get();
+          for (int64_t p = 0; p < positions; ++p, row += gathered_row) {
+            for (int64_t run = 0; run < runs.count; ++run)
+              std::memcpy(row + run * runs.bytes, surrounded.get() + seen.get()[p] + offsets.get()[run], kShort);  // and beyond
+          }
+        }
+        std::fill_n(counts.get(), share, 0);
+        for (int64_t p = 0; p < positions; ++p) {
+          const int32_t at = gathered ? static_cast<int32_t>(p * gathered_row) : seen.get()[p];
+          for_events(q + (image * outputs + p) * c.c_out + first, some,
+                     [&](int64_t o, int32_t value) { events.get()[o * room + counts.get()[o]++] = {at, value}; });
+        }
+        const int64_t parts = gathered ? 1 : runs.count, bytes = gathered ? fan : runs.bytes;
+        const int64_t width = sums_row / parts;
+        for (int64_t part = 0; part < parts; ++part) {
+          const uint8_t* const rows = gathered ? windows.get() : surrounded.get() + offsets.get()[part];
+          for (int64_t lane = 0; lane < bytes; lane += kMostRowLanes) {
+            const AddRows add = add_rows_of(bytes - lane);
+            for (int64_t o = 0; o < some; ++o) {
+              const Segment segment = {rows + lane, events.get() + o * room, counts.get()[o]};
+              if (segment.count) add(&segment, 1, rule, totals.get() + o * sums_row + part * width + lane);
+            }
+          }
+        }
+      }
+      for (int64_t o = 0; o < some; ++o) {
+        const int64_t parts = gathered ? 1 : runs.count, bytes = fan / parts;
+        for (int64_t part = 0; part < parts; ++part)
+          vectorised<write>(static_cast<const int32_t*>(totals.get() + o * sums_row + part * (sums_row / parts)),
+                            static_cast<int>(bytes), scale[first + o], dw + (first + o) * fan + part * bytes);
+      }
+    }
+  });
+  return failed ? kNoMemory : kDone;
+}
+
+}  // namespace gxnor
