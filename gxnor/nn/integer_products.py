@@ -28,7 +28,6 @@ from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.stream import subkey
 from gxnor.space import DiscreteSpace
 
-NARROW = 128  # values under a kernel, up to which they are laid out to be multiplied
 BASE = 128  # of the digits of integers that do not fit int8
 
 state = threading.local()  # state.now is the innermost context that is open
@@ -138,10 +137,13 @@ class _Product(torch.autograd.Function):
         ctx.plan, ctx.shape = plan, x.shape
         ctx.contiguous = x.is_contiguous() and not (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
         ctx.save_for_backward(data, weight)
-        y, w = None, _levels(weight, plan)
-        for unit, bound, part in _digits(_images(plan.form.integers(data), plan.dense), plan.form.top):
-            some = kernels.sums(part, w, replace(plan.geometry, x_bound=bound))
-            y = some if y is None else y.add_(some, alpha=unit)
+        images, w, y = _images(plan.form.integers(data), plan.dense), _levels(weight, plan), None
+        if _is_halved(plan):
+            y = kernels.sums(_halves(images), torch.stack((w * 2, w), 4).flatten(3), _halves_geometry(plan))
+        else:
+            for unit, bound, part in _digits(images, plan.form.top):
+                some = kernels.sums(part, w, replace(plan.geometry, x_bound=bound))
+                y = some if y is None else y.add_(some, alpha=unit)
         unit = _input_unit(plan) * _weight_unit(plan)
         return _from_images(y if unit == 1 else y.mul_(unit), plan.dense, x.shape, ctx.contiguous)
 
@@ -176,15 +178,15 @@ class _Product(torch.autograd.Function):
 
 def _weight_gradient(q, x, scale, shape: torch.Size, plan: Plan) -> torch.Tensor:
     """`integer.weight_gradient` of x in all its digits."""
-    g, digits, fan = plan.geometry, _digits(x, plan.form.top), shape[1:].numel()
-    if len(digits) == 1 or g.groups > 1 or len(digits) * fan > NARROW:
-        parts = (_in_pieces(q, part, scale * unit, shape, replace(g, x_bound=bound)) for unit, bound, part in digits)
-        return reduce(torch.Tensor.add_, parts)
-    # All digits as channels of one dense layer on what lies under the kernel: few channels each would leave lanes empty.
-    under = torch.cat([_under_kernel(part, q.shape, shape, g) for *_, part in digits], 3)
-    flat = Geometry((1, 1), (0, 0), (1, 1), 1, max(bound for _, bound, _ in digits), g.w_bound, g.q_bound)
-    dw = _in_pieces(q, under, scale, torch.Size((shape[0], 1, 1, under.shape[3])), flat).view(shape[0], -1, fan)
-    return reduce(torch.Tensor.add_, (dw[:, i] * unit for i, (unit, *_) in enumerate(digits))).view(shape)
+    if _is_halved(plan):
+        twice = torch.Size((*shape[:3], 2 * shape[3]))
+        dw = _in_pieces(q, _halves(x), scale, twice, _halves_geometry(plan)).unflatten(3, (shape[3], 2))
+        return dw[..., 0] * 2 + dw[..., 1]
+    parts = (
+        _in_pieces(q, part, scale * unit, shape, replace(plan.geometry, x_bound=bound))
+        for unit, bound, part in _digits(x, plan.form.top)
+    )
+    return reduce(torch.Tensor.add_, parts)
 
 
 def _in_pieces(q, x, scale, shape: torch.Size, g: Geometry) -> torch.Tensor:
@@ -194,15 +196,18 @@ def _in_pieces(q, x, scale, shape: torch.Size, g: Geometry) -> torch.Tensor:
     return reduce(torch.Tensor.add_, (kernels.weight_gradient(*part, scale, shape, g) for part in parts))
 
 
-def _under_kernel(x: torch.Tensor, y: torch.Size, w: torch.Size, g: Geometry) -> torch.Tensor:
-    """int8 [N, Ho, Wo, kh * kw * I]: for every place of the output y, the part of x that makes it."""
-    x = torch.nn.functional.pad(x, (0, 0, *[g.padding[1]] * 2, *[g.padding[0]] * 2))
-    n, row, column, _ = x.stride()
-    under = x.as_strided(
-        (*y[:3], *w[1:]),
-        (n, row * g.stride[0], column * g.stride[1], row * g.dilation[0], column * g.dilation[1], 1),
-    )
-    return under.reshape(*y[:3], -1)
+def _is_halved(plan: Plan) -> bool:
+    """Whether x = 2 * half + bit in bytes, the levels of its weights doubled as well: pixels."""
+    return 127 < plan.form.top <= 255 and plan.geometry.w_bound < 64
+
+
+def _halves(x: torch.Tensor) -> torch.Tensor:
+    """int8 [..., 2 * channels]: half and bit of every channel, each a channel of its own."""
+    return torch.stack((x >> 1, x & 1), 4).to(torch.int8).flatten(3)
+
+
+def _halves_geometry(plan: Plan) -> Geometry:
+    return replace(plan.geometry, x_bound=128, w_bound=2 * plan.geometry.w_bound)
 
 
 def _digits(x: torch.Tensor, top: int) -> list[tuple[int, int, torch.Tensor]]:

@@ -45,6 +45,8 @@ LAYERS = {
     "another range": lambda: (Conv2d(3, 5, 3, N=2, H=0.25), states(2, 3, 6, 7, top=2, unit=0.5)),
     "bytes": lambda: (Linear(13, 5), states(6, 13, top=127)),
     "pixels": lambda: (Conv2d(3, 5, 3, padding=1), states(2, 3, 6, 7, top=127) * 2 + 1),
+    "pixels, 129 states": lambda: (Conv2d(1, 5, 3, N=7), states(2, 1, 6, 7, top=127) * 2 + 1),
+    "levels up to 255": lambda: (Conv2d(4, 6, 3, padding=1, groups=2), states(2, 4, 6, 7, top=255)),
     "16 bits": lambda: (Conv2d(3, 5, 3, padding=1), states(2, 3, 6, 7, top=16000)),
     "all of 16 bits": lambda: (Linear(2, 5), torch.tensor([[32767.0, -32767], [32766, 1], [-32703, 0]])),
     "latent": lambda: (Conv2d(3, 5, 3, padding=1, latent=True, N=2), states(2, 3, 6, 7)),
@@ -116,13 +118,10 @@ def test_a_dense_layer_s_gradients_written_out(implementation):
     assert torch.equal(dw, (q.long().t() @ (4 * x).long()).float() * (scale * 0.25)[:, None])
 
 
-@pytest.mark.parametrize("narrow", [0, integer_products.NARROW])
 @pytest.mark.parametrize(
     "geometry", [(3, 1, 0, 1, 1), (3, (2, 1), (1, 2), (2, 1), 1), ((1, 2), 3, 1, 1, 1), (3, 1, 1, 1, 3)]
 )
-def test_the_gradient_of_the_weights_on_pixels_written_out(geometry, narrow, monkeypatch, implementation):
-    """Pixels take two digits; `NARROW` says how they are multiplied, not to what."""
-    monkeypatch.setattr(integer_products, "NARROW", narrow)
+def test_the_gradient_of_the_weights_on_pixels_written_out(geometry, implementation):
     layer, x = made(lambda: (Conv2d(3, 6, *geometry), states(2, 3, 8, 7, top=127) * 2 + 1))
     y, _, dw = run(layer, x, integer_arithmetic(6, key=9))
     dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
