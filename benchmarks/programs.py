@@ -126,13 +126,17 @@ class Builder:
     def flatten(self) -> int:
         return self.add(Flatten((self.last,)), self.spread[-1])
 
-    def program(self) -> Program:
-        """Ends in a Scale with one class a feature."""
-        classes = self.values[-1].shape[0]
-        scale = self.random.uniform(0.5, 2, classes).astype(np.float32) / np.float32(self.spread[-1] + 1)
-        bias = self.random.normal(0, 1, classes).astype(np.float32)
-        self.add(Scale((self.last,), scale, bias), 1.0)
-        return Program(self.input, tuple(self.layers), tuple(str(i) for i in range(classes)))
+    def program(self, *heads: int) -> Program:
+        """Ends in a Scale with one class per feature; or in one for each of these values, named "head 1" and so on."""
+        names = []
+        for value in heads or (self.last,):
+            classes, spread = self.values[value].shape[0], self.spread[value]
+            scale = self.random.uniform(0.5, 2, classes).astype(np.float32) / np.float32(spread + 1)
+            bias = self.random.normal(0, 1, classes).astype(np.float32)
+            self.add(Scale((value,), scale, bias), 1.0)
+            names += [str(i) for i in range(classes)]
+        outputs = tuple(f"head {i}" for i in range(1, len(heads) + 1))
+        return Program(self.input, tuple(self.layers), tuple(names), output_names=outputs)
 
 
 def tuple_of(value, dims: int) -> tuple[int, ...]:
@@ -201,6 +205,17 @@ def one_d(N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
     net.flatten()
     net.dense(4, N1)
     return net.program()
+
+
+def two_heads(N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
+    """Scores of the sample, scores for every place, and states themselves, from one trunk."""
+    net = Builder((2, 6, 7), seed=seed)
+    net.conv(9, 3, N1, padding=1)
+    trunk = net.threshold(N2)
+    places = net.conv(3, 1, N1, at=trunk)
+    net.max_pool(2, at=trunk)
+    net.flatten()
+    return net.program(net.dense(5, N1), places, trunk)
 
 
 def random_program(seed: int, every: bool = False) -> Program:

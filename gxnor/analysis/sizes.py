@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from gxnor.packing import radix_size
-from gxnor.program import Conv, Dense, Program, Scale, Threshold, file
+from gxnor.program import Channels, Conv, Dense, Program, Requantize, Scale, Threshold, file
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,10 @@ def measure(program: Program, disk: int | None = None) -> Sizes:
             other += layer.thresholds.nbytes + layer.sign.nbytes
         elif isinstance(layer, Scale):
             other += layer.scale.nbytes + layer.bias.nbytes
+        elif isinstance(layer, Requantize):
+            other += layer.multiplier.nbytes + layer.offset.nbytes
+        elif isinstance(layer, Channels):
+            other += layer.order.nbytes
     return Sizes(
         tuple(layers),
         sum(layer.weights for layer in layers),

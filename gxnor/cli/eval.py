@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gxnor import pretrained
-from gxnor.cli.testset import DATA, load, of_data_set, ready
+from gxnor.cli.testset import DATA, expect_classes, load, of_data_set, ready
 from gxnor.errors import GxnorError
 from gxnor.program import file
 
@@ -54,6 +54,7 @@ def _evaluate_file(
 ) -> tuple[np.ndarray, np.ndarray, dict]:
     """(predicted, labels, what else there is to say) of a program's file."""
     program = file.read(path)
+    expect_classes(program, path)
     if data is not None:
         samples = load(program, data, data_dir, labels)
     elif labels is not None:

@@ -51,7 +51,9 @@ def main(arguments: argparse.Namespace) -> None:
         chart.draw(counted, arguments.picture)
     if arguments.json:
         result: dict[str, Any] = {"file": str(arguments.file), "input": list(program.input.shape)}
-        result |= {"classes": list(program.classes), "largest_sum": program.largest_sum, "sizes": size.to_json()}
+        outputs = {output.name: {"shape": output.shape, "classes": output.classes} for output in program.outputs}
+        result |= {"classes": list(program.classes), "outputs": outputs}
+        result |= {"largest_sum": program.largest_sum, "sizes": size.to_json()}
         if counted:
             result |= {"data": arguments.data, "events": counted.to_json(), "energy": energy.to_json(counted)}
         print(json.dumps(result))
@@ -61,6 +63,8 @@ def main(arguments: argparse.Namespace) -> None:
         f"{size.weights:,} weights; file {size.disk:,} bytes{tables.bits(size.disk_bits)}; in memory {size.memory:,} bytes"
         f"{tables.bits(size.memory_bits)}; no sum beyond {program.largest_sum:,}"
     )
+    if program.output_names:
+        print(f"outputs: {', '.join(f'{of.name} ({len(of.classes)} classes)' for of in program.outputs)}")
     if counted:
         tables.show(_event_table(counted, arguments.data))
         tables.show(_energy_table(counted))

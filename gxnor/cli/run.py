@@ -9,8 +9,7 @@ from pathlib import Path
 from gxnor import pretrained
 from gxnor.cli import tables
 from gxnor.cli.telling import warnings_told
-from gxnor.cli.testset import ready
-from gxnor.errors import GxnorError
+from gxnor.cli.testset import expect_classes, ready
 from gxnor.program import file
 
 
@@ -25,8 +24,7 @@ def add_parser(commands) -> None:
 def main(arguments: argparse.Namespace) -> None:
     """Class and score of every input; the score is the logit of that class."""
     program = file.read(pretrained.find(arguments.file))
-    if len(program.values[-1].shape) > 1:
-        raise GxnorError(f"{arguments.file} has scores for every place: call gxnor.load(...).predict(...) in Python")
+    expect_classes(program, arguments.file)
     network = ready(program)
     with warnings_told():
         answers = network.classify(arguments.inputs)

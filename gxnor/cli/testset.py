@@ -23,6 +23,16 @@ class Samples(NamedTuple):
     labels: np.ndarray | None
 
 
+def expect_classes(program: Program, path: str | os.PathLike) -> None:
+    """Raises GxnorError for a program that gives no single class per sample."""
+    if program.output_names:
+        raise GxnorError(
+            f"{path} has several outputs, {', '.join(program.output_names)}: call gxnor.load(...).predict(...) in Python"
+        )
+    if len(program.outputs[0].shape) > 1:
+        raise GxnorError(f"{path} has scores for every place: call gxnor.load(...).predict(...) in Python")
+
+
 def ready(program: Program):
     """A program ready to run on all cores; what there is to warn of goes to stderr."""
     from gxnor.runtime.network import Network

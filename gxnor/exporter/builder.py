@@ -54,11 +54,10 @@ class Call:
 
 class Builder:
     """Layers and values so far; `rounded`: where PyTorch rounds sums that the program does not; `calls`: what is compared
-    with the model when the program is done; `logits`: what the scores are, once `finish` was called.
+    with the model when the program is done; `outputs`: what the scores are by name, once `finish` was called.
 
     `at` says which part of the model is being looked at, `ends` whether what it makes is the model's output."""
 
-    logits: Tensor
     ends = False
 
     def __init__(self, source: Input):
@@ -69,6 +68,12 @@ class Builder:
         self.fixed: dict[str, None] = {}  # where real numbers become integers
         self.notes: list[str] = []
         self.calls: list[Call] = []
+        self.outputs: dict[str, Tensor] = {}
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Those of the program; a single output needs none."""
+        return tuple(self.outputs) if len(self.outputs) > 1 else ()
 
     def input(self) -> Tensor:
         space = self.source.space
@@ -153,19 +158,17 @@ class Builder:
             x = self.move(x, layer)
         return x
 
-    def finish(self, x: Tensor) -> None:
-        """Makes x the logits."""
-        if isinstance(x, Tensor) and x.last:
-            name, function = x.last
-            self.notes.append(f"{name} at the end is left out: the program gives the scores before it")
-            self.logits = self.settled(known(replace(x, last=None)))
-            x, self.logits = self.logits, replace(self.logits, last=(name, function))
-        else:
-            self.logits = x = self.settled(known(x))
-        if x.shape != self.values[x.number].shape:
-            raise GxnorError(f"expected scores (batch, classes) or (batch, classes, ...), got (batch, *{x.shape})")
-        scale, bias = folding.affine(x.norms, x.unit, x.shape[0])
-        self.emit(Scale((x.number,), scale.astype(np.float32), bias.astype(np.float32)), x.unit)
+    def finish(self, outputs: dict[str, Tensor]) -> None:
+        """Makes these the outputs."""
+        for name, x in outputs.items():
+            if x.last:
+                self.notes.append(f"{x.last[0]} at the end is left out: the program gives the scores before it")
+            self.outputs[name] = replace(self.settled(known(replace(x, last=None))), last=x.last)
+            if x.shape != self.values[self.outputs[name].number].shape:
+                raise GxnorError(f"expected scores (batch, classes) or (batch, classes, ...), got (batch, *{x.shape})")
+        for x in self.outputs.values():
+            scale, bias = folding.affine(x.norms, x.unit, x.shape[0])
+            self.emit(Scale((x.number,), scale.astype(np.float32), bias.astype(np.float32)), x.unit)
 
     def warnings(self) -> list[str]:
         """What is to be known of the program: what it leaves out, and where PyTorch rounds otherwise."""
@@ -179,7 +182,7 @@ class Builder:
 
     def prune(self) -> None:
         """Takes away layers that nothing depends on, the half of a split for example."""
-        used = {len(self.layers)}
+        used = set(range(len(self.layers) - len(self.outputs) + 1, len(self.layers) + 1))
         for number in range(len(self.layers), 0, -1):
             if number in used:
                 used.update(self.layers[number - 1].inputs)
@@ -194,7 +197,7 @@ class Builder:
             if old
         ]
         self.values = [self.values[old] for old in numbers]
-        self.logits = renumber(self.logits)
+        self.outputs = {name: renumber(x) for name, x in self.outputs.items()}
         self.calls = [
             Call(call.place, call.module, renumber(call.given), renumber(call.made))
             if call.given and call.made and {call.given.number, call.made.number} <= numbers.keys()

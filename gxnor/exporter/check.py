@@ -61,7 +61,8 @@ def check(model: nn.Module, input_shape: Sequence[int], space: DiscreteSpace | N
         build = walk.build
         build.prune()
         try:
-            program = Program(build.source, tuple(build.layers), tuple(map(str, range(build.logits.shape[0]))))
+            classes = tuple(str(i) for x in build.outputs.values() for i in range(x.shape[0]))
+            program = Program(build.source, tuple(build.layers), classes, output_names=build.output_names)
             with torch.no_grad():
                 compare.compare(model, program, build, compare.inputs(build.source))
         except GxnorError as error:

@@ -8,6 +8,7 @@ Where rounding can move a state, the model goes on with the program's states, so
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -56,15 +57,36 @@ def compare(model: nn.Module, program: Program, build: Builder, samples: np.ndar
         )
     if watch.left:
         raise GxnorError(ADVICE.format(f"{watch.left[0].place}, which the model does not call"))
-    layer, logits, value = program.layers[-1], build.logits, program.values[-1]
-    assert isinstance(layer, Scale)  # every program ends in one
-    room = 1e-5 * (np.abs(layer.scale) * value.bound + np.abs(layer.bias))
-    room = room + np.abs(layer.scale) * (logits.rounding * value.bound)
-    expected, room = watch.values[-1], room.reshape(-1, *(1,) * (len(value.shape) - 1))
-    if logits.last:  # softmax, sigmoid: no output moves by more than twice the largest move of a score
-        expected, room = logits.last[1](torch.from_numpy(expected)).numpy(), 2 * room.max() + 1e-6
-    if scores.shape != expected.shape or not (np.abs(scores.numpy() - expected) <= room).all():  # NaN is refused too
-        raise GxnorError(ADVICE.format("its scores"))
+    returned = outputs_of(scores)
+    if [*returned] != [*build.outputs]:
+        raise GxnorError(ADVICE.format("its outputs"))
+    for output, (name, got) in zip(program.outputs, returned.items(), strict=True):
+        layer, logits, value = program.layers[output.number - 1], build.outputs[name], program.values[output.number]
+        assert isinstance(layer, Scale)  # every output is of one
+        room = 1e-5 * (np.abs(layer.scale) * value.bound + np.abs(layer.bias))
+        room = room + np.abs(layer.scale) * (logits.rounding * value.bound)
+        expected, room = watch.values[output.number], room.reshape(-1, *(1,) * (len(value.shape) - 1))
+        if logits.last:  # softmax, sigmoid: no output moves by more than twice the largest move of a score
+            expected, room = logits.last[1](torch.from_numpy(expected)).numpy(), 2 * room.max() + 1e-6
+        if got.shape != expected.shape or not (np.abs(got.numpy() - expected) <= room).all():  # NaN is refused too
+            raise GxnorError(ADVICE.format(f"its scores{f' {name!r}' if len(build.outputs) > 1 else ''}"))
+
+
+def outputs_of(returned) -> dict:
+    """What a model returns, by name: a dict's own, fields, or places of a tuple. None among them, as for a loss that was not
+    asked for, is not an output. Raises GxnorError for what is none of these, and for one in another."""
+    if isinstance(returned, dict):
+        every = {str(name): x for name, x in returned.items()}
+    elif dataclasses.is_dataclass(returned) and not isinstance(returned, Tensor):
+        every = {field.name: getattr(returned, field.name) for field in dataclasses.fields(returned)}
+    elif isinstance(returned, tuple | list):
+        every = dict(zip(getattr(returned, "_fields", map(str, range(len(returned)))), returned, strict=True))
+    else:
+        every = {"logits": returned}
+    found = {name: x for name, x in every.items() if x is not None}
+    if not found or any(isinstance(x, dict | tuple | list) for x in found.values()):
+        raise GxnorError("expected a model that returns scores, or a dict or tuple of scores")
+    return found
 
 
 class _Watch(TorchFunctionMode):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
 
 import numpy as np
 import torch
@@ -24,11 +24,13 @@ from gxnor.nn.unwrap import unwrap
 from gxnor.program import Input, Program
 from gxnor.space import DiscreteSpace
 
+Classes = Sequence[str] | int
+
 
 def to_program(
     model: nn.Module,
     input_shape: Sequence[int],
-    classes: Sequence[str] | int,
+    classes: Classes | Mapping[str, Classes] | Sequence[Classes],
     space: DiscreteSpace | None = None,
     samples: np.ndarray | None = None,
 ) -> Program:
@@ -45,7 +47,8 @@ def to_program(
             functional forms. What torch.compile, DataParallel or DistributedDataParallel have wrapped is taken out. It is
             left as it is.
         input_shape: of one sample, (C, H, W), (C, L) or (F,).
-        classes: a name for every output, or their number: the names are then "0", "1", ...
+        classes: a name for every class, or their number: the names are then "0", "1", ... Of a model that returns a dict,
+            or a tuple, of several scores: a dict, or a list, with such an entry for each.
         space: None where the model takes uint8 pixels and begins with `Pixels`; else it takes values of this space, and
             the program their state indices.
         samples: uint8 pixels, state indices or, after `Quantize`, real numbers (batch, *input_shape) to
@@ -56,19 +59,31 @@ def to_program(
     """
     if not isinstance(input_shape, tuple | list | torch.Size) or not input_shape:
         raise GxnorError(f"expected the shape of one sample, (C, H, W), (C, L) or (F,), got {input_shape!r:.60}")
-    names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
     source = Input(tuple(map(int, input_shape)), space)
     model = copy.deepcopy(unwrap(model)).cpu().float().eval()
     build = _build(model, source)
     for note in build.warnings():
         warnings.warn(note, RuntimeWarning, stacklevel=2)
-    program = Program(build.source, tuple(build.layers), names)
+    names = _class_names(classes, list(build.outputs))
+    program = Program(build.source, tuple(build.layers), names, output_names=build.output_names)
     seen = compare.inputs(build.source)
     if samples is not None:
         program.input.integers(samples)  # refuses what does not fit
         seen = np.concatenate([seen, np.asarray(samples).astype(seen.dtype)])
     compare.compare(model, program, build, seen)
     return program
+
+
+def _class_names(classes, outputs: list[str]) -> tuple[str, ...]:
+    """Of all outputs, one after the other."""
+    if len(outputs) == 1 and not isinstance(classes, Mapping):
+        return tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
+    if isinstance(classes, list | tuple):
+        classes = dict(zip(map(str, range(len(classes))), classes, strict=True))
+    if not isinstance(classes, Mapping) or {*classes} != {*outputs}:
+        example = ", ".join(f"{name!r}: 10" for name in outputs)
+        raise GxnorError(f"expected the classes of every output, {{{example}}} for example, got {classes!r:.60}")
+    return tuple(name for output in outputs for name in _class_names(classes[output], [output]))
 
 
 def _build(model: nn.Module, source: Input) -> Builder:
@@ -202,6 +217,8 @@ class Walk(fx.Interpreter):
         given = tree_leaves((args, kwargs))
         if not any(x is UNKNOWN or isinstance(x, Tensor) for x in given):
             return super().call_function(target, args, kwargs)  # sizes and other plain numbers
+        if isinstance(target, type) and (issubclass(target, tuple) or is_dataclass(target)):
+            return target(*args, **kwargs)  # outputs with names
         if kwargs.get("out") is not None:
             raise GxnorError("expected no out=, which changes another tensor")
         if target in FUNCTIONS:
@@ -219,12 +236,8 @@ class Walk(fx.Interpreter):
         return METHODS[target](self.build, *args, **kwargs)
 
     def output(self, target, args, kwargs) -> None:
-        x = args[0]
-        if isinstance(x, dict | tuple | list):
-            raise GxnorError(f"expected one output, got {len(x)}: export a model for each")
-        if x is UNKNOWN:
-            raise Unknown
-        self.build.finish(x)
+        outputs = compare.outputs_of(args[0])
+        self.build.finish({name: tensor(x) for name, x in outputs.items()})
 
 
 def _place(node: fx.Node) -> str:

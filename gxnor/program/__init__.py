@@ -24,9 +24,9 @@ from gxnor.program.ops import (
     Upsample,
     Value,
 )
-from gxnor.program.program import Input, Program
+from gxnor.program.program import Input, Logits, Output, Program
 
 __all__ = [
-    "ALWAYS", "LAYERS", "NEVER", "Add", "Channels", "Concat", "Conv", "Dense", "Flatten", "Input", "Layer", "MaxPool", "Pad",
-    "Program", "Requantize", "Scale", "StateTensor", "SumPool", "Threshold", "Upsample", "Value",
+    "ALWAYS", "LAYERS", "NEVER", "Add", "Channels", "Concat", "Conv", "Dense", "Flatten", "Input", "Layer", "Logits",
+    "MaxPool", "Output", "Pad", "Program", "Requantize", "Scale", "StateTensor", "SumPool", "Threshold", "Upsample", "Value",
 ]  # fmt: skip

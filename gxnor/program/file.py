@@ -60,6 +60,8 @@ def encode(program: Program) -> bytes:
         tensors["0.low"], tensors["0.scale"] = program.input.low, program.input.scale
     if program.data is not None:
         text["data"] = program.data
+    if program.output_names:
+        text["outputs"] = program.output_names
     return to_safetensors(tensors, {"gxnor": json.dumps(text, separators=(",", ":"))})
 
 
@@ -117,7 +119,7 @@ def read_stream(file: BinaryIO, size: int) -> Program:
     version = text.get("version")
     if version != VERSION or isinstance(version, bool):
         raise GxnorError(f"expected format version {VERSION}, got {version!r:.20}; a newer gxnor may read it")
-    optional = ("data",) if "data" in text else ()
+    optional = tuple(key for key in ("data", "outputs") if key in text)
     _expect_keys(text, ("version", "input", "layers", "classes", *optional), "the program")
     entry = _object(text["input"], "input")
     real = "real" in entry
@@ -136,9 +138,12 @@ def read_stream(file: BinaryIO, size: int) -> Program:
     if left := tensors.unused():
         raise GxnorError(f"tensor {left!r:.60} belongs to no layer")
     classes, data = tuple(_list(text["classes"], "classes")), text.get("data")
-    if optional and data is None:
+    if "data" in optional and data is None:
         raise GxnorError("expected the name of a data set, or no such key, got null")
-    return Program(source, tuple(layers), classes, data)
+    names = tuple(_list(text["outputs"], "outputs")) if "outputs" in optional else ()
+    if "outputs" in optional and not names:
+        raise GxnorError("expected names of outputs, or no such key, got none")
+    return Program(source, tuple(layers), classes, data, names)
 
 
 def _decode_layer(number: int, entry: dict, tensors: Tensors) -> Layer:

@@ -12,21 +12,18 @@ from __future__ import annotations
 import functools
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from gxnor.errors import GxnorError
 from gxnor.names import wrong_character
-from gxnor.program.ops import (
-    NEVER,
-    Layer,
-    Value,
-    check_ints,
-)
+from gxnor.program.ops import NEVER, Layer, Scale, Value, check_ints
 from gxnor.space import DiscreteSpace
 
 MAX_ELEMENTS = 2**26  # of one value of one sample
+Logits = np.ndarray | dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -84,11 +81,25 @@ class Input:
         return Value(self.shape, 255 if self.space is None else self.space.denominator, self.space)
 
 
+@dataclass(frozen=True)
+class Output:
+    """What a Scale layer gives: the number of its value, the shape of a sample's logits, and a class name for each entry of
+    its first axis."""
+
+    name: str
+    number: int
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
-    """An input, layers in the order they run, and one class name a logit. Checked when it is made.
+    """An input, layers in the order they run, the last of them one Scale per output, and one class name per logit. Checked
+    when it is made.
 
-    data: the name of the data set the network was trained for, where it has one; `gxnor eval` reads its test images.
+    classes: of all outputs, one after the other. data: the name of the data set the network was trained for, where it has
+    one; `gxnor eval` reads its test images. output_names: one per Scale layer where there are several; a single output needs
+    none.
 
     Raises GxnorError, naming the layer, where shapes do not fit, a field is wrong, or a sum could leave int32."""
 
@@ -96,6 +107,7 @@ class Program:
     layers: tuple[Layer, ...]
     classes: tuple[str, ...]
     data: str | None = None
+    output_names: tuple[str, ...] = ()
 
     def __post_init__(self):
         self.validate()
@@ -116,6 +128,22 @@ class Program:
                 raise GxnorError(f"layer {number} ({type(layer).__name__}): {error}") from None
         return tuple(values)
 
+    @functools.cached_property
+    def outputs(self) -> tuple[Output, ...]:
+        """In the order of their layers; a single one is called "logits"."""
+        names, found, at = self.output_names or ("logits",), [], 0
+        for number, name in enumerate(names, len(self.layers) - len(names) + 1):
+            shape = self.values[number].shape
+            found.append(Output(name, number, shape, self.classes[at : at + shape[0]]))
+            at += shape[0]
+        return tuple(found)
+
+    def named(self, logits: Sequence[np.ndarray]) -> Logits:
+        """What a run gives, of the logits of every output: those of the only one, or a dict by their names."""
+        if not self.output_names:
+            return logits[0]
+        return {output.name: each for output, each in zip(self.outputs, logits, strict=True)}
+
     @property
     def largest_sum(self) -> int:
         """No integer in the program can be larger in size. Up to 2^24, float32 arithmetic on them is exact."""
@@ -123,19 +151,28 @@ class Program:
 
     def validate(self) -> None:
         """Checks everything that can be checked without data; see the class."""
-        kinds = [type(layer).__name__ for layer in self.layers]
-        if "Scale" not in kinds or kinds.index("Scale") != len(kinds) - 1:
-            raise GxnorError("expected a program that ends in its one Scale layer")
-        values = self.values
+        scales, count = [isinstance(layer, Scale) for layer in self.layers], len(self.output_names) or 1
+        if not any(scales) or scales.index(True) != len(scales) - count or not all(scales[-count:]):
+            raise GxnorError(
+                "expected a program that ends in its one Scale layer, or in as many as it has names of outputs"
+            )
+        values, body = self.values, len(self.layers) - count
         used = {i for layer in self.layers for i in layer.inputs}
-        if unused := [i for i in range(len(values) - 1) if i not in used]:
+        if logits := [i for i in used if i > body]:
+            raise GxnorError(f"value {logits[0]} is logits, which no layer may read")
+        if unused := [i for i in range(body + 1) if i not in used]:
             raise GxnorError(f"value {unused[0]} is used by no layer")
         for name in self.classes:
             _check_name("class names", name)
+        for name in self.output_names:
+            _check_name("names of outputs", name)
+        if len(self.output_names) == 1 or len(set(self.output_names)) < len(self.output_names):
+            raise GxnorError(f"expected no names of outputs, or several that differ, got {self.output_names!r:.60}")
         if self.data is not None:
             _check_name("the name of a data set", self.data)
-        if len(self.classes) != values[-1].shape[0]:
-            raise GxnorError(f"expected a class name for each of {values[-1].shape[0]} logits, got {len(self.classes)}")
+        logits = sum(value.shape[0] for value in values[-count:])
+        if len(self.classes) != logits:
+            raise GxnorError(f"expected a class name for each of {logits} logits, got {len(self.classes)}")
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the program as a `.gxnor` file, whole or not at all; `gxnor.load` reads it. Raises as `file.save`."""

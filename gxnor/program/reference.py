@@ -13,6 +13,7 @@ from gxnor.program import (
     Dense,
     Flatten,
     Layer,
+    Logits,
     MaxPool,
     Pad,
     Program,
@@ -26,14 +27,15 @@ from gxnor.program import (
 LOWEST = -(2**31)  # below every value of a valid program: padding that never wins
 
 
-def run(program: Program, x) -> np.ndarray:
+def run(program: Program, x) -> Logits:
     """float32 (batch, classes), or (batch, classes, ...) where places have scores: logits of a batch as
-    `Input.integers` takes it. Raises GxnorError for other input."""
-    return trace(program, x)[-1]
+    `Input.integers` takes it; with several outputs a dict of them. Raises GxnorError for other input."""
+    values = trace(program, x)
+    return program.named([values[output.number] for output in program.outputs])
 
 
 def trace(program: Program, x) -> list[np.ndarray]:
-    """Every value of the program: int32 (batch, ...), and last the float32 logits."""
+    """Every value of the program: int32 (batch, ...), and last the float32 logits, an array for each output."""
     values = [program.input.integers(x)]
     for layer in program.layers:
         values.append(step(layer, *(values[i] for i in layer.inputs)))

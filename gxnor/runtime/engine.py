@@ -15,7 +15,7 @@ import numpy as np
 
 from gxnor import native
 from gxnor.errors import GxnorError
-from gxnor.program import Input, Program
+from gxnor.program import Input, Logits, Program
 from gxnor.program.ops import (
     Add,
     Channels,
@@ -76,8 +76,9 @@ class Engine:
         self.isa = isa or instruction_sets()[0]
         self.input: Input = program.input
         self.classes = program.classes
+        self._names, self._shapes = program.output_names, [output.shape for output in program.outputs]
+        program = _joined(program)
         self._scores = program.values[-1].shape
-        self._size = math.prod(self.input.shape)
         self._plan = ctypes.c_void_p()
         described, keep = _describe(program)
         at = ctypes.c_int32()
@@ -96,12 +97,16 @@ class Engine:
             where = f"layer {at.value} ({type(program.layers[at.value - 1]).__name__})" if at.value else "the program"
             raise GxnorError(f"the native engine cannot run {where}: {_REASONS.get(status, f'status {status}')}")
 
-    def run(self, x: np.ndarray) -> np.ndarray:
+    def run(self, x: np.ndarray) -> Logits:
         """float32 (batch, classes), or (batch, classes, ...) where places have scores: the logits of a batch, as
-        `Input.integers` takes it: uint8 pixels or state indices
-        (batch, *shape), or signed integers that are value 0. Raises GxnorError for any other input,
-        MemoryError where so many samples do not fit."""
-        return self._run(x)
+        `Input.integers` takes it: uint8 pixels or state indices (batch, *shape), or signed integers that are value 0; with
+        several outputs a dict of them. Raises GxnorError for any other input, MemoryError for more samples than fit."""
+        logits = self._run(x)
+        if not self._names:
+            return logits
+        parts = np.split(logits, np.cumsum([math.prod(shape) for shape in self._shapes])[:-1], axis=1)
+        each = zip(self._names, parts, self._shapes, strict=True)
+        return {name: part.reshape(len(part), *shape) for name, part, shape in each}
 
     def profile(self, x: np.ndarray) -> list[tuple[str, float]]:
         """What `run` does with a batch, step by step: (name, seconds), of all threads together."""
@@ -169,6 +174,28 @@ def _address(array: Any):
         return ctypes.byref(ctypes.c_char.from_buffer(array))
     except (TypeError, ValueError):  # not writable, or empty
         return array.ctypes.data
+
+
+def _joined(program: Program) -> Program:
+    """Several outputs as one: their sums flattened, one after the other, and each scaled as it was."""
+    if not program.output_names:
+        return program
+    count = len(program.output_names)
+    layers, ends = [*program.layers[:-count]], program.layers[-count:]
+    parts, scales = [], {"scale": [], "bias": []}
+    for end in ends:
+        assert isinstance(end, Scale)
+        (source,) = end.inputs
+        shape = program.values[source].shape
+        if len(shape) > 1:
+            layers.append(Flatten((source,)))
+            source = len(layers)
+        parts.append(source)
+        for name, each in scales.items():
+            each.append(getattr(end, name).repeat(math.prod(shape[1:])))
+    layers.append(Concat(tuple(parts)))
+    layers.append(Scale((len(layers),), **{name: np.concatenate(each) for name, each in scales.items()}))
+    return Program(program.input, tuple(layers), tuple(map(str, range(sum(map(len, scales["bias"]))))))
 
 
 def _describe(program: Program) -> tuple[ctypes.Array, list]:

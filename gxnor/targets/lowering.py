@@ -143,6 +143,10 @@ def lower(program: Program) -> Lowered:
     """The stages of a program. Raises GxnorError that names the layer for one that lowering does not know."""
     if program.input.low is not None:
         raise GxnorError("a program that takes real numbers has no form for this target yet: gxnor.load runs it")
+    if program.output_names:
+        raise GxnorError(
+            f"expected a program with one output, got {', '.join(program.output_names)}: gxnor.load runs it"
+        )
     readers: dict[int, list[int]] = {}
     for number, layer in enumerate(program.layers, 1):
         for source in layer.inputs:

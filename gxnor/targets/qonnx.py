@@ -50,11 +50,14 @@ class Qonnx(Floats):
     def __init__(self, program: Program, opset: int):
         space = program.input.space
         self.types = {"pixels": "UINT8"} if space is None else {"states": integer_type(0, space.size - 1)}
+        if program.input.low is not None:
+            self.types = {"reals": "FLOAT32"}
         super().__init__(program, opset)
 
     def model(self) -> onnx.ModelProto:
         """Shapes are written out, for no operator of QONNX has a shape inference of its own."""
-        for name, value in zip(self.names[:-1], self.program.values[:-1], strict=True):  # the last are the logits
+        body = len(self.names) - len(self.program.outputs)  # the last are the logits
+        for name, value in zip(self.names[:body], self.program.values[:body], strict=True):
             self.types.setdefault(name, value_type(value))
             if name != self.source:
                 self.infos.append(self.info(name, TensorProto.FLOAT, value.shape))
@@ -71,7 +74,7 @@ class Qonnx(Floats):
         return super().constant(name, values, dtype)
 
     def input(self) -> str:
-        return self.affine(self.source, "0.integers", *levels(self.program))
+        return self.affine(self.indices(), "0.integers", *levels(self.program))
 
     def states(self, name: str, values: np.ndarray, space: DiscreteSpace) -> str:
         self.constant(name, values)

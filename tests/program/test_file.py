@@ -11,7 +11,7 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.programs import cifar, mnist, one_d, random_program, residual
+from benchmarks.programs import cifar, mnist, one_d, random_program, residual, two_heads
 from gxnor.errors import GxnorError
 from gxnor.program import ALWAYS, NEVER, Conv, Dense, Input, Program, Scale, StateTensor, Threshold, file
 from gxnor.space import DiscreteSpace
@@ -85,6 +85,19 @@ def test_a_file_can_name_its_data():
     program = dataclasses.replace(tiny(), data="mnist")
     assert parse(file.encode(program)).data == "mnist"
     assert parse(file.encode(tiny())).data is None and b"mnist" not in file.encode(tiny())
+
+
+def test_a_file_can_have_several_outputs():
+    assert_same(parse(file.encode(two_heads())), two_heads())
+    assert b"outputs" not in file.encode(tiny())
+    header, program, tensors = parts(file.encode(two_heads()))
+    for names, message in (
+        ([], "expected names of outputs"),
+        ("ab", "as a list"),
+        (["a", "b"], "as many as it has names"),
+    ):
+        with pytest.raises(GxnorError, match=message):
+            parse(join(header, {**program, "outputs": names}, tensors))
 
 
 def test_one_program_has_one_file():

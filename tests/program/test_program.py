@@ -167,6 +167,29 @@ def test_a_program_ends_in_its_one_scale(layers):
         small(*layers)
 
 
+def test_several_outputs_have_names_and_classes_of_their_own():
+    layers = (*HEAD, scale((2,)), scale((2,)))
+    program = Program(Input((1, 5, 5)), layers, ("a", "b", "yes", "no"), output_names=("letter", "answer"))
+    assert [(of.name, of.number, of.classes) for of in program.outputs] == [
+        ("letter", 3, ("a", "b")),
+        ("answer", 4, ("yes", "no")),
+    ]
+    assert [of.name for of in small(*HEAD, scale((2,))).outputs] == ["logits"]
+
+
+@pytest.mark.parametrize("layers, names, message", [
+    ((*HEAD, scale((2,)), scale((2,))), ("a", "a"), "several that differ"),
+    ((*HEAD, scale((2,))), ("a",), "several that differ"),
+    ((*HEAD, scale((2,)), scale((2,))), ("a", "b", "c"), "as many as it has names"),
+    ((*HEAD, scale((2,)), scale((3,))), ("a", "b"), "value 3 is logits"),
+    ((*HEAD, scale((2,)), scale((2,))), ("a", "\n"), "names of outputs in printable"),
+    ((*HEAD, scale((2,)), scale((2,))), ("a", 1), "names of outputs as text"),
+])  # fmt: skip
+def test_outputs_that_are_refused(layers, names, message):
+    with pytest.raises(GxnorError, match=message):
+        Program(Input((1, 5, 5)), layers, ("a", "b", "a", "b"), output_names=names)
+
+
 @pytest.mark.parametrize("shape", [(), (1, 1, 1, 1), (0,), (-1, 5), (2.0,), ("a",), [1, 5, 5], None, (2**40,)])
 def test_input_shapes_that_are_refused(shape):
     with pytest.raises(GxnorError, match=r"input|elements"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import correlate
 
-from benchmarks.programs import batch, cifar, mnist, one_d, random_program, residual
+from benchmarks.programs import batch, cifar, mnist, one_d, random_program, residual, two_heads
 from gxnor.errors import GxnorError
 from gxnor.program import (
     ALWAYS,
@@ -312,6 +312,16 @@ def test_networks_run_within_their_bounds(build, N1, N2):
 @pytest.mark.parametrize("seed", range(60))
 def test_any_program_runs_within_its_bounds(seed):
     check_trace(random_program(seed, every=seed % 2 == 0))
+
+
+def test_several_outputs_are_several_logits():
+    program = two_heads()
+    x = batch(program, 3)
+    values, logits = reference.trace(program, x), reference.run(program, x)
+    assert list(logits) == ["head 1", "head 2", "head 3"]
+    assert [each.shape for each in logits.values()] == [(3, 5), (3, 3, 6, 7), (3, 9, 6, 7)]
+    for each, last in zip(logits.values(), values[-3:], strict=True):
+        np.testing.assert_array_equal(each, last)
 
 
 def check_trace(program):

@@ -68,6 +68,20 @@ def test_every_batch_size(size):
         np.testing.assert_array_equal(Engine(program, threads).run(x), expected, strict=True)
 
 
+@pytest.mark.parametrize("N1, N2", [(0, 0), (1, 1), (2, 3), (7, 7)])
+@pytest.mark.parametrize("size", [0, 1, 5])
+def test_several_outputs(N1, N2, size):
+    program = programs.two_heads(N1, N2)
+    x = programs.batch(program, size)
+    expected = reference.run(program, x)
+    for isa in ISAS:
+        for threads in (1, 3):
+            logits = Engine(program, threads, isa).run(x)
+            assert list(logits) == list(expected)
+            for name, each in expected.items():
+                np.testing.assert_array_equal(logits[name], each, strict=True)
+
+
 def test_one_element():
     net = Builder((1,), 1)
     net.dense(1)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import textwrap
 import tracemalloc
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 import gxnor
-from benchmarks.programs import Builder, batch, cifar, mnist, one_d
+from benchmarks.programs import Builder, batch, cifar, mnist, one_d, two_heads
 from gxnor.errors import GxnorError
 from gxnor.program import file, reference
 from gxnor.runtime.engine import Engine
@@ -307,3 +308,21 @@ def test_loading_and_predicting_need_numpy_alone(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == Network(GRAY).predict(np.zeros((1, 28, 28), dtype=np.uint8))
+
+
+def test_several_outputs_come_by_their_names(implementation, tmp_path):
+    two_heads().save(tmp_path / "net.gxnor")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the reference, which is slow
+        net = gxnor.load(tmp_path / "net.gxnor")
+    x = batch(two_heads(), 3)
+    expected = reference.run(two_heads(), x)
+    assert {name: len(of) for name, of in net.classes.items()} == {"head 1": 5, "head 2": 3, "head 3": 9}
+    for name, logits in expected.items():
+        np.testing.assert_array_equal(net.logits(x)[name], logits)
+        np.testing.assert_array_equal(net.predict(x)[name], logits.argmax(1))
+        np.testing.assert_array_equal(net.logits(x[1])[name], logits[1])
+        np.testing.assert_array_equal(net.predict(x[1])[name], logits[1].argmax(0))
+    assert type(net.predict(x[1])["head 1"]) is int
+    with pytest.raises(GxnorError, match="with several outputs: call predict"):
+        net.classify("image.png")

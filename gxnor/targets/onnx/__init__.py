@@ -33,9 +33,9 @@ def write(program: Program, path: str | os.PathLike, *, onnx_form: str = "float"
 def model(program: Program, form: str = "float", opset: int = OPSETS[-1]) -> onnx.ModelProto:
     """The program as an ONNX model, checked, with all shapes inferred.
 
-    Its input is "pixels" (or "states"), uint8 (batch, *shape), its output "logits", float32 (batch, classes); tensors have
-    the names that they have in a `.gxnor` file, "1.weight" for the weights of layer 1. The names of the classes are the
-    metadata "classes", a JSON list."""
+    Its input is "pixels" (or "states"), uint8 (batch, *shape), or "reals", float32, its output "logits", float32
+    (batch, classes, ...), or several by their names; tensors have the names that they have in a `.gxnor` file, "1.weight"
+    for the weights of layer 1. The names of the classes are the metadata "classes", a JSON list, or an object of lists."""
     if form not in FORMS:
         raise GxnorError(f"expected an ONNX form among {', '.join(FORMS)}, got {form!r}")
     if opset not in OPSETS:

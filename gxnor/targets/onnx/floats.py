@@ -15,16 +15,21 @@ from gxnor.packing import pack_bits
 from gxnor.program import (
     NEVER,
     Add,
+    Channels,
+    Concat,
     Conv,
     Dense,
     Flatten,
     Layer,
     MaxPool,
+    Pad,
     Program,
+    Requantize,
     Scale,
     StateTensor,
     SumPool,
     Threshold,
+    Upsample,
     Value,
 )
 from gxnor.space import DiscreteSpace
@@ -53,9 +58,7 @@ class Floats:
             self.names.append(self.layer(number, layer, [self.names[i] for i in layer.inputs]))
 
     def check(self) -> None:
-        """Raises GxnorError, naming the layer, for sums that this form cannot hold, and for real inputs."""
-        if self.program.input.low is not None:
-            raise GxnorError("a program that takes real numbers has no ONNX form here yet: gxnor.load runs it")
+        """Raises GxnorError, naming the layer, for sums that this form cannot hold."""
         for number, value in enumerate(self.program.values):
             if value.bound > EXACT:
                 name = f"layer {number} ({type(self.program.layers[number - 1]).__name__})"
@@ -68,8 +71,8 @@ class Floats:
         program = self.program
         graph = helper.make_graph(
             self.nodes, "gxnor",
-            [self.info(self.source, self.input_dtype, program.input.shape)],
-            [self.info("logits", TensorProto.FLOAT, (len(program.classes),))],
+            [self.info(self.source, TensorProto.FLOAT if self.real else self.input_dtype, program.input.shape)],
+            [self.info(output.name, TensorProto.FLOAT, output.shape) for output in program.outputs],
             self.constants, value_info=self.infos,
         )  # fmt: skip
         opsets = [helper.make_opsetid(*domain) for domain in (("", self.opset), *self.domains)]
@@ -77,7 +80,9 @@ class Floats:
             graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets[:1]),
             producer_name="gxnor", producer_version=VERSION,
         )  # fmt: skip
-        about = {"classes": json.dumps(program.classes)} | ({"data": program.data} if program.data else {})
+        by_name = {output.name: output.classes for output in program.outputs}
+        about = {"classes": json.dumps(by_name if program.output_names else program.classes)}
+        about |= {"data": program.data} if program.data else {}
         helper.set_model_props(model, about)
         onnx.checker.check_model(model, full_check=True)
         return onnx.shape_inference.infer_shapes(model, strict_mode=True)
@@ -85,7 +90,12 @@ class Floats:
     @property
     def source(self) -> str:
         """The name of the input."""
-        return "pixels" if self.program.input.space is None else "states"
+        return "reals" if self.real else "pixels" if self.program.input.space is None else "states"
+
+    @property
+    def real(self) -> bool:
+        """Whether the input is real numbers."""
+        return self.program.input.low is not None
 
     # One node, one constant.
 
@@ -114,9 +124,21 @@ class Floats:
 
     def input(self) -> str:
         """Value 0."""
-        return self.affine(
-            self.node("Cast", [self.source], "0.cast", to=self.dtype), "0.integers", *levels(self.program)
+        indices = self.node("Cast", [self.indices()], "0.cast", to=self.dtype)
+        return self.affine(indices, "0.integers", *levels(self.program))
+
+    def indices(self) -> str:
+        """Pixels, or state indices of what goes in: ONNX rounds halves to even, as the reference does."""
+        given = self.program.input
+        if given.low is None or given.scale is None or given.space is None:
+            return self.source
+        low, scale = (
+            self.constant(f"0.{name}", channels_of(values, self.program.values[0]), TensorProto.FLOAT)
+            for name, values in (("low", given.low), ("scale", given.scale))
         )
+        above = self.node("Mul", [self.node("Sub", [self.source, low], "0.above"), scale], "0.steps")
+        ends = [self.constant(f"0.{i}", end, TensorProto.FLOAT) for i, end in enumerate((0, given.space.size - 1))]
+        return self.node("Clip", [self.node("Round", [above], "0.rounded"), *ends], "0.indices")
 
     def layer(self, number: int, layer: Layer, inputs: list[str]) -> str:
         """Adds a layer and gives the name of its value."""
@@ -142,9 +164,25 @@ class Floats:
                 return self.node("Add", scaled, name)
             case Flatten():
                 return self.node("Flatten", inputs, name, axis=1)
-            case Scale() if len(out.shape) == 1:
-                return self.scale(inputs[0], number, layer)
-        raise GxnorError(f"layer {number} ({type(layer).__name__}) on {out.shape} has no ONNX form here")
+            case Requantize():
+                return self.requantize(name, inputs[0], sources[0], number, layer)
+            case Concat():
+                return self.node("Concat", inputs, name, axis=1)
+            case Pad():
+                sizes = [0, 0, *layer.before, 0, 0, *layer.after]
+                return self.node("Pad", [inputs[0], self.constant(f"{name}.sizes", sizes, TensorProto.INT64)], name)
+            case Upsample():
+                factors = self.constant(f"{name}.factors", [1, 1, *layer.factors], TensorProto.FLOAT)
+                return self.node(
+                    "Resize", [inputs[0], "", factors], name,
+                    mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+                )  # fmt: skip
+            case Channels():
+                order = self.constant(f"{number}.order", layer.order, TensorProto.INT64)
+                return self.node("Gather", [inputs[0], order], name, axis=1)
+            case Scale():
+                return self.scale(inputs[0], out, number, layer)
+        raise TypeError(f"{type(layer).__name__} is not a layer")
 
     def weight(self, name: str, weight: StateTensor) -> str:
         """Levels as a constant, in as few bits as the opset has, made floats when the model is loaded or run."""
@@ -212,12 +250,26 @@ class Floats:
             "MaxPool", [x], name, kernel_shape=layer.kernel, strides=layer.stride, dilations=layer.dilation, pads=pads
         )
 
-    def scale(self, x: str, number: int, layer: Scale) -> str:
+    def requantize(self, name: str, x: str, source: Value, number: int, layer: Requantize) -> str:
+        """In 64 bits. ONNX divides towards zero, so 2^62 makes numbers positive that are then divided, and is taken off."""
+        wide = TensorProto.INT64
+        multiplier, offset = (
+            self.constant(f"{number}.{name}", channels_of(values, source), wide)
+            for name, values in (("multiplier", layer.multiplier), ("offset", layer.offset + 2**62))
+        )
+        step = self.constant(f"{name}.step", 2**layer.shift, wide)
+        below = self.constant(f"{name}.below", 2 ** (62 - layer.shift), wide)
+        x = self.node("Mul", [self.node("Cast", [x], f"{name}.int64", to=wide), multiplier], f"{name}.multiple")
+        x = self.node("Div", [self.node("Add", [x, offset], f"{name}.positive"), step], f"{name}.quotient")
+        return self.node("Cast", [self.node("Sub", [x, below], f"{name}.shifted")], name, to=self.dtype)
+
+    def scale(self, x: str, out: Value, number: int, layer: Scale) -> str:
         scale, bias = (
-            self.constant(f"{number}.{name}", values, TensorProto.FLOAT)
+            self.constant(f"{number}.{name}", channels_of(values, out), TensorProto.FLOAT)
             for name, values in (("scale", layer.scale), ("bias", layer.bias))
         )
-        return self.node("Add", [self.node("Mul", [x, scale], f"{number}.scaled"), bias], "logits")
+        (name,) = (output.name for output in self.program.outputs if output.number == number)
+        return self.node("Add", [self.node("Mul", [x, scale], f"{number}.scaled"), bias], name)
 
 
 def levels(program: Program) -> tuple[int, int]:

@@ -66,5 +66,5 @@ class Integers(Floats):
         x = super().max_pool(f"{name}.largest", x, source, out, layer, real)
         return self.node("Cast", [x], name, to=self.dtype)
 
-    def scale(self, x: str, number: int, layer: Scale) -> str:
-        return super().scale(self.node("Cast", [x], f"{number}.float", to=TensorProto.FLOAT), number, layer)
+    def scale(self, x: str, out: Value, number: int, layer: Scale) -> str:
+        return super().scale(self.node("Cast", [x], f"{number}.float", to=TensorProto.FLOAT), out, number, layer)

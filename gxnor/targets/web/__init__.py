@@ -32,6 +32,8 @@ def write(program: Program, path: str | os.PathLike) -> str:
 def page(program: Program) -> str:
     """The whole page. Raises GxnorError for a program whose input is not gray or colour pixels."""
     shape = program.input.shape
+    if program.output_names or len(program.outputs[0].shape) > 1:
+        raise GxnorError("a page shows one class: expected a program with one output, and one score per class")
     if program.input.space is not None or len(shape) != 3 or shape[0] not in (1, 3):
         got = f"{'pixels' if program.input.space is None else 'states'} of shape {shape}"
         raise GxnorError(f"a page shows images: expected an input of pixels (1 or 3, height, width), got {got}")
