@@ -158,8 +158,8 @@ class Program:
             )
         values, body = self.values, len(self.layers) - count
         used = {i for layer in self.layers for i in layer.inputs}
-        if logits := [i for i in used if i > body]:
-            raise GxnorError(f"value {logits[0]} is logits, which no layer may read")
+        if read := [i for i in used if i > body]:
+            raise GxnorError(f"value {read[0]} is logits, which no layer may read")
         if unused := [i for i in range(body + 1) if i not in used]:
             raise GxnorError(f"value {unused[0]} is used by no layer")
         for name in self.classes:

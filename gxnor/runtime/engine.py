@@ -182,7 +182,8 @@ def _joined(program: Program) -> Program:
         return program
     count = len(program.output_names)
     layers, ends = [*program.layers[:-count]], program.layers[-count:]
-    parts, scales = [], {"scale": [], "bias": []}
+    parts: list[int] = []
+    scales: dict[str, list[np.ndarray]] = {"scale": [], "bias": []}
     for end in ends:
         assert isinstance(end, Scale)
         (source,) = end.inputs

@@ -115,7 +115,7 @@ class Network:
 
 def _interpret(program: Program, x: np.ndarray) -> Logits:
     starts = range(0, max(len(x), 1), REFERENCE_BATCH)
-    parts = [reference.run(program, x[i : i + REFERENCE_BATCH]) for i in starts]
-    if isinstance(parts[0], dict):
+    parts: list[Any] = [reference.run(program, x[i : i + REFERENCE_BATCH]) for i in starts]
+    if program.output_names:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return np.concatenate(parts)
