@@ -42,6 +42,27 @@ class ResNet(nn.Module):
         return self.fc(self.blocks(self.stem(x)).mean((2, 3)))
 
 
+class ResNet18(nn.Module):
+    """The same paper, table 1: a stem of 7x7 and a max-pool, four stages of two blocks."""
+
+    def __init__(self, width=4):
+        super().__init__()
+        self.pixels, self.conv1 = gnn.Pixels(), nn.Conv2d(1, width, 7, 2, 3, bias=False)
+        self.bn1, self.relu, self.maxpool = nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
+        self.layer1, self.layer2 = self.stage(width, width, 1), self.stage(width, 2 * width, 2)
+        self.layer3, self.layer4 = self.stage(2 * width, 4 * width, 2), self.stage(4 * width, 8 * width, 2)
+        self.avgpool, self.fc = nn.AdaptiveAvgPool2d((1, 1)), nn.Linear(8 * width, 10)
+
+    @staticmethod
+    def stage(inputs, outputs, stride):
+        return nn.Sequential(BasicBlock(inputs, outputs, stride), BasicBlock(outputs, outputs))
+
+    def forward(self, x):
+        x = self.maxpool(self.relu(self.bn1(self.conv1(self.pixels(x)))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(torch.flatten(self.avgpool(x), 1))
+
+
 def mobilenet_v1(width=8):
     """Howard et al., arXiv 1704.04861: depthwise and pointwise convolutions."""
 
@@ -136,12 +157,31 @@ def keywords(width=16):
 
 
 def perceptron(width=64):
-    """Standardised features, as of a table."""
+    """Real numbers in: 64 standardised features, as of a table."""
     return nn.Sequential(
-        gnn.Pixels(), nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, width), nn.BatchNorm1d(width), nn.Hardtanh(),
+        gnn.Quantize(-3.0, 3.0, N=5), nn.BatchNorm1d(64), nn.Linear(64, width), nn.BatchNorm1d(width), nn.Hardtanh(),
         nn.Dropout(0.1), nn.Linear(width, width), nn.BatchNorm1d(width), nn.Hardtanh(), nn.Linear(width, 10),
         nn.BatchNorm1d(10),
     )  # fmt: skip
+
+
+class TwoHeads(nn.Module):
+    """Which digit it is, and whether it is odd."""
+
+    def __init__(self, width=8):
+        super().__init__()
+        self.trunk = nn.Sequential(
+            gnn.Pixels(), nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(width, 2 * width, 3, padding=1), nn.BatchNorm2d(2 * width), nn.ReLU(), nn.Flatten(),
+        )  # fmt: skip
+        self.digit = nn.Sequential(nn.Linear(32 * width, 10), nn.BatchNorm1d(10))
+        self.odd = nn.Sequential(
+            nn.Linear(32 * width, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2), nn.BatchNorm1d(2)
+        )
+
+    def forward(self, x):
+        features = self.trunk(x)
+        return {"digit": self.digit(features), "odd": self.odd(features)}
 
 
 class Shuffle(nn.Module):
@@ -168,6 +208,7 @@ class Shuffle(nn.Module):
 ZOO = {
     "ResNet-8": ResNet,
     "ResNet-20": lambda: ResNet(3, 4),
+    "ResNet-18": ResNet18,
     "MobileNetV1": mobilenet_v1,
     "MobileNetV2": mobilenet_v2,
     "DenseNet": DenseNet,
@@ -175,4 +216,5 @@ ZOO = {
     "keyword spotting": keywords,
     "tabular perceptron": perceptron,
     "ShuffleNetV2": Shuffle,
+    "two heads": TwoHeads,
 }

@@ -1,5 +1,6 @@
-"""Networks of today through the whole of it: discretize, check, a little training, export, equality, inspect."""
+"""Networks of today through the whole of it: discretize, check, a little training, export, equality, inspect, bench."""
 
+import json
 import warnings
 
 import numpy as np
@@ -10,25 +11,47 @@ from torch.optim.swa_utils import update_bn
 
 import gxnor
 import gxnor.nn as gnn
-from gxnor.analysis import events, sizes
+from gxnor.cli import bench
+from gxnor.cli import main as cli
 from gxnor.data import load
 from gxnor.optim import DST
-from gxnor.program import reference
+from gxnor.program import file, reference
 from gxnor.runtime.engine import Engine
 from tests.zoo.models import ZOO
+
+
+def standardised(images):
+    return ((images.reshape(-1, 64) / 255 - 0.3) / 0.35).astype(np.float32)
+
+
+SAMPLES = {  # of the digits' images; as they are for the others
+    "keyword spotting": lambda images: images[:, 0],
+    "tabular perceptron": standardised,
+    "ResNet-18": lambda images: images.repeat(4, axis=2).repeat(4, axis=3),
+}
+TARGETS = {  # and of their labels
+    "U-Net": lambda images, labels: (images[:, 0] > 100).long(),
+    "two heads": lambda images, labels: {"digit": labels, "odd": labels % 2},
+}
+CLASSES = {"U-Net": 2, "two heads": {"digit": 10, "odd": ("even", "odd")}}
 
 
 @pytest.fixture(scope="module")
 def digits():
     data = load("digits")
-    return torch.from_numpy(data.train_images), torch.from_numpy(data.train_labels).long(), data.test_images[:200]
+    return data.train_images, torch.from_numpy(data.train_labels).long(), data.test_images[:300]
+
+
+def named(outputs):
+    return outputs if isinstance(outputs, dict) else {"logits": outputs}
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_a_network_goes_all_the_way(name, digits):
+def test_a_network_goes_all_the_way(name, digits, tmp_path, capsys, monkeypatch):
     images, labels, test = digits
-    if name == "keyword spotting":
-        images, test = images[:, 0], test[:, 0]
+    samples = SAMPLES.get(name, lambda images: images)
+    targets = named(TARGETS.get(name, lambda images, labels: labels)(torch.from_numpy(images), labels))
+    images, test = torch.from_numpy(samples(images)), samples(test)
     shape = test.shape[1:]
     torch.manual_seed(0)
     model = ZOO[name]()
@@ -36,11 +59,11 @@ def test_a_network_goes_all_the_way(name, digits):
     checked = gxnor.check(model, shape)
     assert checked.exports, str(checked)
 
-    targets = labels if name != "U-Net" else (images[:, 0] > 100).long()
     optimizer, losses = DST(model, lr=0.1), []
     for chosen in torch.arange(720).split(48):
         optimizer.zero_grad()
-        losses.append(F.cross_entropy(model(images[chosen]), targets[chosen]))
+        scores = named(model(images[chosen]))
+        losses.append(sum(F.cross_entropy(scores[head], targets[head][chosen]) for head in targets))
         losses[-1].backward()
         optimizer.step()
     update_bn(images[:400].split(100), model)
@@ -49,15 +72,29 @@ def test_a_network_goes_all_the_way(name, digits):
     model.eval()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        program = gxnor.export(model, shape, 2 if name == "U-Net" else 10, samples=test[:20])
+        program = gxnor.export(model, shape, CLASSES.get(name, 10), samples=test[:20])
     assert {str(warning.message) for warning in said} == set(checked.notes)
 
-    scores = reference.run(program, test)
-    np.testing.assert_array_equal(Engine(program).run(test), scores)
+    path = tmp_path / "net.gxnor"
+    program.save(path)
+    scores = named(reference.run(program, test))
+    logits = named(Engine(file.read(path)).run(test))
     with torch.no_grad():
-        expected = model(torch.from_numpy(test)).argmax(1).numpy()
+        expected = named(model(torch.from_numpy(test)))
     exact = not any("can differ" in note for note in checked.notes)
-    assert (scores.argmax(1) == expected).mean() >= (1 if exact else 0.98)
+    assert scores.keys() == logits.keys() == expected.keys()
+    for head in expected:
+        np.testing.assert_array_equal(logits[head], scores[head], strict=True)
+        agreed = scores[head].argmax(1) == expected[head].argmax(1).numpy()
+        assert agreed.mean() >= (1 if exact else 0.98)
 
-    assert events.count(program, test[:4]).total.fired > 0
-    assert sizes.measure(program).weights == sum(p.numel() for p in model.parameters() if p.dim() > 1)
+    np.save(tmp_path / "some.npy", test[:4])
+    assert cli.main(["inspect", str(path), "--data", str(tmp_path / "some.npy"), "--json"]) == 0
+    inspected = json.loads(capsys.readouterr().out)
+    assert inspected["sizes"]["weights"] == sum(p.numel() for p in model.parameters() if p.dim() > 1)
+    assert inspected["events"]["total"]["fired"] > 0 and inspected["outputs"].keys() == expected.keys()
+
+    monkeypatch.setattr(bench, "SECONDS", 0)
+    monkeypatch.setattr(bench, "TURNS", 1)
+    assert cli.main(["bench", str(path), "--batch", "1", "5", "--threads", "1", "--explain"]) == 0
+    assert "scale" in capsys.readouterr().out
