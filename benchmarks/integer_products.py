@@ -26,9 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 import gxnor
-from benchmarks.training_step import machine, take_turns
+from benchmarks.training_step import take_turns
 from gxnor import native
 from gxnor.nn.networks import CIFAR10, parse
+from gxnor.training.result import machine
 
 PRODUCTS = ("forward", "input", "weight")
 

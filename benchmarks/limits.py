@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import programs  # noqa: E402
 from experiments.pictures import SERIES  # noqa: E402
-from gxnor.cli import bench  # noqa: E402
+from gxnor.machine import describe  # noqa: E402
 from gxnor.program import Program  # noqa: E402
 from gxnor.program.ops import Conv, Dense  # noqa: E402
 from gxnor.runtime.engine import Engine, instruction_sets  # noqa: E402
@@ -63,7 +63,7 @@ def measure() -> dict:
     return {
         "command": "python benchmarks/limits.py",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": bench.machine(),
+        "machine": describe(),
         "sets": {isa: measure_set(isa) for isa in sets},
     }
 

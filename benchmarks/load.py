@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 import gxnor  # noqa: E402
 from benchmarks.programs import cifar  # noqa: E402
-from gxnor.cli import bench  # noqa: E402
+from gxnor.machine import describe  # noqa: E402
 from gxnor.program import file  # noqa: E402
 from gxnor.runtime import network  # noqa: E402
 from gxnor.runtime.engine import Engine  # noqa: E402
@@ -81,7 +81,7 @@ def main() -> None:
             "command": " ".join(["chrt -f 1 python" if REALTIME else "python", "benchmarks/load.py", *sys.argv[1:]]),
             "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "gxnor": gxnor.__version__,
-            "machine": bench.machine(),
+            "machine": describe(),
             "load": measure(path),
         }
     to = ROOT / "benchmarks" / "results" / "load.json"

@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import platform
 import statistics
 import sys
@@ -40,10 +39,10 @@ from torch import nn
 
 import gxnor
 from gxnor import native
-from gxnor.machine import cpu
 from gxnor.nn import integer_arithmetic, pack_saved_activations
 from gxnor.nn.networks import CIFAR10, MNIST, PRECISIONS, network
 from gxnor.optim import DST
+from gxnor.training.result import machine
 
 try:
     import brevitas
@@ -171,10 +170,6 @@ def measure(name: str, format_name: str, repeats: int, only: list[str]) -> dict:
 def ratios(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     full = times["full"]
     return {who: quartiles([a / b for a, b in zip(times[who], full, strict=True)]) for who in times if who != "full"}
-
-
-def machine() -> dict:
-    return {"cpu": cpu(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "system": platform.platform()}
 
 
 def print_table(results: list[dict]) -> None:

@@ -14,9 +14,10 @@ from experiments.definitions import Form, Study, find
 from experiments.estimate import seconds_a_run
 from experiments.runs import Run, plan
 from experiments.summary import summarise
-from experiments.table import duration, provenance, table
+from experiments.table import provenance, table
 from gxnor.errors import GxnorError
 from gxnor.locking import alone_in, is_empty
+from gxnor.training.report.page import duration
 from gxnor.writing import write_text
 
 

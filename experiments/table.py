@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from experiments.scatter import COLUMN, half_widths
+from gxnor.training.report.page import duration
 
 
 def markdown(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -72,12 +73,6 @@ def provenance(summary: dict) -> str:
         f"{summary['rows'][0]['epochs']} epochs each, the best epoch chosen on the validation images, test set read once. "
         f"{places}; {summary['date'][:10]}; `{summary['command']}`."
     )
-
-
-def duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _place(made_on: dict) -> str:

@@ -1,6 +1,7 @@
 """GXNOR-Net: neural networks whose weights and activations are a handful of discrete states.
 
-`import gxnor` needs NumPy alone. Training lives in `gxnor.nn`, `gxnor.optim` and `gxnor.training` and needs PyTorch.
+`import gxnor` and `gxnor.load` import NumPy alone. Training lives in `gxnor.nn`, `gxnor.optim` and `gxnor.training` and
+needs PyTorch.
 """
 
 from gxnor.space import DiscreteSpace

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
 
 from gxnor.errors import GxnorError
 
 if TYPE_CHECKING:
+    from PIL import Image, ImageFile
     from PIL.TiffImagePlugin import TiffImageFile
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # those whose depth `_bits` knows
@@ -40,6 +40,8 @@ def is_litter(path: Path) -> bool:
 def opened(path: Path) -> Iterator[Image.Image]:
     """The image in a file, not decoded yet. Raises NoImage for a file of another format, GxnorError for pixels of more than
     8 bits per channel and for a broken file, OSError where the file cannot be read."""
+    from PIL import Image, UnidentifiedImageError  # here, for arrays are classified without Pillow
+
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.mode not in MODES or _bits(image) > 8:
@@ -61,6 +63,8 @@ def decode(image: Image.Image, mode: str, size: tuple[int, int] | None = None) -
         raise GxnorError("expected an opaque image, got transparent pixels: put it on a background first")
     image = image.convert(mode)
     if size is not None and (image.height, image.width) != size:
+        from PIL import Image
+
         image = image.resize(size[::-1], Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(image.height, image.width, len(mode)).transpose(2, 0, 1)  # "L" has one channel
 

@@ -4,7 +4,11 @@ Two codes, both with the first state lowest in its byte and the last byte filled
 
 * bits: every state takes `storage_bits(states)` bits; the form in memory, addressed without arithmetic;
 * radix: floor(8 / log2(states)) states are the digits of one byte in base `states`; the form on disk (ternary: five
-  states a byte, 1.6 bits each).
+  states per byte, 1.6 bits each).
+
+Where states fill their bits (binary) or a state takes a whole byte, both codes give the same bytes. A weight goes from a
+layer to a file and back as those bytes, or by `bits_to_radix` and `radix_to_bits`, which never hold its states one
+by one.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import numpy as np
 
 from gxnor import native
 
-PIECE = 1 << 16  # bytes turned at a time, a multiple of 4: keeps temporary arrays out of the memory bill
+PIECE = 1 << 16  # bytes converted at a time, a multiple of 4: keeps temporary arrays out of the memory bill
 
 
 def storage_bits(states: int) -> int:
@@ -31,6 +35,12 @@ def radix_digits(states: int) -> int:
     """How many states share a byte on disk: the largest k with states^k <= 256."""
     storage_bits(states)  # checks the range
     return next(k for k in range(8, 0, -1) if states**k <= 256)
+
+
+def is_one_code(states: int) -> bool:
+    """Whether `pack_bits` and `pack_radix` give the same bytes."""
+    bits = storage_bits(states)
+    return states == 2**bits or bits == 8
 
 
 def bits_size(count: int, bits: int) -> int:
@@ -77,12 +87,35 @@ def unpack_radix(packed, states: int, count: int) -> np.ndarray:
     return _table(states, None)[packed].reshape(-1)[:count]
 
 
+def bits_to_radix(packed, states: int, count: int) -> np.ndarray:
+    """`pack_radix(unpack_bits(packed, storage_bits(states), count), states)` without holding all states at once; the
+    bytes themselves where both codes are one.
+
+    Raises ValueError for a wrong length and for an index that is no state."""
+    check_bits(packed, states, count)
+    packed = np.asarray(packed)
+    if is_one_code(states):
+        return packed
+    bits, digits = storage_bits(states), radix_digits(states)
+    piece = PIECE * digits  # states; its bytes are whole in both codes
+    out = np.empty(radix_size(count, states), dtype=np.uint8)
+    for start in range(0, count, piece):
+        states_here = min(piece, count - start)
+        here = packed[start * bits // 8 :][: bits_size(states_here, bits)]
+        out[start // digits :][: radix_size(states_here, states)] = pack_radix(
+            unpack_bits(here, bits, states_here), states
+        )
+    return out
+
+
 def radix_to_bits(packed, states: int, count: int) -> np.ndarray:
     """`pack_bits(unpack_radix(packed, states, count), storage_bits(states))` without holding the states one by one, on
-    the native library where there is one.
+    the native library where there is one; the bytes themselves where both codes are one.
 
     Raises ValueError as `unpack_radix` does."""
     packed = np.ascontiguousarray(_check_radix(packed, states, count))
+    if is_one_code(states):
+        return packed
     library = native.library()
     if library is None:
         return _radix_to_bits(packed, states, count)

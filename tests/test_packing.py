@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from gxnor.packing import (
+    bits_to_radix,
     check_bits,
     pack_bits,
     pack_radix,
@@ -77,6 +78,23 @@ def test_radix_becomes_bits(repack, states):
             bits = repack(pack_radix(indices, states), states, count)
             assert bits.dtype == np.uint8
             np.testing.assert_array_equal(bits, pack_bits(indices, storage_bits(states)))
+
+
+@pytest.mark.parametrize("states", STATES)
+def test_bits_become_radix(states):
+    """As `test_radix_becomes_bits`."""
+    for count in (*range(90), 700_001):
+        for indices in (random_indices(states, count), np.full(count, states - 1, np.uint8), np.zeros(count, np.uint8)):
+            radix = bits_to_radix(pack_bits(indices, storage_bits(states)), states, count)
+            assert radix.dtype == np.uint8
+            np.testing.assert_array_equal(radix, pack_radix(indices, states))
+
+
+def test_bits_that_are_no_states_do_not_become_radix():
+    with pytest.raises(ValueError, match="beyond the last of 3 states"):
+        bits_to_radix(np.array([0b11], dtype=np.uint8), 3, 4)
+    with pytest.raises(ValueError, match="take 1 bytes"):
+        bits_to_radix(np.zeros(2, dtype=np.uint8), 3, 4)
 
 
 def test_radix_becomes_bits_of_bytes_that_are_not_side_by_side(repack):

@@ -11,7 +11,6 @@ import functools
 import importlib
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -24,7 +23,7 @@ import numpy as np
 
 from gxnor import pretrained
 from gxnor.errors import GxnorError
-from gxnor.machine import cores, cpu
+from gxnor.machine import cores, describe
 from gxnor.program import file
 from gxnor.runtime.engine import KERNELS, Engine
 from gxnor.version import VERSION
@@ -105,7 +104,7 @@ def bench(
         results.append(entry)
     return {
         "file": str(path),
-        "machine": machine(),
+        "machine": {**describe(), "load": os.getloadavg()[0], "numpy": np.__version__},
         "contestants": about,
         "load": {
             "ms": 1e3 * statistics.median(load),
@@ -130,18 +129,6 @@ def competitor(name: str) -> ModuleType:
             "(pip install --editable .)"
         ) from None
     return competitors.find(name)
-
-
-def machine() -> dict:
-    """What the numbers were measured on."""
-    return {
-        "cpu": cpu(),
-        "cores": cores(),
-        "load": os.getloadavg()[0],
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
 
 
 def table(result: dict) -> str:

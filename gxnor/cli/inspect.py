@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from gxnor import pretrained
 from gxnor.analysis import energy, events, sizes
@@ -15,6 +13,9 @@ from gxnor.cli import tables
 from gxnor.cli.testset import DATA, load
 from gxnor.errors import GxnorError
 from gxnor.program import Conv, Dense, Program, Threshold, file
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 SAMPLES = 200  # of the test set, where nothing else is said: a second on MNIST, a minute on CIFAR-10
 

@@ -6,9 +6,6 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
 from gxnor.cli import tables
 from gxnor.errors import GxnorError, WorkError
 
@@ -31,6 +28,8 @@ def add_parser(commands) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Prints the report on a recipe. Raises GxnorError for a recipe, batch or budget that cannot be."""
+    from rich.console import Console
+
     from gxnor.training import recipe as recipes
 
     settings = list(arguments.set)
@@ -102,12 +101,8 @@ def _side(prediction: Prediction, batch: int) -> dict:
 
 def _print(result: dict) -> None:
     title = f"{result['recipe']}, batch {result['batch']}, {result['device']}: held in a training step, MB"
-    table = Table(title=title, box=None, pad_edge=False)
-    table.add_column("")
-    for column in ("weights", "optimizer", "gradients", "activations"):
-        table.add_column(column, justify="right")
-    for column in ("twin: weights", "optimizer", "gradients", "activations"):
-        table.add_column(column, justify="right")
+    held = ("weights", "optimizer", "gradients", "activations")
+    table = tables.table(title, "", *held, "twin: weights", *held[1:], words=1)
     own, other = result["gxnor"], result["twin"]
     rows = zip(own["layers"], other["layers"], strict=True)
     for a, b in [*rows, ({"name": "total", **own["total"]}, other["total"])]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.table import Table
-
 from gxnor.cli import tables
 from gxnor.cli.telling import warnings_told
 
@@ -27,6 +25,8 @@ def add_parser(commands) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Runs the recipe and prints what it reached."""
+    from rich.table import Table
+
     from gxnor.training import distributed, loop
     from gxnor.training import recipe as recipes
 

@@ -35,6 +35,7 @@ from gxnor.exporter.builder import (
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.nn.networks import Pixels
+from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.quantize import Quantize
 from gxnor.program import Input
 from gxnor.program.ops import (
@@ -76,10 +77,12 @@ def quantize(build: Builder, x, module: Quantize) -> Tensor:
 
 
 def weighted(build: Builder, x, module: DiscreteLayer) -> Tensor:
-    weight = StateTensor.from_indices(DiscreteSpace(module.space.N), module.states().numpy())
+    weight = _states(module)
     pads: tuple[int, ...] = ()
     if not isinstance(module, nn.Linear):
-        padding, pads = _padding(module)
+        if module.padding_mode != "zeros":
+            raise GxnorError(f"expected padding_mode='zeros', got {module.padding_mode!r}")
+        padding, pads = module.zeros_around()
     terms = weight.size // weight.shape[0] * weight.space.denominator
     bound = build.values[known(x).number].bound
     if (
@@ -95,6 +98,14 @@ def weighted(build: Builder, x, module: DiscreteLayer) -> Tensor:
         layer = Conv((x.number,), weight, module.stride, padding, module.dilation, module.groups)
     y = build.emit(layer, x.unit * unit_of(module.space), x)
     return y if module.bias is None else replace(y, norms=(folding.Norm.adding(module.bias),))
+
+
+def _states(module: DiscreteLayer) -> StateTensor:
+    """The layer's weight. A packed one is copied as it lies: layers and programs pack states alike."""
+    space, weight = DiscreteSpace(module.space.N), module.weight
+    if isinstance(weight, DiscreteParameter):
+        return StateTensor(space, tuple(weight.shape), weight.packed.numpy().copy())
+    return StateTensor.from_indices(space, module.states().numpy())
 
 
 def norm(build: Builder, x, module) -> Tensor:
@@ -395,19 +406,6 @@ def _sizes(x, module: nn.Module, *names: str) -> list[tuple[int, ...]]:
     if len(tensor(x).shape) != dims + 1:
         raise GxnorError(f"{type(module).__name__} does not fit an input (batch, *{x.shape})")
     return [_tuple(getattr(module, name), dims) for name in names]
-
-
-def _padding(module: DiscreteLayer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Zeros on both sides, and how many more at the end, which an even window has. Refuses any other padding."""
-    none = (0,) * len(module.kernel_size)
-    if module.padding_mode != "zeros":
-        raise GxnorError(f"expected padding_mode='zeros', got {module.padding_mode!r}")
-    if module.padding == "valid":
-        return none, none
-    if isinstance(module.padding, str):  # "same"
-        spans = [d * (k - 1) for k, d in zip(module.kernel_size, module.dilation, strict=True)]
-        return tuple(span // 2 for span in spans), tuple(span % 2 for span in spans)
-    return module.padding, none
 
 
 def dropout(build: Builder, x, p=0.5, training=True, inplace=False) -> Tensor:

@@ -242,16 +242,21 @@ class DiscreteLayer(_Mixin):
         plain = self._is_packed() and x.dim() == self.weight.dim() and x.numel() > 0 and x.dtype == self.weight.dtype
         return plain and not torch.is_autocast_enabled(x.device.type) and not torch.compiler.is_compiling()
 
-    def _plain_padding(self) -> tuple[int, ...] | None:
-        """The zeros on either side, or None where the padding is of another kind."""
-        if self.padding_mode != "zeros":
-            return None
+    def zeros_around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of a convolution that pads with zeros: how many on both sides of each extent, and how many more at its end, where
+        padding="same" and an even window ask for one."""
+        none = (0,) * len(self.kernel_size)
+        if not isinstance(self.padding, str):
+            return self.padding, none
         if self.padding == "valid":
-            return (0,) * len(self.kernel_size)
-        if isinstance(self.padding, str):  # "same"
-            total = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-            return None if any(n % 2 for n in total) else tuple(n // 2 for n in total)
-        return self.padding
+            return none, none
+        spans = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        return tuple(span // 2 for span in spans), tuple(span % 2 for span in spans)
+
+    def _plain_padding(self) -> tuple[int, ...] | None:
+        """The zeros on both sides, or None where the padding is of another kind."""
+        sides, more = self.zeros_around()
+        return None if self.padding_mode != "zeros" or any(more) else sides
 
     def zero_fraction(self) -> float:
         """Share of weights in state 0; 0 for binary weights, which have none."""

@@ -15,10 +15,9 @@ from dataclasses import fields
 from typing import Any, BinaryIO
 
 import numpy as np
-from safetensors.numpy import save as to_safetensors
 
 from gxnor.errors import GxnorError, WorkError
-from gxnor.packing import check_bits, pack_bits, pack_radix, radix_size, radix_to_bits, unpack_bits
+from gxnor.packing import bits_to_radix, check_bits, pack_bits, radix_size, radix_to_bits, unpack_bits
 from gxnor.program import Input, Program
 from gxnor.program.ops import ALWAYS, LAYERS, NEVER, Layer, StateTensor
 from gxnor.space import DiscreteSpace
@@ -48,6 +47,8 @@ def save(program: Program, path: str | os.PathLike) -> None:
 
 def encode(program: Program) -> bytes:
     """The content of the file of a program; equal programs give equal bytes."""
+    from safetensors.numpy import save as to_safetensors  # here, for reading does without it
+
     tensors: dict[str, np.ndarray] = {}
     text: dict[str, Any] = {
         "version": VERSION,
@@ -72,7 +73,7 @@ def _encode_layer(number: int, layer: Layer, tensors: dict[str, np.ndarray]) -> 
         match field.name:
             case "weight":
                 entry["weight"] = {"N": value.space.N, "shape": value.shape}
-                tensors[name] = pack_radix(value.indices(), value.space.size)
+                tensors[name] = bits_to_radix(value.packed, value.space.size, value.size)
             case "space":
                 entry["N"] = value.N
             case "thresholds":

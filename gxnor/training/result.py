@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import platform
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 from safetensors.numpy import save
 
 from gxnor.data import Dataset
-from gxnor.machine import cpu
+from gxnor.machine import describe
 from gxnor.training.evaluate import Evaluation
 from gxnor.version import VERSION
 from gxnor.writing import replacing
@@ -21,10 +20,9 @@ WORST = 32
 
 
 def machine(device: str = "cpu") -> dict:
-    """Where this runs, for a result to be stated with."""
+    """`gxnor.machine.describe`, with PyTorch's threads and device."""
     gpu = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
-    return {"cpu": cpu(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": device,
-            "platform": platform.platform(), **gpu}  # fmt: skip
+    return {**describe(), "threads": torch.get_num_threads(), "device": device, **gpu}
 
 
 def versions() -> dict:

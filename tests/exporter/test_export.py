@@ -12,7 +12,7 @@ from torch import nn
 
 from gxnor.data import load as load_data
 from gxnor.errors import GxnorError
-from gxnor.exporter import to_program
+from gxnor.exporter import operations, to_program
 from gxnor.nn import Activation, Conv1d, Conv2d, DiscreteLayer, Linear, phi
 from gxnor.nn.networks import MNIST, PRECISIONS, Pixels, Precision, network
 from gxnor.program import file, reference
@@ -464,3 +464,17 @@ def test_real_mnist():
     program = to_program(model, (1, 28, 28), [str(i) for i in range(10)])
     assert np.array_equal(reference.run(program, images[:100].numpy()).argmax(1), expected[:100])
     assert np.array_equal(Engine(program).run(images.numpy()).argmax(1), expected)
+
+
+@pytest.mark.parametrize("N", [0, 1, 2, 4])
+def test_a_packed_weight_crosses_into_the_program_as_it_lies(N, monkeypatch):
+    """Nothing unpacks it on the way, and training on does not change a program that was made."""
+    layer = Linear(300, 20, N=N)
+    before = layer.weight.packed.clone()
+    with monkeypatch.context() as on_the_way:
+        on_the_way.setattr("gxnor.nn.parameter.unpack_indices", None)
+        on_the_way.setattr("gxnor.program.ops.pack_bits", None)
+        weight = operations._states(layer)
+    layer.weight.set_indices(torch.zeros_like(layer.weight.indices()))
+    assert weight.packed.tobytes() == before.numpy().tobytes()
+    assert weight.space == DiscreteSpace(N) and weight.shape == (20, 300)

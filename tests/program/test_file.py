@@ -133,6 +133,17 @@ def test_a_loaded_network_holds_little_more_than_its_file(tmp_path):
     assert held < 1.3 * os.path.getsize(tmp_path / "net.gxnor")
 
 
+@pytest.mark.parametrize("N1", [0, 1])
+def test_a_file_is_written_without_holding_the_states_one_by_one(N1):
+    program = cifar(N1)
+    file.encode(program)  # tables and imports are no part of the network
+    tracemalloc.start()
+    file.encode(program)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < weights_of(program)
+
+
 @pytest.mark.parametrize(
     "largest,dtype", [(126, "I8"), (127, "I16"), (32766, "I16"), (32767, "I32"), (2**31 - 2, "I32")]
 )

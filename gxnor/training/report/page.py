@@ -46,7 +46,7 @@ def write(folder: Path) -> Path:
 
 def _page(recipe: str, history: list[dict], result: dict, worst: list[dict]) -> str:
     page = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
-    page.filters.update(number=_number, percent=_percent, duration=_duration, size=_size)
+    page.filters.update(number=_number, percent=_percent, duration=duration, size=_size)
     layers = figures.layers(history)
     return page.get_template("report.html").render(
         result=result,
@@ -127,13 +127,12 @@ def _percent(value, digits: int = 2) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f}\u00a0%"
 
 
-def _duration(seconds) -> str:
+def duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _size(count) -> str:
