@@ -182,6 +182,7 @@ def network(
         raise ValueError(f"width must be a positive number, got {width!r}")
     channels, *size = input_shape
     pool: type[nn.MaxPool1d | nn.MaxPool2d]
+    average: type[nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d]
     norm: type[nn.BatchNorm1d | nn.BatchNorm2d]
     if len(size) == 1:
         convolution, pool, average, norm = precision.conv1d, nn.MaxPool1d, nn.AdaptiveAvgPool1d, nn.BatchNorm1d
