@@ -1,0 +1,126 @@
+"""What moves, copies and picks values: flattening, padding, nearest neighbours, channels in some order, sizes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from gxnor.errors import GxnorError
+from gxnor.exporter.builder import UNKNOWN, Builder, Tensor, Unknown, integers, known, tensor
+from gxnor.program.ops import Channels, Flatten, Pad, Upsample
+
+
+def flatten(build: Builder, x, start_dim=0, end_dim=-1) -> Tensor:
+    if isinstance(start_dim, nn.Flatten):
+        start_dim, end_dim = start_dim.start_dim, start_dim.end_dim
+    last = len(tensor(x).shape)
+    if start_dim % (last + 1) != 1 or end_dim % (last + 1) != last:
+        raise GxnorError(f"expected to flatten all dimensions but the batch, got {start_dim} to {end_dim}")
+    return x if last == 1 else build.move(x, Flatten((0,)))
+
+
+def squeeze(build: Builder, x, dim=None) -> Tensor:
+    """Takes away extents of 1."""
+    axes = range(1, len(tensor(x).shape) + 1) if dim is None else [n % (len(x.shape) + 1) for n in tuple_of(dim, 1)]
+    if 0 in axes or (1 in axes and x.shape[0] == 1):
+        raise GxnorError("expected to squeeze extents, got the batch or the channels")
+    shape = tuple(n for i, n in enumerate(x.shape, 1) if i == 1 or i not in axes or n != 1)
+    if math.prod(x.shape) != x.shape[0]:
+        if shape == x.shape:
+            return x
+        raise GxnorError(f"expected to squeeze (batch, channels) out, {x.shape[1:]} has places left")
+    return replace(flatten(build, x, 1) if len(x.shape) > 1 else x, shape=shape)
+
+
+def reshape(build: Builder, x, *shape) -> Tensor:
+    shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+    features = math.prod(tensor(x).shape)
+    if len(shape) != 2 or shape[0] != -1 or shape[1] not in (-1, features):
+        raise GxnorError(f"expected to reshape to (batch, {features}), got {shape}")
+    return flatten(build, x, 1)
+
+
+def pad(build: Builder, x, pads, mode="constant", value=None) -> Tensor:
+    if isinstance(pads, nn.Module):
+        pads, value = pads.padding, getattr(pads, "value", 0)
+    if mode != "constant" or value or min(pads) < 0:
+        raise GxnorError(f"expected padding with zeros, got mode={mode!r}, value={value}, {tuple(pads)}")
+    dims = len(tensor(x).shape) - 1
+    pads = tuple(pads) + (0,) * (2 * dims - len(pads))
+    if len(pads) != 2 * dims or not dims:
+        raise GxnorError(f"expected padding of extents alone, got {pads}")
+    x = integers(build, x)
+    return build.emit(Pad((x.number,), pads[-2::-2], pads[::-2]), x.unit, x)
+
+
+def upsample(build: Builder, x, size=None, scale_factor=None, mode="nearest", align_corners=None, **_) -> Tensor:
+    if isinstance(size, nn.Upsample):
+        size, scale_factor, mode = size.size, size.scale_factor, size.mode
+    if mode != "nearest":
+        raise GxnorError(f"expected mode='nearest', got {mode!r}")
+    extents = tensor(x).shape[1:]
+    factors = tuple_of(scale_factor, len(extents)) if size is None else [
+        to / n for to, n in zip(tuple_of(size, len(extents)), extents, strict=True)
+    ]  # fmt: skip
+    if not extents or any(factor < 1 or factor != int(factor) for factor in factors):
+        raise GxnorError(f"expected whole factors of {extents}, got size={size}, scale_factor={scale_factor}")
+    return build.copy(x, Upsample((0,), tuple(int(factor) for factor in factors)))
+
+
+def shuffle(build: Builder, x, groups) -> Tensor:
+    groups = groups.groups if isinstance(groups, nn.ChannelShuffle) else groups
+    return _pick(build, x, torch.arange(tensor(x).shape[0]).view(groups, -1).t().flatten())
+
+
+def chunk(build: Builder, x, chunks, dim=0) -> tuple[Tensor, ...]:
+    _channel_axis(x, dim)
+    return tuple(_pick(build, x, part) for part in torch.arange(x.shape[0]).chunk(chunks))
+
+
+def split(build: Builder, x, sizes, dim=0) -> tuple[Tensor, ...]:
+    _channel_axis(x, dim)
+    return tuple(_pick(build, x, part) for part in torch.arange(x.shape[0]).split(sizes))
+
+
+def item(build: Builder, x, index):
+    if not isinstance(x, Tensor):
+        if x is UNKNOWN:
+            raise Unknown
+        return x[index]
+    whole = slice(None)
+    if not isinstance(index, tuple) or index[:1] != (whole,) or len(index) < 2 or any(i != whole for i in index[2:]):
+        raise GxnorError(f"expected channels, x[:, from:to], got x[{index}]")
+    picked = torch.arange(x.shape[0])[index[1]]
+    if not picked.dim() or not picked.numel():
+        raise GxnorError(f"expected channels, x[:, from:to], got x[{index}]")
+    return _pick(build, x, picked)
+
+
+def _channel_axis(x, dim: int) -> None:
+    if dim % (len(tensor(x).shape) + 1) != 1:
+        raise GxnorError(f"expected to split channels, dim=1, got dim={dim}")
+
+
+def _pick(build: Builder, x, order: torch.Tensor) -> Tensor:
+    return build.copy(known(x), Channels((0,), order.numpy().astype(np.int32)), order)
+
+
+def size(build: Builder, x, dim=None):
+    """-1 stands for the size of the batch, on which nothing may depend, as it does in `reshape`."""
+    shape = (-1, *tensor(x).shape)
+    return shape if dim is None else shape[dim]
+
+
+def attribute(build: Builder, x, name: str):
+    if name not in ("shape", "ndim"):
+        raise GxnorError(f".{name} is not an operation of an integer program")
+    shape = size(build, x)
+    return shape if name == "shape" else len(shape)
+
+
+def tuple_of(value, dims: int) -> tuple:
+    return tuple(value) if isinstance(value, tuple | list) else (value,) * dims
