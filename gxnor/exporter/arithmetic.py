@@ -12,6 +12,7 @@ import torch
 from gxnor.errors import GxnorError
 from gxnor.exporter import folding
 from gxnor.exporter.builder import EXACT, UNKNOWN, Builder, Tensor, known, power_of_two
+from gxnor.exporter.layers import as_float
 from gxnor.program.ops import NEVER, Add, Concat
 
 
@@ -67,6 +68,8 @@ def multiply(build: Builder, a, b) -> Tensor:
 
 
 def divide(build: Builder, x, number) -> Tensor:
+    if isinstance(x, Tensor) and x.pixels:
+        x = as_float(build, x)
     return _scaled(build, x, number, -1)
 
 
@@ -87,7 +90,10 @@ def _step(build: Builder, x, function, constant) -> Tensor:
     if isinstance(constant, int | float):
         constant = torch.tensor(float(constant))
     if not isinstance(constant, torch.Tensor):
-        raise GxnorError("multiplies or divides two values: expected a value and a constant")
+        raise GxnorError(
+            "multiplies or divides two values: expected a value and a constant, for a product of two has no form here: add "
+            "them, or concatenate them"
+        )
     channels, dims = x.shape[0], len(x.shape)
     shape = constant.shape[-dims:]
     if constant.numel() not in (1, channels) or (constant.numel() > 1 and (len(shape) < dims or shape[0] != channels)):

@@ -35,6 +35,14 @@ class Tensor:
     last: tuple[str, Callable] | None = None  # what the model does to its scores, which a program leaves out
 
 
+@dataclass(frozen=True)
+class Grouped:
+    """x seen as (batch, groups, channels of each, *extents), its channels in this order, (groups, channels of each)."""
+
+    x: Tensor
+    order: torch.Tensor
+
+
 UNKNOWN = object()  # in a tensor's place: it comes from something that was refused
 
 
@@ -218,7 +226,9 @@ def tensor(x) -> Tensor:
 def known(x) -> Tensor:
     """x, if it is not bare pixels either."""
     if tensor(x).pixels:
-        raise GxnorError("expected integers, got pixels: put gxnor.nn.Pixels() in front")
+        raise GxnorError(
+            "expected integers, got pixels: put gxnor.nn.Pixels() in front, or for real numbers gxnor.nn.Quantize(low, high)"
+        )
     return x
 
 

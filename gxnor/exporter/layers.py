@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
+import torch
 from torch import nn
 
 from gxnor.errors import GxnorError
@@ -29,6 +31,16 @@ def pixels(build: Builder, x, module: Pixels) -> Tensor:
     if not tensor(x).pixels:
         raise GxnorError("expected the network's uint8 input")
     return replace(x, pixels=False)
+
+
+def as_float(build: Builder, x, *to, **_) -> Tensor:
+    """Pixels as numbers 0 to 255, and other values as they are: half of 2p - 255, and 127.5."""
+    if any(isinstance(kind, torch.dtype) and kind != torch.float32 for kind in to):
+        raise GxnorError(f"expected float32, got {to}")
+    if not tensor(x).pixels:
+        return x
+    half = torch.full((x.shape[0],), 127.5)
+    return replace(x, pixels=False, unit=Fraction(1, 2), norms=(folding.Arithmetic(torch.add, half),))
 
 
 def quantize(build: Builder, x, module: Quantize) -> Tensor:
@@ -97,7 +109,7 @@ def left_out(name: str, function):
 
     def operation(build: Builder, x, *_, **__) -> Tensor:
         if not build.ends:
-            raise GxnorError(f"{name} is a real activation")
+            raise GxnorError(f"{name} is a real activation, which only the end may have: take gxnor.nn.Activation()")
         return replace(known(x), last=(name, function))
 
     return operation

@@ -16,8 +16,17 @@ from torch import nn
 
 from gxnor.exporter.arithmetic import add, concat, divide, multiply, negative, subtract
 from gxnor.exporter.builder import Builder
-from gxnor.exporter.layers import activation, dropout, left_out, norm, pixels, quantize, same, weighted
-from gxnor.exporter.pooling import adaptive_average, adaptive_max, average_pool, largest, max_pool, mean, total
+from gxnor.exporter.layers import activation, as_float, dropout, left_out, norm, pixels, quantize, same, weighted
+from gxnor.exporter.pooling import (
+    adaptive_average,
+    adaptive_max,
+    average_pool,
+    largest,
+    largest_of,
+    max_pool,
+    mean,
+    total,
+)
 from gxnor.exporter.shapes import (
     attribute,
     chunk,
@@ -29,6 +38,7 @@ from gxnor.exporter.shapes import (
     size,
     split,
     squeeze,
+    transpose,
     upsample,
 )  # fmt: skip
 from gxnor.nn.activation import Activation, phi
@@ -52,6 +62,7 @@ SOFTMAX, LOG_SOFTMAX = (
     left_out("LogSoftmax", lambda y: F.log_softmax(y, 1)),
 )
 SIGMOID, RELU = left_out("Sigmoid", torch.sigmoid), left_out("ReLU", torch.relu)
+TANH = left_out("Tanh", torch.tanh)
 MODULES = {
     DiscreteLayer: weighted,
     Activation: activation,
@@ -65,10 +76,11 @@ MODULES = {
     (nn.ZeroPad1d, nn.ZeroPad2d, nn.ConstantPad1d, nn.ConstantPad2d): pad,
     nn.Upsample: upsample,
     nn.ChannelShuffle: shuffle,
-    nn.Softmax: SOFTMAX,
+    (nn.Softmax, nn.Softmax2d): SOFTMAX,
     nn.LogSoftmax: LOG_SOFTMAX,
     nn.Sigmoid: SIGMOID,
     nn.ReLU: RELU,
+    nn.Tanh: TANH,
     nn.Flatten: flatten,
     (nn.Identity, nn.modules.dropout._DropoutNd): same,
 }
@@ -91,6 +103,7 @@ FUNCTIONS: dict[Callable, Callable] = {
     torch.mean: mean,
     torch.sum: total,
     torch.amax: largest,
+    torch.max: largest_of,
     torch.squeeze: squeeze,
     torch.cat: concat,
     torch.concat: concat,
@@ -107,10 +120,14 @@ FUNCTIONS: dict[Callable, Callable] = {
     F.log_softmax: LOG_SOFTMAX,
     torch.log_softmax: LOG_SOFTMAX,
     torch.sigmoid: SIGMOID,
+    torch.tanh: TANH,
+    F.tanh: TANH,
+    F.sigmoid: SIGMOID,
     F.relu: RELU,
     torch.relu: RELU,
     torch.flatten: flatten,
     torch.reshape: reshape,
+    torch.transpose: transpose,
     operator.add: add,
     torch.add: add,
     operator.mul: multiply,
@@ -125,6 +142,7 @@ METHODS = {
     "mean": mean,
     "sum": total,
     "amax": largest,
+    "max": largest_of,
     "squeeze": squeeze,
     "chunk": chunk,
     "split": split,
@@ -135,9 +153,14 @@ METHODS = {
     "softmax": SOFTMAX,
     "log_softmax": LOG_SOFTMAX,
     "relu": RELU,
+    "sigmoid": SIGMOID,
+    "tanh": TANH,
     "flatten": flatten,
     "view": reshape,
     "reshape": reshape,
+    "transpose": transpose,
+    "float": as_float,
+    "to": as_float,
     "add": add,
     "add_": add,
     "mul": multiply,
@@ -148,3 +171,28 @@ METHODS = {
     "size": size,
     "dim": lambda build, x: len(size(build, x)),
 }
+
+REAL = "gxnor.nn.Activation(), or nn.Hardtanh() before gxnor.nn.discretize"
+PRODUCT = "sums and layers with discrete weights, for a product of two values has no form here"
+# What to take for what has no form in a program.
+INSTEAD = {
+    **dict.fromkeys(("clamp", "clip", "hardtanh", "sign", "relu6", "gelu", "silu", "leaky_relu", "elu", "round"), REAL),
+    **dict.fromkeys(("matmul", "bmm", "mm", "einsum", "scaled_dot_product_attention", "prod"), PRODUCT),
+    **dict.fromkeys(("maximum", "minimum"), "a sum of both, or torch.cat"),
+    **dict.fromkeys(("min", "amin"), "the largest of the negative, (-x).amax((2, 3))"),
+    **dict.fromkeys(("permute", "movedim", "swapaxes"), "(batch, channels, height, width) throughout"),
+    **dict.fromkeys(("stack", "hstack", "vstack"), "torch.cat along channels, dim=1"),
+    **dict.fromkeys(("Unflatten", "unflatten"), "samples that have this shape when they come in"),
+    **dict.fromkeys(("PixelShuffle", "pixel_shuffle", "Fold"), "nn.Upsample(scale_factor=2) and a convolution"),
+    **dict.fromkeys(("linear", "conv1d", "conv2d"), "the module, whose weights gxnor.nn.discretize makes discrete"),
+    **dict.fromkeys(("batch_norm", "layer_norm", "LayerNorm", "GroupNorm", "InstanceNorm2d"), "nn.BatchNorm2d"),
+    **dict.fromkeys(("unsqueeze", "expand", "repeat"), "keepdim=True where an axis goes, nn.Upsample for copies"),
+    **dict.fromkeys(
+        ("norm", "normalize", "std", "var", "exp", "log", "sqrt", "pow", "abs"), "batch norm and activations"
+    ),
+}
+
+
+def instead(name: str) -> str:
+    """What to take for an operation that has no form in a program."""
+    return f": take {INSTEAD[name]}" if name in INSTEAD else ": docs/own-model.md lists those that are"

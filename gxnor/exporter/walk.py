@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,8 +16,8 @@ from torch.utils._pytree import tree_leaves
 
 from gxnor.errors import GxnorError
 from gxnor.exporter import compare
-from gxnor.exporter.builder import UNKNOWN, Builder, Call, Tensor, Unknown, tensor
-from gxnor.exporter.operations import FUNCTIONS, METHODS, MODULES
+from gxnor.exporter.builder import UNKNOWN, Builder, Call, Grouped, Tensor, Unknown, tensor
+from gxnor.exporter.operations import FUNCTIONS, METHODS, MODULES, instead
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.nn.networks import Pixels
@@ -100,10 +102,20 @@ def trace(model: nn.Module, source: Input) -> Walk:
     try:
         traced = fx.GraphModule(model, _Tracer().trace(model))
     except Exception as error:  # whatever the model's own code raises
-        raise GxnorError(f"cannot export: torch.fx cannot trace the model: {error!s:.200}") from error
+        raise GxnorError(
+            f"cannot export: torch.fx cannot trace the model{_line(error)}: {error!s:.200}: expected a forward that takes "
+            "the same way for every input, without if, assert and loops on values or shapes"
+        ) from error
     walk = Walk(traced, Builder(source))
     walk.run()
     return walk
+
+
+def _line(error: Exception) -> str:
+    """Where in the model's own code an error comes from."""
+    torchs = Path(torch.__file__).parent
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if torchs not in Path(frame.filename).parents]
+    return f" at {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
 
 
 @dataclass(frozen=True)
@@ -208,14 +220,17 @@ class Walk(fx.Interpreter):
                 self.build.calls.append(Call(self.build.at, module, args[0], made))
                 return made
         if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
-            raise GxnorError(f"{type(module).__name__} has real weights")
+            raise GxnorError(
+                f"{type(module).__name__} has real weights: gxnor.nn.discretize(model) makes them discrete"
+            )
+        name = type(module).__name__
         if type(module).__module__ == nn.ReLU.__module__:
-            raise GxnorError(f"{type(module).__name__} is a real activation")
-        raise GxnorError(f"{type(module).__name__} is not an operation of an integer program")
+            raise GxnorError(f"{name} is a real activation: gxnor.nn.discretize(model) makes it gxnor.nn.Activation()")
+        raise GxnorError(f"{name} is not an operation of an integer program{instead(name)}")
 
     def call_function(self, target, args, kwargs):
         given = tree_leaves((args, kwargs))
-        if not any(x is UNKNOWN or isinstance(x, Tensor) for x in given):
+        if not any(x is UNKNOWN or isinstance(x, Tensor | Grouped) for x in given):
             return super().call_function(target, args, kwargs)  # sizes and other plain numbers
         if isinstance(target, type) and (issubclass(target, tuple) or is_dataclass(target)):
             return target(*args, **kwargs)  # outputs with names
@@ -228,11 +243,11 @@ class Walk(fx.Interpreter):
             return made
         if any(x is UNKNOWN for x in given) and getattr(target, "__module__", None) in ("_operator", "builtins"):
             raise Unknown  # arithmetic with the sizes of something refused
-        raise GxnorError("no operation of an integer program")
+        raise GxnorError(f"no operation of an integer program{instead(getattr(target, '__name__', ''))}")
 
     def call_method(self, target, args, kwargs):
         if target not in METHODS:
-            raise GxnorError("no operation of an integer program")
+            raise GxnorError(f"no operation of an integer program{instead(target)}")
         return METHODS[target](self.build, *args, **kwargs)
 
     def output(self, target, args, kwargs) -> None:

@@ -50,6 +50,11 @@ REASONS = (
         (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.instancenorm._InstanceNorm, nn.LocalResponseNorm),
         "normalises by each sample's own statistics, which no threshold of an integer can express; use batch norm",
     ),
+    (
+        nn.modules.conv._ConvTransposeNd,
+        "spreads sums over places, which has no discrete form here; use nn.Upsample(scale_factor=2) and nn.Conv2d",
+    ),
+    (nn.Conv3d, "has no discrete form here; use nn.Conv2d with frames as channels"),
     (nn.PReLU, "has a trained slope, which a discrete activation has not; use nn.ReLU"),
     (nn.modules.lazy.LazyModuleMixin, "has no weights yet: run a batch through the model first"),
 )

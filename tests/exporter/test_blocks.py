@@ -79,6 +79,12 @@ def conv(inputs, outputs, kernel=1, norm=True, **options):
     return nn.Sequential(*layers)
 
 
+def by_hand(x, groups=4):
+    batch, channels, height, width = x.shape
+    x = x.view(batch, groups, channels // groups, height, width)
+    return torch.transpose(x, 1, 2).contiguous().view(batch, -1, height, width)
+
+
 EXACT = {
     "cat of states": (lambda x, a: torch.cat([a(x), x], 1), 16 * 64, {"a": nn.Sequential(conv(8, 8), gnn.Activation(2))}),
     "cat of sums and norm": (
@@ -105,6 +111,19 @@ EXACT = {
     "chunk": (lambda x: x.chunk(2, 1)[1], 4 * 64, {}),
     "split and add": (lambda x: x.split(4, dim=1)[0] + x.split(4, dim=1)[1], 4 * 64, {}),
     "channels": (lambda x: x[:, 2:5], 3 * 64, {}),
+    "a shuffle by hand": (
+        lambda x, a, c: c(by_hand(a(x))), 8 * 64,
+        {"a": conv(8, 8), "c": act()},
+    ),
+    "mean of flat places": (lambda x: x.flatten(2).mean(2), 8, {}),
+    "mean of flat places, viewed": (lambda x: x.view(x.size(0), 8, -1).mean(-1), 8, {}),
+    "largest of flat places": (lambda x, a: a(x).flatten(2).max(2)[0], 8, {"a": conv(8, 8, norm=False)}),
+    "torch.max": (lambda x: torch.max(x.flatten(2), dim=-1).values, 8, {}),
+    "mean of rows": (lambda x: x.mean(3, keepdim=True), 64, {}),
+    "largest of columns, of a norm": (lambda x, a, c: c(a(x)).amax(-2, keepdim=True), 64, {"a": conv(8, 8), "c": act()}),
+    "adaptive to more places": (lambda x: F.adaptive_avg_pool2d(F.max_pool2d(x, 4), (6, 2)), 8 * 12, {}),
+    "adaptive max to more places": (lambda x: F.adaptive_max_pool2d(x, (4, 16)), 8 * 64, {}),
+    "nearest-exact": (lambda x: F.interpolate(x, size=(16, 8), mode="nearest-exact"), 8 * 128, {}),
     "add_": (lambda x, a: a(x).add_(x), 8 * 64, {"a": conv(8, 8, norm=False)}),
     "a constant per channel": (
         lambda x, a, c: c((a(x) - torch.arange(8.0).view(1, 8, 1, 1)) / 3), 8 * 64, {"a": conv(8, 8), "c": act()},
@@ -142,16 +161,22 @@ def test_blocks_with_real_numbers_inside_stay_integers(name):
 
 
 @pytest.mark.parametrize("front", [
-    lambda: nn.BatchNorm2d(2),
-    lambda: Standardise(),
+    lambda: [gnn.Pixels(), nn.BatchNorm2d(2)],
+    lambda: [gnn.Pixels(), Standardise(lambda x: x / 255)],
+    lambda: [Standardise(lambda x: x / 255)],
+    lambda: [Standardise(lambda x: x.float() / 255)],
+    lambda: [Standardise(lambda x: x.to(torch.float32).div(255.0))],
 ])  # fmt: skip
 def test_pixels_that_the_model_standardises(front):
     torch.manual_seed(0)
     x = images((2, 8, 8))
     net = Net(lambda x: x, 8 * 64)
-    net.stem = nn.Sequential(gnn.Pixels(), front(), *list(net.stem)[1:])
+    fronts = front()
+    net.stem = nn.Sequential(*fronts, *list(net.stem)[1:])
     net = fitted(net, x)
-    with pytest.warns(RuntimeWarning, match="real numbers become integers before stem.2: predictions can differ where"):
+    with pytest.warns(
+        RuntimeWarning, match=f"real numbers become integers before stem.{len(fronts)}: predictions can differ where"
+    ):
         program = gxnor.export(net, (2, 8, 8), 5)
     with torch.no_grad():
         agreed = reference.run(program, x.numpy()).argmax(1) == net(x).argmax(1).numpy()
@@ -159,13 +184,14 @@ def test_pixels_that_the_model_standardises(front):
 
 
 class Standardise(nn.Module):
-    def __init__(self):
+    def __init__(self, scaled):
         super().__init__()
+        self.scaled = scaled
         self.register_buffer("mean", torch.tensor([0.1, -0.2]).view(1, 2, 1, 1))
         self.register_buffer("std", torch.tensor([0.3, 0.5]).view(1, 2, 1, 1))
 
     def forward(self, x):
-        return (x / 255 - self.mean) / self.std
+        return (self.scaled(x) - self.mean) / self.std
 
 
 @pytest.mark.parametrize("end", [nn.Softmax(1), nn.LogSoftmax(1), nn.ReLU(), nn.Sigmoid()])
@@ -176,6 +202,29 @@ def test_an_end_that_a_program_needs_not_is_left_out_with_a_word(end):
     net = fitted(net, x)
     with pytest.warns(RuntimeWarning, match=f"{type(end).__name__} at the end is left out"):
         program = gxnor.export(net, (4,), 3)
+    with torch.no_grad():
+        np.testing.assert_allclose(reference.run(program, x.numpy()), net[:-1](x).numpy(), rtol=1e-5, atol=1e-5)
+
+
+class End(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize("end", [
+    lambda y: y.squeeze(1), lambda y: torch.squeeze(y, -1), lambda y: y.squeeze(), lambda y: y[:, 0], torch.tanh,
+    torch.sigmoid,
+])  # fmt: skip
+def test_one_score_may_come_without_its_axis(end):
+    torch.manual_seed(0)
+    x = images((4,))
+    net = fitted(nn.Sequential(gnn.Pixels(), gnn.Linear(4, 1), nn.BatchNorm1d(1), End(end)), x)
+    with pytest.warns(RuntimeWarning, match="at the end is left out"):
+        program = gxnor.export(net, (4,), 1)
     with torch.no_grad():
         np.testing.assert_allclose(reference.run(program, x.numpy()), net[:-1](x).numpy(), rtol=1e-5, atol=1e-5)
 
@@ -206,6 +255,18 @@ def test_scores_for_every_place():
     (lambda x: x.sum(1), "all dimensions but batch and channels"),
     (lambda x: torch.relu(x) + x, "ReLU is a real activation"),
     (lambda x: x / torch.zeros(1), "expected a finite constant"),
+    (lambda x: F.adaptive_avg_pool2d(x, 3), "windows differ in size: take one that does"),
+    (lambda x: x.permute(0, 2, 3, 1), r"permute: no operation of an integer program: take \(batch, channels, height"),
+    (lambda x: x.transpose(1, 2), "nn.ChannelShuffle reorders channels"),
+    (lambda x: torch.stack([x, x], 1), "stack: no operation of an integer program: take torch.cat"),
+    (lambda x: x.clamp(-1, 1), "take gxnor.nn.Activation"),
+    (lambda x: torch.maximum(x, x), "take a sum of both"),
+    (lambda x: x.erf(), "erf: no operation of an integer program: docs/own-model.md lists those that are"),
+    (lambda x: x.view(-1, 8, 4, 16), "or channels to groups and back"),
+    (lambda x: x.mean(1), "all dimensions but batch and channels"),
+    (lambda x: x.mean(3), "with keepdim=True"),
+    (lambda x: x if x.shape[1] == 8 else -x, r"at test_blocks.py, line \d+: .*without if, assert and loops"),
+    (lambda x: torch.max(x.flatten(2), 2)[1], "expected"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_with_what_was_expected(body, words):
     with pytest.raises(GxnorError, match=words):

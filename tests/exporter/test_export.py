@@ -12,7 +12,7 @@ from torch import nn
 
 from gxnor.data import load as load_data
 from gxnor.errors import GxnorError
-from gxnor.exporter import operations, to_program
+from gxnor.exporter import layers, to_program
 from gxnor.nn import Activation, Conv1d, Conv2d, DiscreteLayer, Linear, phi
 from gxnor.nn.networks import MNIST, PRECISIONS, Pixels, Precision, network
 from gxnor.program import file, reference
@@ -474,7 +474,7 @@ def test_a_packed_weight_crosses_into_the_program_as_it_lies(N, monkeypatch):
     with monkeypatch.context() as on_the_way:
         on_the_way.setattr("gxnor.nn.parameter.unpack_indices", None)
         on_the_way.setattr("gxnor.program.ops.pack_bits", None)
-        weight = operations._states(layer)
+        weight = layers._states(layer)
     layer.weight.set_indices(torch.zeros_like(layer.weight.indices()))
     assert weight.packed.tobytes() == before.numpy().tobytes()
     assert weight.space == DiscreteSpace(N) and weight.shape == (20, 300)
