@@ -16,7 +16,7 @@ from benchmarks.programs import Builder
 from gxnor.analysis import events
 from gxnor.cli import main as cli
 from gxnor.errors import GxnorError
-from gxnor.program import file, reference
+from gxnor.program import Requantize, file, reference
 from gxnor.runtime.engine import Engine
 from gxnor.targets import web
 
@@ -52,7 +52,8 @@ def run_in_node(cases, folder: Path) -> list:
 
 def assert_agrees_in_node(cases, folder: Path) -> None:
     for (program, x), (logits, fired, macs) in zip(cases, run_in_node(cases, folder), strict=True):
-        np.testing.assert_array_equal(logits, reference.run(program, x), strict=True)
+        expected = reference.run(program, x)
+        np.testing.assert_array_equal(logits.reshape(expected.shape), expected, strict=True)
         counted = events.count(program, x)
         assert [layer.fired for layer in counted.layers] == fired
         assert [layer.macs for layer in counted.layers] == macs
@@ -65,8 +66,25 @@ def test_networks_agree_in_every_space(tmp_path):
 
 
 def test_random_programs_agree(tmp_path):
-    built = [programs.random_program(3000 + seed) for seed in range(150)]
+    built = [programs.random_program(3000 + seed, every=seed % 3 > 0) for seed in range(200)]
     assert_agrees_in_node([(program, programs.batch(program, 2, i)) for i, program in enumerate(built)], tmp_path)
+
+
+def test_requantizing_in_all_of_64_bits_agrees(tmp_path):
+    """Products that doubles hold, products that they do not, both signs, and shifts to their ends."""
+    net = Builder((4, 6))
+    for shift, factor, reach in (
+        (0, 1000, 12345),
+        (21, 2**31 - 1, 2**49),
+        (40, 2**31 - 1, 2**60),
+        (61, 2**31 - 1, 2**61),
+    ):
+        multiplier = np.array([factor, -factor, 3, 0], dtype=np.int32)
+        offset = np.array([1 - reach, reach - 1, -1, reach], dtype=np.int64)
+        net.add(Requantize((net.last,), shift, multiplier, offset), 100.0)
+    net.flatten()
+    program = net.program()
+    assert_agrees_in_node([(program, programs.batch(program, 40))], tmp_path)
 
 
 def test_sums_near_the_ends_of_int32_agree(tmp_path):

@@ -12,7 +12,9 @@ const gxnor = (() => {
     const start = 8 + Number(view.getBigUint64(0, true));
     const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, start)));
     const program = JSON.parse(header.__metadata__.gxnor);
-    const types = { U8: Uint8Array, I8: Int8Array, I16: Int16Array, I32: Int32Array, F32: Float32Array };
+    const types = {
+      U8: Uint8Array, I8: Int8Array, I16: Int16Array, I32: Int32Array, I64: BigInt64Array, F32: Float32Array,
+    };
     const tensor = (name) => {
       const { dtype, data_offsets: [from, to] } = header[name];
       return new types[dtype](bytes.slice(start + from, start + to).buffer);
@@ -25,7 +27,8 @@ const gxnor = (() => {
         const bits = tensor(name + "sign");
         layer.sign = (c) => ((bits[c >> 3] >> (c & 7)) & 1 ? 1 : -1);
       }
-      if (layer.kind === "Scale") [layer.scale, layer.bias] = [tensor(name + "scale"), tensor(name + "bias")];
+      const more = { Scale: ["scale", "bias"], Requantize: ["multiplier", "offset"], Channels: ["order"] };
+      for (const field of more[layer.kind] ?? []) layer[field] = tensor(name + field);
     });
     return program;
   }
@@ -85,9 +88,10 @@ const gxnor = (() => {
     const out = values.map(([shape]) => new Int32Array(shape.reduce((a, b) => a * b)));
     const logits = new Float32Array(out.at(-1).length);
     const steps = program.layers.map((layer, i) => {
-      const [x, other] = layer.inputs.map((j) => out[j]);
+      const [x, ...others] = layer.inputs.map((j) => out[j]);
       const [from] = layer.inputs.map((j) => axes(values[j][0]));
-      return makers[layer.kind](layer, x, out[i + 1], from, axes(values[i + 1][0]), values[i + 1][1], other ?? logits);
+      const further = layer.kind === "Scale" ? logits : others;
+      return makers[layer.kind](layer, x, out[i + 1], from, axes(values[i + 1][0]), values[i + 1][1], further);
     });
     const N = program.input.N;
     return {
@@ -120,14 +124,58 @@ const gxnor = (() => {
     },
     MaxPool: (layer, x, y, from, to) => pool(layer, x, y, from, to, true),
     SumPool: (layer, x, y, from, to) => pool(layer, x, y, from, to, false),
-    Add({ factors: [a, b] }, x, y, from, to, bound, other) {
+    Add({ factors: [a, b] }, x, y, from, to, bound, [other]) {
       return { run: () => { for (let i = 0; i < y.length; i++) y[i] = a * x[i] + b * other[i]; } };
     },
     Flatten: (layer, x, y) => ({ run: () => y.set(x) }),
-    Scale({ scale, bias }, x, y, from, to, bound, logits) {
+    Requantize({ multiplier, offset, shift }, x, y, [channels]) {
+      const size = x.length / channels;
+      const run = () => {
+        const most = x.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+        for (let c = 0, i = 0; c < channels; c++) {
+          const factor = multiplier[c], added = Number(offset[c]);
+          const exact = Math.abs(factor) * most + Math.abs(added) < 2 ** 53; // in doubles
+          const scaled = exact ? (value) => Math.floor((factor * value + added) / 2 ** shift)
+            : (value) => Number((BigInt(factor) * BigInt(value) + offset[c]) >> BigInt(shift));
+          for (const end = i + size; i < end; i++) y[i] = scaled(x[i]);
+        }
+      };
+      return { run };
+    },
+    Concat(layer, x, y, from, to, bound, others) {
+      return { run: () => { [x, ...others].reduce((at, each) => { y.set(each, at); return at + each.length; }, 0); } };
+    },
+    Pad({ before }, x, y, [channels, H, W], [, rows, columns]) {
+      const [top, left] = pair(before, 0);
+      const run = () => {
+        for (let c = 0; c < channels; c++) for (let h = 0; h < H; h++) {
+          const at = (c * H + h) * W;
+          y.set(x.subarray(at, at + W), (c * rows + h + top) * columns + left);
+        }
+      };
+      return { run };
+    },
+    Upsample({ factors }, x, y, [, H, W], [channels, rows, columns]) {
+      const [tall, wide] = pair(factors, 1);
+      const run = () => {
+        for (let c = 0, i = 0; c < channels; c++) for (let r = 0; r < rows; r++) for (let q = 0; q < columns; q++, i++) {
+          y[i] = x[(c * H + Math.floor(r / tall)) * W + Math.floor(q / wide)];
+        }
+      };
+      return { run };
+    },
+    Channels({ order }, x, y, [channels]) {
+      const size = x.length / channels;
+      return { run: () => order.forEach((c, i) => y.set(x.subarray(c * size, (c + 1) * size), i * size)) };
+    },
+    Scale({ scale, bias }, x, y, [channels], to, bound, logits) {
+      const size = x.length / channels;
       // One rounding to float32 after the product and one after the sum, as the double before them is exact enough.
       const run = () => {
-        for (let i = 0; i < logits.length; i++) logits[i] = Math.fround(Math.fround(x[i]) * scale[i]) + bias[i];
+        for (let i = 0; i < logits.length; i++) {
+          const c = Math.floor(i / size);
+          logits[i] = Math.fround(Math.fround(x[i]) * scale[c]) + bias[c];
+        }
       };
       return { run };
     },
