@@ -218,6 +218,78 @@ def two_heads(N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
     return net.program(net.dense(5, N1), places, trunk)
 
 
+def _block(net: Builder, outputs: int, N1: int, N2: int, stride: int = 1) -> None:
+    """Two 3x3 convolutions beside a shortcut, batch norm before the addition: He et al., arXiv 1512.03385, figure 2. A
+    shortcut that changes the shape is a 1x1 convolution."""
+    start, inputs = net.last, net.values[-1].shape[0]
+    net.conv(outputs, 3, N1, stride, padding=1)
+    net.threshold(N2)
+    net.conv(outputs, 3, N1, padding=1)
+    body = net.requantize(1e6)
+    if stride == 1 and inputs == outputs:
+        net.plus(body, start, (1, 2**20))
+    else:
+        net.conv(outputs, 1, N1, stride, at=start)
+        net.plus(body, net.requantize(1e6))
+    net.threshold(N2)
+
+
+def _averaged(net: Builder, classes: int, N1: int) -> Program:
+    """The average of all places, and a dense layer."""
+    net.sum_pool(net.values[-1].shape[1:])
+    net.flatten()
+    net.dense(classes, N1)
+    return net.program()
+
+
+def resnet(n: int = 3, width: int = 16, size: int = 32, N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
+    """ResNet of 6 n + 2 layers, section 4.2 of the paper, on 3 x size x size; the first convolution is discrete as well."""
+    net = Builder((3, size, size), seed=seed)
+    net.conv(width, 3, N1, padding=1)
+    net.threshold(N2)
+    for stage in range(3):
+        for i in range(n):
+            _block(net, width << stage, N1, N2, 2 if stage and i == 0 else 1)
+    return _averaged(net, 10, N1)
+
+
+def resnet18(width: int = 64, size: int = 224, N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
+    """Table 1 of the paper: a stem of 7x7 and a max-pool, four stages of two blocks, 1,000 classes."""
+    net = Builder((3, size, size), seed=seed)
+    net.conv(width, 7, N1, 2, padding=3)
+    net.threshold(N2)
+    net.max_pool(3, 2, padding=1)
+    for stage in range(4):
+        _block(net, width << stage, N1, N2, 2 if stage else 1)
+        _block(net, width << stage, N1, N2)
+    return _averaged(net, 1000, N1)
+
+
+def mobilenet_v1(width: int = 32, size: int = 224, N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
+    """Howard et al., arXiv 1704.04861, table 1: depthwise and pointwise convolutions, 1,000 classes. width 32 is their
+    multiplier of 1."""
+    net = Builder((3, size, size), seed=seed)
+    net.conv(width, 3, N1, 2, padding=1)
+    net.threshold(N2)
+    for times, stride in ((2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2), *[(16, 1)] * 5, (32, 2), (32, 1)):
+        channels = net.values[-1].shape[0]
+        net.conv(channels, 3, N1, stride, padding=1, groups=channels)
+        net.threshold(N2)
+        net.conv(times * width, 1, N1)
+        net.threshold(N2)
+    return _averaged(net, 1000, N1)
+
+
+def keywords(width: int = 64, N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
+    """Spoken words: convolutions over 98 frames of 40 features, 12 classes."""
+    net = Builder((40, 98), seed=seed)
+    for times in (1, 2, 2, 4):
+        net.conv(times * width, 3, N1, padding=1)
+        net.max_pool(2)
+        net.threshold(N2)
+    return _averaged(net, 12, N1)
+
+
 def random_program(seed: int, every: bool = False) -> Program:
     """Any mixture of layers that fits: 1-d or 2-d, every space, padding, dilation, groups, reuse of earlier values. With
     `every` of all kinds, else of those that the paper's networks and sums of branches take."""

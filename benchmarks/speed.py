@@ -2,6 +2,7 @@
 
 python benchmarks/speed.py              measures (some ten minutes) and draws; pip install onnx onnxruntime openvino
 python benchmarks/speed.py picture      draws again
+python benchmarks/speed.py blocks       networks of residual and separable blocks: to benchmarks/results/blocks.json, and prints
 
 The networks of the paper with random states, for time does not depend on them: ternary ones, and the CIFAR network once
 with more of them. Where the machine has AMX or AVX-512, the CIFAR network once more without, for us, PyTorch and OpenVINO;
@@ -29,6 +30,7 @@ from gxnor.program import file  # noqa: E402
 from gxnor.runtime.engine import instruction_sets  # noqa: E402
 
 RESULT, PICTURE = ROOT / "benchmarks" / "results" / "speed.json", ROOT / "docs" / "images" / "speed.png"
+BLOCKS_RESULT = ROOT / "benchmarks" / "results" / "blocks.json"
 AGAINST = ["torch", "onnxruntime", "openvino"]
 # What makes PyTorch and OpenVINO do without an instruction set, and oneDNN, in both, is told the most that it may use.
 WITHOUT = {
@@ -40,15 +42,17 @@ NETWORKS = {
     "CIFAR": (programs.cifar, [1, 4, 16, 64], 2),
     "CIFAR, weights of 5 and activations of 9 states": (lambda: programs.cifar(2, 3), [1, 64], 2),
 }
+BLOCKS = {
+    "ResNet-20, width 16, 32x32": (programs.resnet, [1, 64], 2),
+    "ResNet-18, 224x224": (programs.resnet18, [1, 8], 2),
+    "MobileNetV1, 224x224": (programs.mobilenet_v1, [1, 8], 2),
+    "keyword spotting, Conv1d": (programs.keywords, [1, 64], 2),
+}
 
 
 def measure() -> dict:
-    reports = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, (network, batches, threads) in NETWORKS.items():
-            path = Path(folder) / f"{name}.gxnor"
-            file.save(network(), path)
-            reports[name] = bench.bench(path, batches, threads, AGAINST, explain=True) | {"file": path.name}
+        reports = of(NETWORKS, Path(folder), AGAINST)
         cifar = Path(folder) / "CIFAR.gxnor"
         result = {"command": "python benchmarks/speed.py", "date": time.strftime("%Y-%m-%d", time.gmtime())}
         for isa, following in itertools.pairwise(instruction_sets()):
@@ -56,6 +60,38 @@ def measure() -> dict:
                 name, limits = WITHOUT[isa]
                 reports[f"CIFAR, no {name}"] = limited(cifar, following, limits) | {"file": cifar.name}
     return result | {"networks": reports}
+
+
+def of(networks: dict, folder: Path, against: list[str]) -> dict[str, dict]:
+    """What `gxnor bench` says of each, by name; their files stay in the folder."""
+    reports = {}
+    for name, (network, batches, threads) in networks.items():
+        path = folder / f"{name}.gxnor"
+        file.save(network(), path)
+        reports[name] = bench.bench(path, batches, threads, against, explain=True) | {"file": path.name}
+    return reports
+
+
+def measure_blocks() -> dict:
+    """PyTorch is left out: it is no rival to the other two on these."""
+    with tempfile.TemporaryDirectory() as folder:
+        reports = of(BLOCKS, Path(folder), ["onnxruntime", "openvino"])
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    return {"command": "python benchmarks/speed.py blocks", "date": date, "networks": reports}
+
+
+def table(result: dict) -> str:
+    """Time over ours, of each contestant; in Markdown."""
+    names = ["onnxruntime", "onnxruntime-int8", "openvino", "openvino-int8"]
+    lines = [
+        "| network | batch | ours, us an image | " + " | ".join(names) + " |",
+        "|---|" + "---:|" * (len(names) + 2),
+    ]
+    for network, report in result["networks"].items():
+        for entry in report["results"]:
+            ratios = " | ".join(f"{entry[name]['over_gxnor']:.2f}" for name in names)
+            lines.append(f"| {network} | {entry['batch']} | {entry['gxnor']['us_per_image']:,.0f} | {ratios} |")
+    return "\n".join(lines)
 
 
 def limited(path: Path, isa: str, limits: dict[str, str]) -> dict:
@@ -98,8 +134,13 @@ def picture(result: dict) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    if arguments not in ([], ["picture"]):
+    if arguments not in ([], ["picture"], ["blocks"]):
         sys.exit(__doc__)
+    if arguments == ["blocks"]:
+        result = measure_blocks()
+        BLOCKS_RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        print(table(result))
+        return
     if not arguments:
         RESULT.write_text(json.dumps(measure(), indent=1) + "\n")
     picture(json.loads(RESULT.read_text()))

@@ -43,6 +43,8 @@ def every_kind() -> list[tuple[Program, np.ndarray]]:
     every = [programs.random_program(seed) for seed in range(60)]
     every += [programs.residual(N1, N2) for N1 in range(3) for N2 in range(3)]
     every += [programs.mnist(), programs.cifar(width=24)]
+    every += [programs.resnet(1, 17, 11, N, N) for N in range(3)]
+    every += [programs.resnet18(3, 35), programs.mobilenet_v1(3, 33), programs.mobilenet_v1(3, 33, 2, 3)]
     every += [
         convolution(channels, out, height, width, weights, inputs, padding)
         for channels, out in ((1, 1), (7, 17), (64, 16), (70, 33), (130, 8), (896, 3))

@@ -18,7 +18,7 @@ from onnxruntime import quantization
 
 from benchmarks.competitors import inputs, weights
 from gxnor.program import Program
-from gxnor.program.ops import Add, Conv, Dense, Flatten, Layer, MaxPool, Scale, SumPool, Threshold
+from gxnor.program.ops import Add, Conv, Dense, Flatten, Layer, MaxPool, Requantize, Scale, SumPool, Threshold
 
 
 def float_model(program: Program, batch: int) -> onnx.ModelProto:
@@ -113,6 +113,8 @@ def _nodes(layer: Layer, name: str, constant) -> list[onnx.NodeProto]:
             ]  # fmt: skip
         case Add():
             return [helper.make_node("Add", names, end)]
+        case Requantize():  # batch norm, which float networks have folded into the convolution before it
+            return [helper.make_node("Identity", names, end)]
         case Flatten():
             return [helper.make_node("Flatten", names, end)]
         case Scale():

@@ -29,17 +29,19 @@ class Compiler {
     switch (layer.kind) {
       case GXNOR_CONV:
       case GXNOR_DENSE: return convolve(number);
-      case GXNOR_THRESHOLD: {
-        Thresholds thresholds = thresholds_of(number, x.bound);
-        return add<ThresholdStep>(x.buffer, make(number), std::move(thresholds));
-      }
       case GXNOR_MAX_POOL:
         return add<MaxPoolStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), static_cast<int>(x.channels),
                                 pool(layer), std::vector<uint16_t>());
-      case GXNOR_SUM_POOL: return add<SumPoolStep>(x.buffer, make(number), pool(layer));
-      case GXNOR_ADD: {
-        const int inputs[2] = {x.buffer, values_[layer.inputs[1]].buffer};
-        return add<AddStep>(inputs, layer.factors, make(number));
+      case GXNOR_SUM_POOL: {
+        const Fused fused = fuse(number, 0);
+        return add<SumPoolStep>(x.buffer, make(number, fused), pool(layer), fused.epilogue);
+      }
+      case GXNOR_THRESHOLD:
+      case GXNOR_ADD:
+      case GXNOR_REQUANTIZE: {
+        const char* const name = layer.kind == GXNOR_THRESHOLD ? "threshold" : layer.kind == GXNOR_ADD ? "add" : "requantize";
+        const Fused fused = fuse(layer.inputs[0], number);
+        return add<PointwiseStep>(x.buffer, make(number, fused), fused.epilogue, name);
       }
       case GXNOR_FLATTEN:
         // Dense layers read (C, H, W) as it lies: only their weights' order changes.
@@ -53,12 +55,6 @@ class Compiler {
         plan_->classes = x.elements();
         return add<ScaleStep>(x.buffer, std::vector<float>(scale, scale + x.channels),
                               std::vector<float>(bias, bias + x.channels));
-      }
-      case GXNOR_REQUANTIZE: {
-        const int32_t* const multiplier = static_cast<const int32_t*>(layer.data[0]);
-        const int64_t* const offset = static_cast<const int64_t*>(layer.data[1]);
-        return add<RequantizeStep>(x.buffer, make(number), layer.factors[0], std::vector<int32_t>(multiplier, multiplier + x.channels),
-                                   std::vector<int64_t>(offset, offset + x.channels));
       }
       case GXNOR_CONCAT: {
         std::vector<int> inputs = inputs_of(layer);
@@ -96,6 +92,50 @@ class Compiler {
   int sole_reader(int value, int kind) const {
     const std::vector<int>& readers = values_[value].readers;
     return readers.size() == 1 && only(readers, kind) ? readers[0] : 0;
+  }
+
+  // What is done with a value before it is written, and the layer whose output that is.
+  struct Fused {
+    Epilogue epilogue;
+    int last;
+  };
+
+  // The layers after a value that an epilogue does: a requantization, then a sum with a value that is there, then thresholds,
+  // or some of them. `reader` is the first one where the value is there as well, else 0.
+  Fused fuse(int value, int reader) const {
+    const auto residual = std::make_shared<Residual>();
+    std::shared_ptr<const Thresholds> thresholds;
+    const auto takes = [&](const gxnor_layer& layer) {
+      switch (layer.kind) {
+        case GXNOR_REQUANTIZE:
+          if (residual->at >= 0 || !residual->multiplier.empty()) return false;
+          residual->requantize(static_cast<int>(values_[value].channels), layer.factors[0],
+                               static_cast<const int32_t*>(layer.data[0]), static_cast<const int64_t*>(layer.data[1]));
+          return true;
+        case GXNOR_ADD: {
+          const int own = layer.inputs[0] == value ? 0 : 1, other = values_[layer.inputs[1 - own]].buffer;
+          if (residual->at >= 0 || other < 0) return false;
+          residual->add(other, plan_->buffers[other], layer.factors[own], layer.factors[1 - own]);
+          return true;
+        }
+        default: return false;
+      }
+    };
+    const auto sole = [&] { return values_[value].readers.size() == 1 ? values_[value].readers[0] : 0; };
+    for (reader = reader ? reader : sole(); reader && takes(layers_[reader - 1]); reader = sole()) value = reader;
+    if (reader && layers_[reader - 1].kind == GXNOR_THRESHOLD) {
+      thresholds = std::make_shared<Thresholds>(thresholds_of(reader, values_[value].bound));
+      value = reader;
+    }
+    const bool changes = residual->at >= 0 || !residual->multiplier.empty();
+    return {{std::move(thresholds), true, false, kernels_, changes ? residual : nullptr}, value};
+  }
+
+  // The buffer of what is made of value `number`; those between are in no other.
+  int make(int number, const Fused& fused) {
+    const int buffer = make(fused.last);
+    for (; number != fused.last; number = values_[number].readers[0]) values_[number].buffer = buffer;
+    return buffer;
   }
 
   Thresholds thresholds_of(int number, int64_t bound) const {
@@ -141,7 +181,7 @@ class Compiler {
     if (x.narrow < 0) {
       const Value as_it_lies = {buffer.channels, buffer.height, buffer.width, x.bound, x.space, {}};
       x.narrow = make(buffer.form == Form::bits ? Form::int8 : Form::int16, as_it_lies, x.margin);
-      add<ConvertStep>(x.buffer, x.narrow);
+      add<PointwiseStep>(x.buffer, x.narrow, Epilogue{nullptr, false, false, kernels_}, "convert");
     }
     return x.narrow;
   }
@@ -196,24 +236,24 @@ class Compiler {
       }
     }
 
-    // Thresholds are applied to the sums while they are in the cache, of 2 x 2 pooled sums to the largest; any other max-pool
-    // before them moves after.
-    const int pooled = sole_reader(number, GXNOR_MAX_POOL);
-    const int threshold = sole_reader(pooled ? pooled : number, GXNOR_THRESHOLD);
-    const bool cells = threshold && pooled && of_cells(layers_[pooled - 1], values_[number], values_[pooled]);
-    const bool after = threshold && pooled && !cells;  // a step of its own
-    std::unique_ptr<Thresholds> thresholds;
+    // Thresholds, and what else an epilogue does, are applied to the sums while they are in the cache, of 2 x 2 pooled sums to
+    // the largest; any other max-pool before them moves after.
+    const int pooled = sole_reader(number, GXNOR_MAX_POOL), threshold = pooled ? sole_reader(pooled, GXNOR_THRESHOLD) : 0;
+    const bool cells = threshold && of_cells(layers_[pooled - 1], values_[number], values_[pooled]);
+    const bool after = threshold && !cells;  // a step of its own
+    std::shared_ptr<const Thresholds> thresholds;
+    if (threshold) thresholds = std::make_shared<Thresholds>(thresholds_of(threshold, values_[number].bound));
+    const Fused fused = threshold ? Fused{{thresholds, !after, cells, kernels_}, threshold} : fuse(number, 0);
     int output;
     if (!threshold) {
-      output = make(number);
+      output = make(number, fused);
     } else {
-      thresholds = std::make_unique<Thresholds>(thresholds_of(threshold, values_[number].bound));
       const int no_margin[2] = {0, 0};
       output = after ? make(form_of(values_[threshold].space), values_[number], no_margin) : make(threshold);
+      values_[number].buffer = values_[pooled].buffer = output;
     }
-    const std::vector<uint16_t> flips = after ? thresholds->flips : std::vector<uint16_t>();
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
-    const Epilogue epilogue = {std::move(thresholds), !after, cells, kernels_};
+    const Epilogue& epilogue = fused.epilogue;
     const Xnor xnor = xnor_of(geometry, values_[layer.inputs[0]].space, layer.space);
     const int top = static_cast<int>(top_level(values_[layer.inputs[0]].space));
     const Choice choice = choose(layer, plan_->buffers[input], top, values_[number], geometry, xnor);
@@ -231,10 +271,9 @@ class Compiler {
       add<ByBatch>(std::move(direct), std::move(winograd), choice.direct_below);
     else
       plan_->steps.push_back(direct ? std::move(direct) : std::move(winograd));
-    if (threshold) values_[number].buffer = output;
-    if (threshold && pooled) values_[pooled].buffer = output;
     if (after)
-      add<MaxPoolStep>(output, make(threshold), plan_->buffers[output].channels, pool(layers_[pooled - 1]), flips);
+      add<MaxPoolStep>(output, make(threshold), plan_->buffers[output].channels, pool(layers_[pooled - 1]),
+                       epilogue.thresholds->flips);
   }
 
   const gxnor_layer* const layers_;

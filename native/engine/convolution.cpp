@@ -5,11 +5,10 @@
 #include <cstring>
 
 #include "common/threads.h"
+#include "engine/blocks.h"
 
 namespace gxnor {
 namespace {
-
-constexpr int kStrip = 64;      // positions that one block of weights, warm in the first cache, is applied to in turn
 
 int element_bits(Form form) {
   switch (form) {
@@ -168,22 +167,18 @@ int Convolution::place_levels(const std::vector<int32_t>& table, int64_t start, 
   return 3 * sum;
 }
 
-// Where `count` outputs lie, from output `first` of all images on, and the windows that each is computed from.
+// The windows that `count` outputs, from output `first` of all images on, are computed from.
 void Convolution::locate(const std::vector<Buffer>& buffers, const Run& run, int64_t first, int count,
-                         const uint8_t** windows, uint8_t** pixels) const {
+                         const uint8_t** windows) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
   const int cell = epilogue_.cell(), side = epilogue_.side();
   const int64_t down = geometry_.stride[0] * in.row, right = geometry_.stride[1] * in.pixel;
   const uint8_t* const input = run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]);
-  uint8_t* const output = run.scratch[output_] + out.origin;
   int64_t image = first / out.pixels(), y = first % out.pixels() / out.width, x = first % out.width;
   for (int p = 0; p < count;) {  // row by row
     const uint8_t* window = input + image * in.image + y * side * down + x * side * right;
-    uint8_t* pixel = output + image * out.image + y * out.row + x * out.pixel;
-    for (; x < out.width && p < count; ++x, ++p, window += side * right, pixel += out.pixel) {
+    for (; x < out.width && p < count; ++x, ++p, window += side * right)
       for (int i = 0; i < cell; ++i) windows[p * cell + i] = window + i / 2 * down + i % 2 * right;
-      pixels[p] = pixel;
-    }
     x = 0;
     if (++y == out.height) y = 0, ++image;
   }
@@ -200,11 +195,14 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
   parallel_for(strips * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
     const uint8_t* from[kStrip];
     uint8_t* to[kStrip];
+    uint8_t* others[kStrip];
     alignas(64) int32_t sums[kMostBlocks * kStrip * kLanes];
     for (int64_t item = begin; item < end; ++item) {
       const int64_t first = item / shares * most;
       const int count = static_cast<int>(std::min<int64_t>(most, outputs - first));
-      locate(buffers, run, first, count, from, to);
+      locate(buffers, run, first, count, from);
+      out.locate(run.scratch[output_], first, count, to);
+      if (epilogue_.other()) epilogue_.other()->locate(run.scratch[epilogue_.residual->at], first, count, others);
       const int64_t block = item % shares * share;
       const int64_t after = std::min<int64_t>(block + share, blocks_);
       for (int64_t b = block, some; b < after; b += some) {
@@ -217,7 +215,7 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
           continue;
         }
         product_(from, count * cell, window, weights, sums);
-        for (int i = 0; i < some; ++i) epilogue_(out, static_cast<int>(b) + i, count, sums + i * count * cell * kLanes, to);
+        for (int i = 0; i < some; ++i) epilogue_(out, static_cast<int>(b) + i, count, sums + i * count * cell * kLanes, to, others);
       }
     }
   });

@@ -34,8 +34,7 @@ class Convolution : public Step {
   int64_t bytes() const override;
 
  private:
-  void locate(const std::vector<Buffer>& buffers, const Run& run, int64_t first, int count, const uint8_t** windows,
-              uint8_t** pixels) const;
+  void locate(const std::vector<Buffer>& buffers, const Run& run, int64_t first, int count, const uint8_t** windows) const;
   void arrange(const Buffer& input, const States& states, int threads);
   std::vector<int32_t> cover(const std::vector<int64_t>& taps, int64_t low, int64_t high) const;
   int place_bits(const std::vector<int32_t>& table, int64_t start, const uint8_t* nonzero, const uint8_t* minus,

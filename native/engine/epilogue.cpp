@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "common/vectorise.h"
+#include "engine/blocks.h"
 
 namespace gxnor {
 namespace {
@@ -22,14 +23,12 @@ GXNOR_BODY void largest_of_cells(int32_t* sums, int count) {
 
 }  // namespace
 
-void Epilogue::operator()(const Buffer& output, int block, int count, int32_t* sums, uint8_t* const* outputs) const {
+void Epilogue::operator()(const Buffer& output, int block, int count, int32_t* sums, uint8_t* const* outputs,
+                          const uint8_t* const* others) const {
   if (pooled) vectorised<largest_of_cells>(sums, count);
+  if (residual) (*residual)(block, count, sums, others);
+  if (!thresholds) return store_block(output, block, count, sums, outputs);
   const int lanes = std::min(kLanes, output.channels - block * kLanes);
-  if (output.form == Form::int32) {
-    for (int p = 0; p < count; ++p, sums += kLanes)
-      std::memcpy(outputs[p] + block * kLanes * sizeof(int32_t), sums, lanes * sizeof(int32_t));
-    return;
-  }
   const uint16_t flips = this->flips(block);
   const int32_t* const steps = thresholds->block(block);
   constexpr int kSome = 64;

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "common/threads.h"
+#include "engine/blocks.h"
 
 namespace gxnor {
 namespace {
@@ -15,6 +16,26 @@ void each_row(const Run& run, const Buffer& out, const std::function<void(int64_
   const int64_t grain = divide_up(16384, int64_t{out.width} * out.channels);
   parallel_for(run.images * out.height, grain, run.threads, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) body(row / out.height, static_cast<int>(row % out.height));
+  });
+}
+
+// sums(first, count, block, to) gives those of a block of channels of some pixels of the output, which the epilogue then takes.
+template <typename F>
+void each_strip(const Run& run, const Buffer& out, const Epilogue& epilogue, int output, F&& sums) {
+  const int64_t pixels = run.images * out.pixels(), strips = divide_up(pixels, kStrip), blocks = divide_up(out.channels, kLanes);
+  parallel_for(strips, divide_up(16384, int64_t{kStrip} * out.channels), run.threads, [&](int64_t begin, int64_t end) {
+    alignas(64) int32_t values[kStrip * kLanes];
+    uint8_t *to[kStrip], *others[kStrip];
+    for (int64_t strip = begin; strip < end; ++strip) {
+      const int64_t first = strip * kStrip;
+      const int count = static_cast<int>(std::min<int64_t>(kStrip, pixels - first));
+      out.locate(run.scratch[output], first, count, to);
+      if (epilogue.other()) epilogue.other()->locate(run.scratch[epilogue.residual->at], first, count, others);
+      for (int block = 0; block < blocks; ++block) {
+        sums(first, count, block, values);
+        epilogue(out, block, count, values, to, others);
+      }
+    }
   });
 }
 
@@ -93,18 +114,12 @@ gxnor_status InputStep::run(const std::vector<Buffer>& buffers, const Run& run) 
   return status;
 }
 
-gxnor_status ThresholdStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
+gxnor_status PointwiseStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
-  each_row(run, out, [&](int64_t image, int y) {
-    std::vector<int32_t> values(divide_up(in.channels, kLanes) * kLanes);
-    for (int x = 0; x < out.width; ++x) {
-      load(in, pixel(run, buffers, input_, image, y, x), values.data());
-      for (int c = 0; c < in.channels; ++c)
-        if (c % kLanes == 0) thresholds_.levels(&values[c], c / kLanes, &values[c]);
-      for (int c = 0; c < in.channels; ++c)
-        if (thresholds_.flips[c / kLanes] >> c % kLanes & 1) values[c] = -values[c];
-      store(out, pixel(run, buffers, output_, image, y, x), values.data());
-    }
+  each_strip(run, out, epilogue_, output_, [&](int64_t first, int count, int block, int32_t* sums) {
+    uint8_t* from[kStrip];
+    in.locate(run.scratch[input_], first, count, from);
+    load_block(in, block, count, from, sums);
   });
   return GXNOR_OK;
 }
@@ -178,43 +193,12 @@ void MaxPoolStep::bits(const Buffer& in, const Buffer& out, const std::vector<co
 
 gxnor_status SumPoolStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
-  each_row(run, out, [&](int64_t image, int y) {
+  each_strip(run, out, epilogue_, output_, [&](int64_t first, int count, int block, int32_t* sums) {
     std::vector<const uint8_t*> seen;
-    std::vector<int32_t> values(in.channels), sums(in.channels);
-    for (int x = 0; x < out.width; ++x) {
-      see(in, window_, run.scratch[input_] + image * in.image, y, x, seen);
-      std::fill(sums.begin(), sums.end(), 0);
-      for (const uint8_t* from : seen) {
-        load(in, from, values.data());
-        for (int c = 0; c < in.channels; ++c) sums[c] += values[c];
-      }
-      store(out, pixel(run, buffers, output_, image, y, x), sums.data());
-    }
-  });
-  return GXNOR_OK;
-}
-
-gxnor_status AddStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
-  const Buffer& out = buffers[output_];
-  each_row(run, out, [&](int64_t image, int y) {
-    std::vector<int32_t> a(out.channels), b(out.channels);
-    for (int x = 0; x < out.width; ++x) {
-      load(buffers[inputs_[0]], pixel(run, buffers, inputs_[0], image, y, x), a.data());
-      load(buffers[inputs_[1]], pixel(run, buffers, inputs_[1], image, y, x), b.data());
-      for (int c = 0; c < out.channels; ++c) a[c] = factors_[0] * a[c] + factors_[1] * b[c];
-      store(out, pixel(run, buffers, output_, image, y, x), a.data());
-    }
-  });
-  return GXNOR_OK;
-}
-
-gxnor_status ConvertStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
-  const Buffer &in = buffers[input_], &out = buffers[output_];
-  each_row(run, out, [&](int64_t image, int y) {
-    std::vector<int32_t> values(in.channels);
-    for (int x = 0; x < out.width; ++x) {
-      load(in, pixel(run, buffers, input_, image, y, x), values.data());
-      store(out, pixel(run, buffers, output_, image, y, x), values.data());
+    for (int64_t at = first; at < first + count; ++at, sums += kLanes) {
+      const uint8_t* const image = run.scratch[input_] + at / out.pixels() * in.image;
+      see(in, window_, image, at % out.pixels() / out.width, at % out.width, seen);
+      sum_block(in, block, static_cast<int>(seen.size()), seen.data(), sums);
     }
   });
   return GXNOR_OK;
@@ -229,20 +213,6 @@ gxnor_status FlattenStep::run(const std::vector<Buffer>& buffers, const Run& run
       for (int c = 0; c < in.channels; ++c) flat[c * in.pixels() + at] = values[c];
     }
     store(out, pixel(run, buffers, output_, image, 0, 0), flat.data());
-  });
-  return GXNOR_OK;
-}
-
-gxnor_status RequantizeStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
-  const Buffer &in = buffers[input_], &out = buffers[output_];
-  each_row(run, out, [&](int64_t image, int y) {
-    std::vector<int32_t> values(in.channels);
-    for (int x = 0; x < out.width; ++x) {
-      load(in, pixel(run, buffers, input_, image, y, x), values.data());
-      for (int c = 0; c < in.channels; ++c)
-        values[c] = static_cast<int32_t>((int64_t{multiplier_[c]} * values[c] + offset_[c]) >> shift_);
-      store(out, pixel(run, buffers, output_, image, y, x), values.data());
-    }
   });
   return GXNOR_OK;
 }

@@ -3,8 +3,8 @@
 
 #include <vector>
 
+#include "engine/epilogue.h"
 #include "engine/plan.h"
-#include "engine/thresholds.h"
 
 namespace gxnor {
 
@@ -19,17 +19,19 @@ class InputStep : public Step {
   const int output_, space_;
 };
 
-class ThresholdStep : public Step {
+// What an epilogue makes of a value, pixel by pixel: thresholds, a requantization, a sum, another form.
+class PointwiseStep : public Step {
  public:
-  ThresholdStep(int input, int output, Thresholds thresholds)
-      : input_(input), output_(output), thresholds_(std::move(thresholds)) {}
+  PointwiseStep(int input, int output, Epilogue epilogue, const char* name)
+      : input_(input), output_(output), epilogue_(std::move(epilogue)), name_(name) {}
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
-  const char* name() const override { return "threshold"; }
-  int64_t bytes() const override { return sizeof *this + thresholds_.bytes(); }
+  const char* name() const override { return name_; }
+  int64_t bytes() const override { return static_cast<int64_t>(sizeof *this) + epilogue_.bytes(); }
 
  private:
   const int input_, output_;
-  const Thresholds thresholds_;
+  const Epilogue epilogue_;
+  const char* const name_;
 };
 
 struct PoolWindow {
@@ -53,39 +55,19 @@ class MaxPoolStep : public Step {
   std::vector<int8_t> minus_;   // the same, -1 or 0 a channel
 };
 
+// Sum of each window, and what an epilogue makes of it.
 class SumPoolStep : public Step {
  public:
-  SumPoolStep(int input, int output, const PoolWindow& window) : input_(input), output_(output), window_(window) {}
+  SumPoolStep(int input, int output, const PoolWindow& window, Epilogue epilogue)
+      : input_(input), output_(output), window_(window), epilogue_(std::move(epilogue)) {}
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
   const char* name() const override { return "sum-pool"; }
+  int64_t bytes() const override { return static_cast<int64_t>(sizeof *this) + epilogue_.bytes(); }
 
  private:
   const int input_, output_;
   const PoolWindow window_;
-};
-
-class AddStep : public Step {
- public:
-  AddStep(const int inputs[2], const int32_t factors[2], int output)
-      : inputs_{inputs[0], inputs[1]}, factors_{factors[0], factors[1]}, output_(output) {}
-  gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
-  const char* name() const override { return "add"; }
-
- private:
-  const int inputs_[2];
-  const int32_t factors_[2];
-  const int output_;
-};
-
-// The same integers in another form.
-class ConvertStep : public Step {
- public:
-  ConvertStep(int input, int output) : input_(input), output_(output) {}
-  gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
-  const char* name() const override { return "convert"; }
-
- private:
-  const int input_, output_;
+  const Epilogue epilogue_;
 };
 
 // (C, H, W) to (C H W, 1, 1).
@@ -97,21 +79,6 @@ class FlattenStep : public Step {
 
  private:
   const int input_, output_;
-};
-
-// (multiplier * x + offset) >> shift, in 64 bits.
-class RequantizeStep : public Step {
- public:
-  RequantizeStep(int input, int output, int shift, std::vector<int32_t> multiplier, std::vector<int64_t> offset)
-      : input_(input), output_(output), shift_(shift), multiplier_(std::move(multiplier)), offset_(std::move(offset)) {}
-  gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
-  const char* name() const override { return "requantize"; }
-  int64_t bytes() const override { return static_cast<int64_t>(sizeof *this + 12 * multiplier_.size()); }
-
- private:
-  const int input_, output_, shift_;
-  const std::vector<int32_t> multiplier_;
-  const std::vector<int64_t> offset_;
 };
 
 // Channels of all inputs, one after the other.

@@ -38,6 +38,16 @@ Buffer::Buffer(Form form, int channels, int height, int width, int margin_y, int
   origin = margin_y * row + margin_x * pixel;
 }
 
+void Buffer::locate(uint8_t* base, int64_t first, int count, uint8_t** to) const {
+  int64_t number = first / pixels(), y = first % pixels() / width, x = first % width;
+  for (int p = 0; p < count;) {
+    uint8_t* address = base + number * image + at(y, x);
+    for (; x < width && p < count; ++x, address += pixel) to[p++] = address;
+    x = 0;
+    if (++y == height) y = 0, ++number;
+  }
+}
+
 void load(const Buffer& buffer, const uint8_t* from, int32_t* integers) {
   switch (buffer.form) {
     case Form::bits:

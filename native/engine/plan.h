@@ -58,8 +58,10 @@ struct Buffer {
 
   int64_t at(int64_t y, int64_t x) const { return origin + y * row + x * pixel; }
   int64_t pixels() const { return static_cast<int64_t>(height) * width; }
-  // Bytes at the end of all images that a unit may be read from beyond the last window.
-  static constexpr int64_t kSlack = 8;
+  // The addresses of `count` pixels, row by row, from pixel `first` of all images on, which begin at `base`.
+  void locate(uint8_t* base, int64_t first, int count, uint8_t** to) const;
+  // Bytes at the end of all images that may be read from: by a unit beyond the last window, by a block beyond the channels.
+  static constexpr int64_t kSlack = 64;
 };
 
 // The integers of one pixel. `from` and `to` point at it; levels that are stored must suit the form.

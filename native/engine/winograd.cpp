@@ -93,7 +93,7 @@ struct Winograd<M>::Strip {
   Memory<int32_t> products;       // of a group: [points][tiles][blocks][16 lanes]
   Memory<int32_t> sums;           // of a group: [tiles][cells][4][16 lanes]
   Memory<uint8_t> outside;        // instead of a pixel, where a tile reaches beyond the last one
-  std::vector<uint8_t*> outputs;  // [tiles][cells], and [4] where not pooled
+  std::vector<uint8_t*> outputs, others;  // [tiles][cells], and [4] where not pooled; of the value that is added
 
   Strip(int64_t tiles, int64_t width, const WinogradKernels& kernels, const Buffer& output)
       : rows((M + 2) * (M * tiles + 2) * width),
@@ -104,7 +104,8 @@ struct Winograd<M>::Strip {
         products(kPoints * point_stride(kernels.group, kernels.blocks)),
         sums(M * M * kernels.group * kLanes),
         outside(output.plane + output.pixel),
-        outputs(M * M * tiles) {}
+        outputs(M * M * tiles),
+        others(M * M * tiles) {}
 };
 
 template <int M>
@@ -181,13 +182,13 @@ uint8_t** Winograd<M>::locate(const Buffer& out, uint8_t* image, int64_t row, in
 // To the outputs of a block; products as the kernels have them.
 template <int M>
 void Winograd<M>::output_transform(const Buffer& out, int block, const int32_t* products, int tiles, int32_t* sums,
-                        uint8_t* const* outputs) const {
+                        uint8_t* const* outputs, const uint8_t* const* others) const {
   if (kernels_.pack && epilogue_.packs(out, block)) {
     kernels_.pack(products, tiles, epilogue_.packing(out, block, 1), epilogue_.pooled, outputs);
     return;
   }
   kernels_.output_transform(products, tiles, sums);
-  epilogue_(out, block, M * M / epilogue_.cell() * tiles, sums, outputs);
+  epilogue_(out, block, M * M / epilogue_.cell() * tiles, sums, outputs, others);
 }
 
 template <int M>
@@ -213,7 +214,8 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
       const int64_t strip = item / shares, first = tiles * strip / strips, count = tiles * (strip + 1) / strips - first;
       const int64_t block = item % shares * share;
       const int64_t point = count * width + kApart;
-      uint8_t** output = memory.outputs.data();
+      uint8_t **output = memory.outputs.data(), **added = memory.others.data();
+      const Buffer* const other = epilogue_.other();
       for (int64_t tile = 0, some; tile < count; tile += some) {
         const int64_t at = first + tile, image = at / (across * down), y = at / across % down, x = at % across;
         some = std::min(across - x, count - tile);
@@ -222,6 +224,9 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
         input_transform(in, run.scratch[input_] + image * in.image, y, x, static_cast<int>(some), points, point, memory.rows.get());
         if (kernels_.own) kernels_.own(points, point, static_cast<int>(some), weights_.quads, memory.own.get() + tile, count);
         output = locate(out, image_output, y, x, x + some, memory.outside.get(), output);
+        if (!other) continue;
+        uint8_t* const image_other = run.scratch[epilogue_.residual->at] + image * other->image;
+        added = locate(*other, image_other, y, x, x + some, image_other, added);
       }
       const int64_t after = std::min<int64_t>(block + share, weights_.blocks);
       for (int64_t from = block; from < after; from += kernels_.blocks) {
@@ -238,7 +243,7 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
                              memory.products.get()});
           for (int b = 0; b < blocks; ++b)
             output_transform(out, static_cast<int>(from + b), memory.products.get() + b * kLanes, static_cast<int>(some),
-                  memory.sums.get(), memory.outputs.data() + size * size * tile);
+                  memory.sums.get(), memory.outputs.data() + size * size * tile, memory.others.data() + size * size * tile);
         }
       }
     }

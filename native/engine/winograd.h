@@ -58,7 +58,7 @@ class Winograd : public Step {
   uint8_t** locate(const Buffer& output, uint8_t* image, int64_t row, int64_t begin, int64_t end, uint8_t* outside,
                    uint8_t** pixels) const;
   void output_transform(const Buffer& output, int block, const int32_t* products, int tiles, int32_t* sums,
-             uint8_t* const* outputs) const;
+             uint8_t* const* outputs, const uint8_t* const* others) const;
 
   const int input_, output_, padding_[2];
   const Epilogue epilogue_;

@@ -15,7 +15,7 @@ from benchmarks.programs import Builder
 from gxnor import native
 from gxnor.errors import GxnorError
 from gxnor.program import Input, Program, file, reference
-from gxnor.program.ops import ALWAYS, NEVER, Dense, Scale, Threshold
+from gxnor.program.ops import ALWAYS, NEVER, Dense, Requantize, Scale, Threshold
 from gxnor.runtime.engine import Engine
 from gxnor.space import DiscreteSpace
 from tests.agreement import ISAS, assert_agrees, finished, winograd
@@ -57,6 +57,51 @@ def test_any_mixture_of_layers(seed):
 def test_networks_of_the_paper():
     for program in (programs.mnist(), programs.cifar(width=24)):
         assert_agrees(program, programs.batch(program, 3))
+
+
+@pytest.mark.parametrize("N1, N2", [(1, 1), (0, 0), (0, 1), (2, 3), (1, 7)])
+def test_networks_of_blocks(N1, N2):
+    """Channels that fill no block of 16, one, and more; odd extents; Winograd's tiles that reach beyond the last pixel."""
+    for program in (
+        programs.resnet(1, 5, 9, N1, N2),
+        programs.resnet(1, 17, 11, N1, N2),
+        programs.resnet18(3, 35, N1, N2),
+        programs.mobilenet_v1(3, 33, N1, N2),
+        programs.keywords(9, N1, N2),
+    ):
+        assert_agrees(program, programs.batch(program, 3))
+
+
+def test_sums_of_branches_are_taken_while_they_are_in_the_cache():
+    steps = Engine(programs.resnet(1, 16, 8)).steps
+    assert not {"add", "threshold", "requantize"} & set(steps)
+
+
+@pytest.mark.parametrize(
+    "shift, multiplier, offset",
+    [
+        (0, 1, -7),
+        (1, -1, 2**40),
+        (31, 2**31 - 1, 1),
+        (32, -(2**31) + 1, 0),
+        (45, 2**30 + 1, -(2**60)),
+        (62, 3, -(2**61)),
+        (62, 2**30, 2**61),
+    ],
+)
+def test_requantize_at_its_limits(shift, multiplier, offset):
+    """Shifts beyond 32, offsets beyond 32 bits: before thresholds, before a sum, and on its own, rounded down."""
+    for ending in range(3):
+        net = Builder((5, 3, 4), 6)
+        body = net.add(Requantize((0,), shift, np.full(5, multiplier, np.int32), np.full(5, offset, np.int64)), 100.0)
+        if net.values[body].bound >= 2**30:
+            pytest.skip("its values are too large for a sum")
+        if ending:
+            net.plus(body, 0, (1, -3))
+        if ending == 2:
+            net.threshold(2)
+        program = finished(net)
+        assert_agrees(program, programs.batch(program, 5))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 7, 16, 17, 33, 70])

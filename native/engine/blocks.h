@@ -1,0 +1,19 @@
+// Blocks of 16 channels of some pixels as int32, whatever form they are held in.
+#pragma once
+
+#include "engine/plan.h"
+
+namespace gxnor {
+
+constexpr int kStrip = 64;  // positions that one block of weights, warm in the first cache, is applied to in turn
+
+// values[pixel][16 lanes] of the block; lanes beyond the last channel are 0. `pixels` point at the first channel.
+void load_block(const Buffer& buffer, int block, int count, const uint8_t* const* pixels, int32_t* values);
+
+// The same, added up over the pixels: sums[16 lanes].
+void sum_block(const Buffer& buffer, int block, int count, const uint8_t* const* pixels, int32_t* sums);
+
+// To pixels of integers, which must suit the form; not to bits.
+void store_block(const Buffer& buffer, int block, int count, const int32_t* values, uint8_t* const* pixels);
+
+}  // namespace gxnor

@@ -1,0 +1,56 @@
+#include "engine/residual.h"
+
+#include "common/vectorise.h"
+#include "engine/blocks.h"
+
+namespace gxnor {
+namespace {
+
+constexpr uint64_t kRaise = uint64_t{1} << 62;
+
+// Of signed 64 bits AVX2 has no shift: raised, nothing is negative, and what is returned is right in its lowest 32 bits.
+GXNOR_BODY void requantize_all(int32_t* sums, int count, const int32_t* multiplier, const uint64_t* offset, int shift) {
+  const uint32_t raise = static_cast<uint32_t>(kRaise >> shift);
+  for (int p = 0; p < count; ++p, sums += kLanes)
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int64_t product = int64_t{multiplier[lane]} * sums[lane];
+      sums[lane] = static_cast<int32_t>(static_cast<uint32_t>((static_cast<uint64_t>(product) + offset[lane]) >> shift) - raise);
+    }
+}
+
+GXNOR_BODY void add_all(int32_t* sums, int count, const int32_t* others, int32_t own, int32_t theirs) {
+  for (int i = 0; i < count * kLanes; ++i)  // lanes beyond the channels may wrap
+    sums[i] = static_cast<int32_t>(static_cast<uint32_t>(own) * static_cast<uint32_t>(sums[i]) +
+                                   static_cast<uint32_t>(theirs) * static_cast<uint32_t>(others[i]));
+}
+
+}  // namespace
+
+void Residual::requantize(int channels, int shift, const int32_t* multiplier, const int64_t* offset) {
+  this->shift = shift;
+  this->multiplier.assign(multiplier, multiplier + channels);
+  this->multiplier.resize(divide_up(channels, kLanes) * kLanes);
+  for (int c = 0; c < channels; ++c) this->offset.push_back(static_cast<uint64_t>(offset[c]) + kRaise);
+  this->offset.resize(this->multiplier.size(), kRaise);
+}
+
+void Residual::add(int buffer, const Buffer& other, int32_t own, int32_t theirs) {
+  at = buffer;
+  this->other = {other};
+  this->own = own;
+  this->theirs = theirs;
+}
+
+void Residual::operator()(int block, int count, int32_t* sums, const uint8_t* const* others) const {
+  if (!multiplier.empty())
+    vectorised<requantize_all>(sums, count, multiplier.data() + block * kLanes, offset.data() + block * kLanes, shift);
+  if (other.empty()) return;
+  int32_t values[kStrip * kLanes];
+  for (int first = 0; first < count; first += kStrip, sums += kStrip * kLanes) {
+    const int some = count - first < kStrip ? count - first : kStrip;
+    load_block(other[0], block, some, others + first, values);
+    vectorised<add_all>(sums, some, values, own, theirs);
+  }
+}
+
+}  // namespace gxnor
