@@ -2,7 +2,7 @@
 
 python benchmarks/speed.py              measures (some ten minutes) and draws; pip install onnx onnxruntime openvino
 python benchmarks/speed.py picture      draws again
-python benchmarks/speed.py blocks       networks of residual and separable blocks: to benchmarks/results/blocks.json, and prints
+python benchmarks/speed.py blocks       networks of residual and separable blocks, a table: benchmarks/results/blocks.json
 
 The networks of the paper with random states, for time does not depend on them: ternary ones, and the CIFAR network once
 with more of them. Where the machine has AMX or AVX-512, the CIFAR network once more without, for us, PyTorch and OpenVINO;
