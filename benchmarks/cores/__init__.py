@@ -18,15 +18,14 @@ import numpy as np
 
 from gxnor.errors import WorkError
 from gxnor.program import Program, reference
-from gxnor.targets import rest
-from gxnor.targets.c import plan as planning
-from gxnor.targets.c import source
-from gxnor.targets.lowering import lower
+from gxnor.targets.c import choice, source
+from gxnor.targets.c.plan import Plan
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples" / "cortex-m"
 TOOLS = (
-    "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm gcc-riscv64-unknown-elf qemu-system-misc"
+    "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm gcc-riscv64-unknown-elf qemu-system-misc "
+    "gcc-aarch64-linux-gnu qemu-user"
 )
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
 MAPPED = {"FLASH": 0, "FLASH_SIZE": "4M", "RAM": 0x20000000, "RAM_SIZE": "4M"}
@@ -34,13 +33,14 @@ MAPPED = {"FLASH": 0, "FLASH_SIZE": "4M", "RAM": 0x20000000, "RAM_SIZE": "4M"}
 
 @dataclass(frozen=True)
 class Core:
-    """How to compile for a core and which board of QEMU has it."""
+    """How to compile for a core, and which board of QEMU has it; without a board it is a program under Linux."""
 
     compiler: str
     flags: str
     emulator: str
-    board: str
-    memory: dict | None = None  # None: RISC-V
+    board: str | None = None
+    memory: dict | None = None  # of a board with a Cortex-M
+    more: str = ""  # flags for the network alone: the compiler has no libraries for them
 
 
 CORES = {
@@ -51,10 +51,17 @@ CORES = {
                "mps2-an386", MAPPED),
     "M7": Core("arm-none-eabi-gcc", "-mcpu=cortex-m7 -mthumb -mfloat-abi=hard -mfpu=fpv5-sp-d16", "qemu-system-arm",
                "mps2-an500", MAPPED),
+    "M33": Core("arm-none-eabi-gcc", "-mcpu=cortex-m33 -mthumb -mfloat-abi=hard -mfpu=fpv5-sp-d16", "qemu-system-arm",
+                "mps2-an505", {**MAPPED, "FLASH": 0x10000000, "RAM": 0x38000000, "RAM_SIZE": "2M"}),
     "M55": Core("arm-none-eabi-gcc", "-mcpu=cortex-m55 -mthumb -mfloat-abi=hard", "qemu-system-arm", "mps3-an547",
                 {**MAPPED, "FLASH_SIZE": "512K", "RAM_SIZE": "512K"}),
     "RV32IMC": Core("riscv64-unknown-elf-gcc", "-march=rv32imc -mabi=ilp32 -ffreestanding", "qemu-system-riscv32", "virt"),
+    "RV32IMC_Zbb": Core("riscv64-unknown-elf-gcc", "-march=rv32imc -mabi=ilp32 -ffreestanding", "qemu-system-riscv32",
+                        "virt", more="-march=rv32imc_zbb"),
     "RV32EMC": Core("riscv64-unknown-elf-gcc", "-march=rv32emc -mabi=ilp32e -ffreestanding", "qemu-system-riscv32", "virt"),
+    "AArch64": Core("aarch64-linux-gnu-gcc", "-ffreestanding -fno-stack-protector -fno-pie", "qemu-aarch64"),
+    "A15BE": Core("arm-none-eabi-gcc", "-mbig-endian -mcpu=cortex-a15 -mfloat-abi=hard -mfpu=neon-vfpv4 -ffreestanding",
+                  "qemu-armeb"),
 }  # fmt: skip
 
 
@@ -83,26 +90,21 @@ def run(program: Program, x: np.ndarray, name: str, optimise: str = "-Os", sampl
         raise WorkError(f"{', '.join(lacking)} not found: {TOOLS}")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        write_source(program, folder, samples)
+        write_source(choice.plan(program, samples), folder)
         flags = [*core.flags.split(), optimise, "-ffunction-sections", "-fdata-sections"]
-        _call([core.compiler, *WARNINGS, *flags, "-fcallgraph-info=su", "-c", "net.c"], folder)
+        call([core.compiler, *WARNINGS, *flags, *core.more.split(), "-fcallgraph-info=su", "-c", "net.c"], folder)
         counts = []
         for images in (0, len(x)):
-            _write_images(folder / "images.h", program, x, images)
-            _call(
-                [core.compiler, *flags, *_link(core), "-I.", HERE / "check.c", "net.o", "-lgcc", "-o", "check.elf"],
-                folder,
-            )
-            counts.append(_emulate(core, folder / "check.elf"))
-        size = _call([core.compiler.replace("gcc", "size"), "net.o"], folder).split("\n")[1].split()
+            write_images(folder / "images.h", program, x, images)
+            link(core, flags, folder, HERE / "check.c", "net.o")
+            counts.append(emulate(core, folder)[-1])
+        size = call([core.compiler.replace("gcc", "size"), "net.o"], folder).split("\n")[1].split()
         stack = _deepest((folder / "net.ci").read_text())
         return Result(name, int(size[0]), int(size[1]) + int(size[2]), stack, (counts[1] - counts[0]) // len(x))
 
 
-def write_source(program: Program, folder: Path, samples: np.ndarray | None = None) -> None:
+def write_source(plan: Plan, folder: Path) -> None:
     """net.c and net.h as `gxnor export` writes them, but for the expected events in their comment."""
-    lowered = lower(program)
-    plan = planning.make(lowered, rest.states(lowered, samples))
     (folder / "net.c").write_text(source.source(plan, "net", [Counter() for _ in plan.steps]))
     (folder / "net.h").write_text(source.header(plan, "net"))
 
@@ -120,7 +122,7 @@ def _deepest(graph: str) -> int:
     return max(map(depth, own))
 
 
-def _write_images(path: Path, program: Program, x: np.ndarray, images: int) -> None:
+def write_images(path: Path, program: Program, x: np.ndarray, images: int) -> None:
     bits = reference.run(program, x).view(np.uint32)
     rows = ",\n".join(f"{{{','.join(map(str, row.reshape(-1)))}}}" for row in x)
     logits = ",\n".join(f"{{{','.join(f'{v}U' for v in row)}}}" for row in bits)
@@ -130,38 +132,42 @@ def _write_images(path: Path, program: Program, x: np.ndarray, images: int) -> N
     )
 
 
-def _link(core: Core) -> list:
+def link(core: Core, flags: list[str], folder: Path, *files: Path | str) -> None:
+    """Makes net.elf of sources and objects."""
+    call([core.compiler, *flags, *_start(core), "-I.", *files, "-lgcc", "-o", "net.elf"], folder)
+
+
+def _start(core: Core) -> list:
+    bare = ["-nostdlib", HERE / "memcpy.c"]
+    if core.board is None:
+        return [*bare, "-static", HERE / "linux.c", *(["-Wl,--be8"] if "-mbig-endian" in core.flags else [])]
     if core.memory is None:
-        return [
-            "-nostartfiles",
-            "-nostdlib",
-            f"-T{HERE / 'riscv.ld'}",
-            HERE / "riscv.c",
-            HERE / "memcpy.c",
-            "-Wl,--no-warn-rwx-segments",
-        ]
+        return [*bare, f"-T{HERE / 'riscv.ld'}", HERE / "riscv.c", "-Wl,--no-warn-rwx-segments"]
     symbols = ",".join(f"--defsym={name}={value}" for name, value in core.memory.items())
     return ["-nostartfiles", "--specs=nosys.specs", f"-Wl,{symbols},--gc-sections", f"-T{EXAMPLE / 'cortex-m.ld'}",
             EXAMPLE / "startup.c", HERE / "leave_arm.c"]  # fmt: skip
 
 
-def _emulate(core: Core, elf: Path) -> int:
-    """Instructions of a run."""
-    call = [core.emulator, "-M", core.board, "-nographic", "-monitor", "none", "-serial", "null", "-kernel", elf]
-    call += ["-bios", "none"] if core.memory is None else ["-semihosting-config", "enable=on,target=native"]
-    text = _call([*call, "-plugin", plugin()], elf.parent)
-    return int(re.search(r"instructions (\d+)", text)[1])
+def emulate(core: Core, folder: Path) -> list[int]:
+    """Runs net.elf. Instructions up to every call of a function `mark`, and of the whole run."""
+    command = [core.emulator, "-plugin", plugin()]
+    if core.board is not None:
+        command += ["-M", core.board, "-nographic", "-monitor", "none", "-serial", "null"]
+        command += ["-bios", "none"] if core.memory is None else ["-semihosting-config", "enable=on,target=native"]
+        command += ["-kernel"]
+    text = call([*command, "net.elf"], folder)
+    return [int(number) for number in re.findall(r"^(?:mark|instructions) (\d+)$", text, re.M)]
 
 
 @functools.cache
 def plugin() -> Path:
     """The plugin that counts, compiled."""
     path = Path(tempfile.mkdtemp()) / "count.so"
-    _call(["gcc", "-shared", "-fPIC", "-O1", HERE / "count.c", "-o", path], path.parent)
+    call(["gcc", "-shared", "-fPIC", "-O1", HERE / "count.c", "-o", path], path.parent)
     return path
 
 
-def _call(command: list, folder: Path) -> str:
+def call(command: list, folder: Path) -> str:
     done = subprocess.run([*map(str, command)], cwd=folder, capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise WorkError(f"{command[0]} failed ({done.returncode}): {done.stderr[-2000:]}{done.stdout[-500:]}")

@@ -26,10 +26,10 @@ def main() -> int:
     program = file.read(arguments.file)
     images = load(program, arguments.data, arguments.data_dir).images[: arguments.images]
     typical = load(program, arguments.data, arguments.data_dir, part="train").images[:200]
-    print(f"{'core':<10}{'flash':>9}{'RAM':>8}{'stack':>8}{'instructions':>14}")
+    print(f"{'core':<12}{'flash':>9}{'RAM':>8}{'stack':>8}{'instructions':>14}")
     for name in arguments.core or CORES:
         got = run(program, images, name, arguments.optimise, typical)
-        print(f"{name:<10}{got.flash:>9,}{got.ram:>8,}{got.stack:>8,}{got.instructions:>14,}", flush=True)
+        print(f"{name:<12}{got.flash:>9,}{got.ram:>8,}{got.stack:>8,}{got.instructions:>14,}", flush=True)
     return 0
 
 

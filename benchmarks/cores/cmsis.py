@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cores import CORES, HERE, Result, _call, _emulate, _link
+from benchmarks.cores import CORES, HERE, Result, call, emulate, link
 
 SHAPES = {"weights_1": 32 * 25, "weights_2": 64 * 25 * 32, "weights_3": 512 * 1024, "weights_4": 10 * 512}
 IMAGES = 2
@@ -39,15 +39,14 @@ def run(source: Path, name: str, optimise: str = "-O3", buffer: int = 3200) -> R
     ]
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        _call([core.compiler, *flags, "-w", "-c", *files], folder)
+        call([core.compiler, *flags, "-w", "-c", *files], folder)
         objects = sorted(path.name for path in folder.glob("*.o"))
         counts, sizes = [], []
         for images in (0, IMAGES):
             _write_noise(folder / "noise.h", images, buffer)
-            elf = folder / "cmsis.elf"
-            _call([core.compiler, *flags, *_link(core), "-I.", HERE / "cmsis.c", *objects, "-lm", "-o", elf], folder)
-            counts.append(_emulate(core, elf))
-            sizes = _call([core.compiler.replace("gcc", "size"), elf], folder).split("\n")[1].split()
+            link(core, flags, folder, HERE / "cmsis.c", *objects, "-lm")
+            counts.append(emulate(core, folder)[-1])
+            sizes = call([core.compiler.replace("gcc", "size"), "net.elf"], folder).split("\n")[1].split()
         return Result(name, int(sizes[0]) - 784, int(sizes[1]) + int(sizes[2]), 0, (counts[1] - counts[0]) // IMAGES)
 
 

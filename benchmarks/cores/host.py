@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cores import WARNINGS, _call
+from benchmarks.cores import WARNINGS, call
 from gxnor.cli.testset import load
 from gxnor.program import Program, file
 from gxnor.runtime.engine import Engine
@@ -25,7 +25,7 @@ def logits(program: Program, x: np.ndarray, samples: np.ndarray) -> np.ndarray:
     out = np.empty((len(x), len(program.classes)), dtype=np.float32)
     with tempfile.TemporaryDirectory() as folder:
         write(program, Path(folder), name="net", samples=samples)
-        _call(["gcc", *WARNINGS, "-O2", "-shared", "-fPIC", "net.c", "-o", "net.so"], Path(folder))
+        call(["gcc", *WARNINGS, "-O2", "-shared", "-fPIC", "net.c", "-o", "net.so"], Path(folder))
         network = ctypes.CDLL(str(Path(folder) / "net.so"))
         for image, row in zip(np.ascontiguousarray(x), out, strict=True):
             network.net_logits(image.ctypes.data_as(ctypes.c_void_p), row.ctypes.data_as(ctypes.c_void_p))

@@ -24,7 +24,22 @@ from typing import cast
 import numpy as np
 
 from gxnor.errors import GxnorError
-from gxnor.program import Add, Conv, Dense, Flatten, MaxPool, Program, Scale, SumPool, Threshold
+from gxnor.program import (
+    Add,
+    Channels,
+    Concat,
+    Conv,
+    Dense,
+    Flatten,
+    MaxPool,
+    Pad,
+    Program,
+    Requantize,
+    Scale,
+    SumPool,
+    Threshold,
+    Upsample,
+)
 from gxnor.space import DiscreteSpace
 
 Pair = tuple[int, int]
@@ -111,6 +126,41 @@ class Plus(Stage):
 @dataclass(frozen=True)
 class Reorder(Stage):
     """(C, H, W) to (C H W, 1, 1) in C order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rescale(Stage):
+    """(multiplier[c] * x + offset[c]) >> shift, in 64 bits; int32 (C,) and int64 (C,)."""
+
+    shift: int
+    multiplier: np.ndarray
+    offset: np.ndarray
+
+
+@dataclass(frozen=True)
+class Join(Stage):
+    """The channels of all sources, one source after the other."""
+
+
+@dataclass(frozen=True)
+class Border(Stage):
+    """Zeros around; `before` are those above and to the left."""
+
+    before: Pair
+
+
+@dataclass(frozen=True)
+class Repeat(Stage):
+    """Every place several times along the height and the width."""
+
+    factors: Pair
+
+
+@dataclass(frozen=True, eq=False)
+class Select(Stage):
+    """y[c] = x[order[c]]; int32 (C,)."""
+
+    order: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,8 +254,22 @@ class _Walk:
                     self.alias[number] = base[1][0]
                     return None
                 return Reorder(*base)
+            case Requantize():
+                return Rescale(*base, layer.shift, layer.multiplier, layer.offset)
+            case Concat():
+                return Join(*base)
+            case Pad():
+                return Border(*base, _two(layer.before, 0))
+            case Upsample():
+                return Repeat(*base, _two(layer.factors, 1))
+            case Channels():
+                return Select(*base, layer.order)
             case Scale() if shape[1:] == (1, 1):
                 return Logits(*base, layer.scale, layer.bias)
+            case Scale():
+                raise GxnorError(
+                    f"layer {number} (Scale): scores for every place, where this target gives one class an input"
+                )
         raise GxnorError(f"layer {number} ({type(layer).__name__}): no stage does what it does")
 
     def _linear(self, layer: Conv | Dense, number: int, source: int, shape: tuple[int, int, int]) -> Linear:

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,12 @@ def project(tmp_path):
 
 def test_cortex_m(project):
     write(mnist(), project / "cortex-m" / "digit")
-    done = subprocess.run(["make", "IMAGE=seven.png"], cwd=project / "cortex-m", capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "IMAGE=seven.png", f"PYTHON={sys.executable}"],
+        cwd=project / "cortex-m",
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
     assert (project / "cortex-m" / "digit.elf").stat().st_size > 150_000
 
@@ -38,7 +44,7 @@ def test_sketch(project):
     sketch = project / "arduino" / "digit"
     write(mnist(), sketch, name="digit")
     text = subprocess.run(
-        ["python", "image.py", "seven.png"], cwd=project / "cortex-m", capture_output=True, text=True, check=True
+        [sys.executable, "image.py", "seven.png"], cwd=project / "cortex-m", capture_output=True, text=True, check=True
     ).stdout
     (sketch / "image.h").write_text(text)
     (sketch / "board.h").write_text(

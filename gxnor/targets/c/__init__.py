@@ -10,10 +10,8 @@ import numpy as np
 
 from gxnor.errors import GxnorError, WorkError
 from gxnor.program import Program
-from gxnor.targets import rest
-from gxnor.targets.c import costs, source
-from gxnor.targets.c import plan as planning
-from gxnor.targets.lowering import lower
+from gxnor.targets.c import choice, costs, source
+from gxnor.targets.c.plan import Plan
 from gxnor.writing import write_text
 
 KEYWORDS = (  # of C and C++
@@ -45,8 +43,7 @@ def write(
     name = identifier(path.resolve().name if name is None else name)
     if path.exists() and not path.is_dir():
         raise GxnorError(f"expected the name of a folder to write {name}.c and {name}.h into, got {path}, a file")
-    lowered = lower(program)
-    plan = planning.make(lowered, rest.states(lowered, samples))
+    plan = choice.plan(program, samples)
     if arena is not None and plan.ram > arena:
         raise GxnorError(f"expected a network that runs in {arena:,} bytes of RAM, got one that needs {plan.ram:,}")
     counts = costs.expected(plan, samples)
@@ -59,13 +56,13 @@ def write(
     return _report(plan, counts, path / name, samples is not None)
 
 
-def _report(plan: planning.Plan, counts: list[Counter], name: Path, sampled: bool) -> str:
+def _report(plan: Plan, counts: list[Counter], name: Path, sampled: bool) -> str:
     """What the network takes on every core, for the user."""
     lines = [f"{name}.c, {name.name}.h: {plan.flash:,} bytes of tables, {plan.ram:,} bytes of RAM, and the stack"]
-    lines.append(f"{'core':<9}{'flash':>9}{'instructions':>14}   for one input, compiled with -Os")
+    lines.append(f"{'core':<12}{'flash':>9}{'instructions':>14}   for one input, compiled with -Os")
     for core in costs.cores():
         flash = plan.flash + costs.code(plan, core)
-        lines.append(f"{core:<9}{flash:>9,}{costs.instructions(counts, core):>14,}")
+        lines.append(f"{core:<12}{flash:>9,}{round(sum(costs.instructions(plan, counts, core))):>14,}")
     if not sampled:
         lines.append(
             "with all states equally likely; --data NAME (typical images) makes the code faster and this estimate closer"
@@ -75,7 +72,9 @@ def _report(plan: planning.Plan, counts: list[Counter], name: Path, sampled: boo
 
 def identifier(name: str) -> str:
     """Raises GxnorError unless C and C++ allow the name for a function, with `_predict` after it."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", name) or name in KEYWORDS.split():
+    if name in KEYWORDS.split():
+        raise GxnorError(f"expected a name of your own, got {name!r}, a word of C or C++: give one with --name")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", name):
         raise GxnorError(
             f"expected a C identifier of at most 41 characters that begins with a letter, got {name!r:.60}: "
             "give one with --name"

@@ -11,6 +11,8 @@ from gxnor.errors import GxnorError
 from gxnor.targets.arena import Buffer, place
 from gxnor.targets.c import tables
 from gxnor.targets.lowering import (
+    Border,
+    Join,
     Linear,
     Logits,
     Lowered,
@@ -18,6 +20,9 @@ from gxnor.targets.lowering import (
     Plus,
     Quantize,
     Reorder,
+    Repeat,
+    Rescale,
+    Select,
     Stage,
     Sum,
     Window,
@@ -25,7 +30,6 @@ from gxnor.targets.lowering import (
 )
 
 LIST = 128  # events that are listed before they are counted
-FEW = 16  # outputs, up to which the events kernel would leave half of its words empty
 MAX_EXTENT = 2**15 - 1  # of what the kernels keep in 16 bits
 MAX_PAIRED = 2**14 - 1  # of a sum over pixels: two share a word, and so do their distances to thresholds
 
@@ -91,10 +95,10 @@ class At:
     signed: bool
 
 
-def make(lowered: Lowered, rests: dict[int, np.ndarray]) -> Plan:
-    """The plan for states that rest as `rest.states` says. Raises GxnorError that names the layer where one is beyond the
-    kernels."""
-    planner = _Planner(lowered, rests)
+def make(lowered: Lowered, rests: dict[int, np.ndarray], planes: frozenset[int] = frozenset()) -> Plan:
+    """The plan for states that rest as `rest.states` says; `planes` are results of stages that are summed by bit planes,
+    and `has_planes` says which can be. Raises GxnorError that names the layer where one is beyond the kernels."""
+    planner = _Planner(lowered, rests, planes)
     for stage in lowered.stages:
         try:
             planner.add(stage)
@@ -104,13 +108,21 @@ def make(lowered: Lowered, rests: dict[int, np.ndarray]) -> Plan:
     return Plan(lowered, planner.steps, place(planner.buffers))
 
 
+def has_planes(lowered: Lowered, stage: Stage) -> bool:
+    """Whether bit planes can sum a stage: weights and inputs of -1, 0 and 1 at most."""
+    if not isinstance(stage, Linear) or stage.groups != 1:
+        return False
+    source = lowered.values[stage.sources[0]]
+    return source.space is not None and source.bound == 1 and bool(np.abs(stage.weight).max() <= 1)
+
+
 def state_words(channels: int, places: int, bound: int) -> int:
     return places * -(-channels // tables.LANES) * 2 * bound.bit_length()
 
 
 class _Planner:
-    def __init__(self, lowered: Lowered, rests: dict[int, np.ndarray]):
-        self.lowered, self.rests = lowered, rests
+    def __init__(self, lowered: Lowered, rests: dict[int, np.ndarray], planes: frozenset[int]):
+        self.lowered, self.rests, self.planes = lowered, rests, planes
         self.steps: list[Step] = []
         self.buffers: list[Buffer] = []
         self.made: dict[tuple[int, bool], Buffer] = {}  # by value and whether it is integers
@@ -138,6 +150,8 @@ class _Planner:
                 self._step(
                     stage, "reorder", ("reorder",), [read, self._write(stage, True), math.prod(extents), channels]
                 )
+            case Rescale() | Join() | Border() | Repeat() | Select():
+                self._move(stage)
             case Logits():
                 read = self._read(stage.sources[0], True)
                 scale = {"scale": stage.scale, "bias": stage.bias}
@@ -152,10 +166,9 @@ class _Planner:
             reach = np.abs(tables.rows(stage.weight)).sum(axis=1) * 255 * factor
             if steps is not None and reach.max() <= MAX_PAIRED:
                 return self._pixels(stage, factor, border, steps, reach)
+        if stage.result in self.planes:
+            return self._planes(stage)
         if value.space is not None and stage.groups == 1:
-            signs = value.bound == 1 and np.abs(stage.weight).max() <= 1
-            if signs and stage.steps is None and len(stage.weight) <= FEW:
-                return self._planes(stage)
             return self._events(stage)
         return self._direct(stage)
 
@@ -210,27 +223,31 @@ class _Planner:
 
     def _planes(self, stage: Linear) -> None:
         channels, *extents = self.lowered.values[stage.sources[0]].shape
-        read = self._read(stage.sources[0], False)
+        read, write = self._read(stage.sources[0], False), self._write_sums(stage)
         self._step(
-            stage, "planes_to_sums", ("common", "planes"), [read, self._write(stage, True)], struct="planes",
+            stage, "planes_to_sums", ("common", "planes"), [read, write], struct="planes",
             fields=[_linear_window(stage, extents), -(-channels // tables.LANES), len(stage.weight)],
             tables={"weights": tables.plane_weights(stage.weight)},
         )  # fmt: skip
+        self._after_sums(stage, write)
 
     def _direct(self, stage: Linear) -> None:
-        """Without its pool and thresholds, which follow as stages of their own."""
         channels, *extents = self.lowered.values[stage.sources[0]].shape
-        read = self._read(stage.sources[0], True)
-        number = stage.layers[0]
-        if stage.steps is None:
-            write = self._write(stage, True)
-        else:
-            write = self._new(number, math.prod(stage.window.count) * len(stage.weight), True)
+        read, write = self._read(stage.sources[0], True), self._write_sums(stage)
         self._step(
             stage, "direct_sums", ("common", "direct"), [read, write], struct="direct",
             fields=[_linear_window(stage, extents), channels, len(stage.weight), stage.groups],
             tables={"weights": tables.rows(stage.weight).astype(np.int8)},
         )  # fmt: skip
+        self._after_sums(stage, write)
+
+    def _write_sums(self, stage: Linear) -> At:
+        """Of a kernel that leaves a stage's pool and thresholds to steps of their own."""
+        if stage.steps is None:
+            return self._write(stage, True)
+        return self._new(stage.layers[0], math.prod(stage.window.count) * len(stage.weight), True)
+
+    def _after_sums(self, stage: Linear, write: At) -> None:
         if stage.steps is None or stage.pool is None:
             return
         if stage.pool.kernel != (1, 1) or stage.pool.count != stage.window.count:
@@ -246,6 +263,37 @@ class _Planner:
             fields=_window(pool, stage.window.count),
         )  # fmt: skip
         return write
+
+    def _move(self, stage: Rescale | Join | Border | Repeat | Select) -> None:
+        """Integers to integers, channel by channel or place by place."""
+        channels, *extents = self.lowered.values[stage.sources[0]].shape
+        places, result = math.prod(extents), self.lowered.values[stage.result].shape
+        reads = [self._read(source, True) for source in stage.sources]
+        write = self._write(stage, True)
+        match stage:
+            case Rescale():
+                arrays = {"multiplier": stage.multiplier, "offset": stage.offset}
+                self._step(
+                    stage, "requantize", ("requantize",),
+                    [*reads, write, places, channels, stage.shift, *arrays], tables=arrays,
+                )  # fmt: skip
+            case Join():
+                first = 0
+                for read, source in zip(reads, stage.sources, strict=True):
+                    count = self._channels(source)
+                    self._last(read.buffer)
+                    self._last(write.buffer)
+                    self._step(stage, "concat", ("concat",), [read, write, places, count, first, result[0]])
+                    first += count
+            case Border():
+                self._step(stage, "pad", ("pad",), [*reads, write, *extents, channels, *stage.before, *result[1:]])
+            case Repeat():
+                self._step(stage, "upsample", ("upsample",), [*reads, write, *extents, channels, *stage.factors])
+            case Select():
+                self._step(
+                    stage, "pick_channels", ("channels",), [*reads, write, places, channels, len(stage.order), "order"],
+                    tables={"order": stage.order},
+                )  # fmt: skip
 
     def _quantize(self, stage: Quantize) -> None:
         channels, *extents = self.lowered.values[stage.sources[0]].shape

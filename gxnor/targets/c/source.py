@@ -9,7 +9,7 @@ import numpy as np
 
 from gxnor.targets.c.plan import LIST, At, Plan, Step
 
-TYPES = {"uint32": "uint32_t", "int32": "int32_t", "int8": "int8_t", "float32": "float"}
+TYPES = {"uint32": "uint32_t", "int32": "int32_t", "int64": "int64_t", "int8": "int8_t", "float32": "float"}
 
 LEGEND = """flash: bytes of tables; code comes on top. RAM: bytes of a layer's result and scratch; the whole is less than
 the sum, as memory is used again. events: inputs that all windows of a layer see and that are not at rest, on average
@@ -101,7 +101,8 @@ def part(name: str) -> str:
 def _parts(plan: Plan) -> list[str]:
     """The kernels' files that are needed, in an order that declares first."""
     order = ("common", "lowest", "states", "events", "events_states", "events_sums", "planes", "pixels", "direct",
-             "quantize", "unpack", "pack", "read", "max", "sum", "add", "reorder", "logits")  # fmt: skip
+             "quantize", "unpack", "pack", "read", "max", "sum", "add", "reorder", "requantize",
+             "concat", "pad", "upsample", "channels", "logits")  # fmt: skip
     needed = {part for step in plan.steps for part in step.parts}
     return [name for name in order if name in needed]
 
@@ -140,6 +141,8 @@ def _numbers(array: np.ndarray) -> str:
             texts, width = [f"0x{number:08X}U" for number in flat.tolist()], 9
         case "float32":
             texts, width = [_float(number) for number in flat], 6
+        case "int64":
+            texts, width = [f"INT64_C({n})" for n in flat.tolist()], 6
         case "int32":
             texts, width = ["INT32_MIN" if n == -(2**31) else str(n) for n in flat.tolist()], 12
         case _:
@@ -178,8 +181,7 @@ def _table(plan: Plan, counts: list[Counter]) -> str:
     """The comment table: what runs every layer, and what that takes."""
     lines = [f" * {'layers':<28}{'kernel':<18}{'flash':>9}{'RAM':>8}{'events':>10}"]
     for step, count in zip(plan.steps, counts, strict=True):
-        events = count["events"] or count["pixel words"] / max(-(-step.outputs // 32), 1)
-        expected = f"{events:>10,.0f}" if events else ""
+        expected = f"{count['events']:>10,.0f}" if count["events"] else ""
         lines.append(f" * {step.label:<28}{step.kernel:<18}{step.flash:>9,}{step.ram:>8,}{expected}".rstrip())
     lines.append(f" * {'all':<46}{plan.flash:>9,}{plan.ram:>8,}")
     lines += [" *", *(f" * {line}" for line in LEGEND.splitlines())]
