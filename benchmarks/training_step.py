@@ -5,7 +5,8 @@
 A step is forward, cross-entropy, zero_grad, backward and optimizer step on one batch that lies in memory. The
 contenders have the same layers, input and memory format and run in one process, taking turns, so that whatever else the
 machine does falls on all of them; a ratio is the median, over the rounds, of times taken in the same round. The same
-ratio of processor time, which other programs hardly touch, stands beside that of wall-clock time.
+ratio of processor time, which other programs hardly touch, stands beside that of wall-clock time. Of the integer step a
+second table shows, layer by layer, where its time goes.
 
     gxnor      gxnor.nn layers, ternary weights and activations, gxnor.optim.DST with Adam's moments
     low        the same by the recipes' DST: a counter of 4 bits, a factored second moment, updates in the backward pass
@@ -50,6 +51,9 @@ try:
     from brevitas.quant import SignedTernaryActPerTensorConst, SignedTernaryWeightPerTensorConst
 except ImportError:
     brevitas = None
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks import integer_layers
 
 TARGETS = {"gxnor": 1.15, "low": 1.3, "small": 1.3, "integer": 0.5}  # of the ratios to full, at most
 WORKLOADS = {
@@ -156,6 +160,7 @@ def measure(name: str, format_name: str, repeats: int, only: list[str]) -> dict:
     torch.manual_seed(0)
     steps, adam = contenders(WORKLOADS[name], BATCHES[name], FORMATS[format_name], only)
     wall, processor = take_turns(steps, repeats)
+    layers = integer_layers.measure(steps["integer"], min(repeats, 10)) if "integer" in steps else None
     return {
         "network": name,
         "batch": BATCHES[name],
@@ -164,6 +169,7 @@ def measure(name: str, format_name: str, repeats: int, only: list[str]) -> dict:
         "milliseconds": {who: quartiles([1000 * t for t in wall[who]]) for who in wall},
         "ratio_to_full": ratios(wall),
         "processor_time_ratio_to_full": ratios(processor),
+        "integer_layers": layers,
     }
 
 
@@ -224,6 +230,9 @@ def main() -> None:
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(report, indent=2) + "\n")
     print_table(results)
+    for result in results:
+        if result["integer_layers"]:
+            integer_layers.print_table(f"{result['network']}, {result['memory_format']}", result["integer_layers"])
     print(f"written to {args.json}")
 
 

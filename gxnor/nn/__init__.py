@@ -1,6 +1,7 @@
 """PyTorch layers with discrete weights and activations."""
 
 from gxnor.nn.activation import Activation, phi
+from gxnor.nn.blocks import Sequential
 from gxnor.nn.discretize import Report, discretize
 from gxnor.nn.integer_products import integer_arithmetic
 from gxnor.nn.layers import Conv1d, Conv2d, DiscreteLayer, Linear
@@ -21,6 +22,7 @@ __all__ = [
     "Precision",
     "Quantize",
     "Report",
+    "Sequential",
     "discretize",
     "integer_arithmetic",
     "network",

@@ -90,7 +90,7 @@ def _fused(x: torch.Tensor) -> bool:
 
 
 @functools.cache
-def _describe(N: int, r: float, H: float, a: float = 1.0, window: str = "rectangular") -> native.Phi:
+def describe(N: int, r: float, H: float, a: float = 1.0, window: str = "rectangular") -> native.Phi:
     t = steps(N, r, H)
     values = (ctypes.c_float * 64)(*t)
     count, height = len(t) if N else 0, DiscreteSpace(N).step
@@ -103,7 +103,7 @@ def _forward(x: torch.Tensor, N: int, r: float, H: float) -> torch.Tensor:
     if library is None:
         return phi_reference(x, N, r, H)
     y = torch.empty_like(x)
-    given = ctypes.byref(_describe(N, r, H))
+    given = ctypes.byref(describe(N, r, H))
     library.gxnor_phi_forward(given, x.data_ptr(), y.data_ptr(), x.numel(), torch.get_num_threads())
     return y
 
@@ -141,7 +141,7 @@ def _pack_windows(x: torch.Tensor, N: int, r: float, H: float, a: float) -> tupl
     for bits in (1, 2, 4, 8):
         if library:
             packed = torch.empty((x.numel() * bits + 7) // 8, dtype=torch.uint8)
-            given = ctypes.byref(_describe(N, r, H, a))
+            given = ctypes.byref(describe(N, r, H, a))
             most = library.gxnor_phi_windows(
                 given, x.data_ptr(), packed.data_ptr(), x.numel(), bits, torch.get_num_threads()
             )
@@ -183,7 +183,7 @@ class _Phi(torch.autograd.Function):
         if dy.stride() != x.stride():
             dy = torch.empty_like(x).copy_(dy)
         dx = torch.empty_like(x)
-        given = ctypes.byref(_describe(N, r, H, a, window))
+        given = ctypes.byref(describe(N, r, H, a, window))
         native.library().gxnor_phi_backward(
             given, x.data_ptr(), dy.data_ptr(), dx.data_ptr(), x.numel(), torch.get_num_threads()
         )

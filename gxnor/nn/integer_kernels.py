@@ -1,14 +1,18 @@
-"""The products of `gxnor.nn.integer` by the native kernels where they apply, else by the reference: the same bits."""
+"""The products of `gxnor.nn.integer` and the passes of `gxnor.nn.integer_block` by the native kernels where they apply,
+else by the reference: the same bits."""
 
 from __future__ import annotations
 
 import ctypes
 
 import torch
+import torch.nn.functional as F
 
 from gxnor import native
-from gxnor.nn import integer
+from gxnor.nn import integer, integer_block
+from gxnor.nn.activation import describe as describe_phi
 from gxnor.nn.integer import Geometry
+from gxnor.nn.integer_block import Phi, Pool
 
 
 def quantize(dy: torch.Tensor, bits: int, key: int, per: str = "sample") -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,6 +50,82 @@ def weight_gradient(q: torch.Tensor, x: torch.Tensor, scale: torch.Tensor, shape
     return dw if _run("weight", x.shape, shape, g, q, x, scale, dw) else integer.weight_gradient(q, x, scale, shape, g)
 
 
+def block_sums(x: torch.Tensor, w: torch.Tensor, g: Geometry, pool: Pool | None):
+    """`integer_block.sums`."""
+    library = native.library() if x.device.type == "cpu" else None
+    if library is not None:
+        before = output_shape(x.shape, w.shape, g)
+        after = before if pool is None else (*pooled_size(before, pool), before[3])
+        s, totals = torch.empty(after, dtype=torch.int16), torch.empty(2, after[3], dtype=torch.float64)
+        place = None if pool is None else torch.empty(after, dtype=torch.uint8)
+        described = None if pool is None else _pool(before, s.shape, pool)
+        given = (
+            ctypes.byref(_conv(x.shape, w.shape, g)),
+            described and ctypes.byref(described),
+            x.data_ptr(),
+            w.data_ptr(),
+        )
+        results = s.data_ptr(), None if place is None else place.data_ptr(), totals.data_ptr()
+        if library.gxnor_block_sums(*given, *results, torch.get_num_threads()) == 0:
+            return s, place, totals
+    return integer_block.sums(x, w, g, pool)
+
+
+def block_states(c: torch.Tensor, s: torch.Tensor, phi: Phi) -> torch.Tensor:
+    """`integer_block.states`."""
+    library = native.library() if s.device.type == "cpu" else None
+    if library is None:
+        return integer_block.states(c, s, phi)
+    states, rows = torch.empty(s.shape, dtype=torch.int8), s[..., 0].numel()
+    pointers = ctypes.byref(_phi(phi)), c.data_ptr(), s.data_ptr(), rows, s.shape[-1], states.data_ptr()
+    library.gxnor_block_states(*pointers, torch.get_num_threads())
+    return states
+
+
+def block_reduce(c: torch.Tensor, s: torch.Tensor, dy: torch.Tensor, phi: Phi) -> torch.Tensor:
+    """`integer_block.reduce`."""
+    library = native.library() if s.device.type == "cpu" else None
+    if library is not None:
+        totals = torch.empty(2, s.shape[-1], dtype=torch.float64)
+        given = ctypes.byref(_phi(phi)), c.data_ptr(), s.data_ptr(), dy.data_ptr(), s[..., 0].numel(), s.shape[-1]
+        if library.gxnor_block_reduce(*given, totals.data_ptr(), torch.get_num_threads()) == 0:
+            return totals
+    return integer_block.reduce(c, s, dy, phi)
+
+
+def block_round(c, s, dy, phi: Phi, bits: int, key: int, per: str, pool: Pool | None = None, place=None, size=None):
+    """`integer_block.round_gradient`."""
+    library = native.library() if s.device.type == "cpu" else None
+    if library is not None:
+        samples, channels = s.shape[0], s.shape[-1]
+        before = (samples, *(s.shape[1:3] if size is None else size), channels)
+        q, scale = torch.empty(before, dtype=torch.int8), torch.empty(channels if per == "channel" else samples)
+        pools = (None, None) if pool is None else (ctypes.byref(_pool(before, s.shape, pool)), place.data_ptr())
+        given = ctypes.byref(_phi(phi)), c.data_ptr(), s.data_ptr(), dy.data_ptr(), *pools
+        sizes = samples, s.shape[1:3].numel(), channels, bits, per == "channel", key & (2**64 - 1)
+        status = library.gxnor_block_round(*given, *sizes, q.data_ptr(), scale.data_ptr(), torch.get_num_threads())
+        if status == 1:
+            raise FloatingPointError("the gradient is not finite")
+        if status == 0:
+            return q, scale
+    return integer_block.round_gradient(c, s, dy, phi, bits, key, per, pool, place, size)
+
+
+def _phi(phi: Phi) -> native.Phi:
+    return describe_phi(phi.N, phi.r, phi.H, phi.a, phi.window)
+
+
+def _pool(before: tuple[int, ...], after: torch.Size, pool: Pool) -> native.Pool:
+    n, *size, channels = before
+    return native.Pool(n, channels, *size, *after[1:3], *pool[:4])
+
+
+def pooled_size(before: tuple[int, ...], pool: Pool) -> torch.Size:
+    """(N, H, W) after the pool of (N, H, W, C). What is wrong with the geometry, PyTorch says."""
+    n, *size, _ = before
+    return torch.Size((n, *F.max_pool2d(torch.empty((n, 1, *size), device="meta"), *pool).shape[2:]))
+
+
 def output_shape(x: torch.Size, w: torch.Size, g: Geometry) -> tuple[int, int, int, int]:
     """(N, Ho, Wo, O) of the product of x and W."""
     height, width = (
@@ -60,9 +140,12 @@ def _run(which: str, x: torch.Size, w: torch.Size, g: Geometry, *tensors: torch.
     library = native.library() if tensors[0].device.type == "cpu" else None
     if library is None:
         return False
-    _, ho, wo, _ = output_shape(x, w, g)
-    bounds = g.x_bound, g.w_bound, g.q_bound
-    geometry = tuple(w[1:3]), g.stride, g.padding, g.dilation, g.groups
-    described = native.IntConv(*x, ho, wo, w[0], *geometry, *bounds)
     kernel = getattr(library, f"gxnor_int_conv_{which}")
-    return kernel(ctypes.byref(described), *(t.data_ptr() for t in tensors), torch.get_num_threads()) == 0
+    given = ctypes.byref(_conv(x, w, g)), *(t.data_ptr() for t in tensors)
+    return kernel(*given, torch.get_num_threads()) == 0
+
+
+def _conv(x: torch.Size, w: torch.Size, g: Geometry) -> native.IntConv:
+    _, ho, wo, _ = output_shape(x, w, g)
+    geometry = tuple(w[1:3]), g.stride, g.padding, g.dilation, g.groups
+    return native.IntConv(*x, ho, wo, w[0], *geometry, g.x_bound, g.w_bound, g.q_bound)

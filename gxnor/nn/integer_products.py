@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -29,6 +30,7 @@ from gxnor.nn.stream import subkey
 from gxnor.space import DiscreteSpace
 
 BASE = 128  # of the digits of integers that do not fit int8
+SPLIT = 16  # of those of pixels
 
 state = threading.local()  # state.now is the innermost context that is open
 
@@ -57,6 +59,7 @@ class integer_arithmetic:
         self.gradient_bits, self.key = gradient_bits, key
         self.names = {} if model is None else {module: name for name, module in model.named_modules()}
         self.layers: list[tuple[str, str]] = []
+        self.notes: dict[nn.Module, str] = {}  # of layers whose turn is next: what to add to "integer"
 
     def __enter__(self) -> integer_arithmetic:
         self.before = getattr(state, "now", None)
@@ -86,25 +89,45 @@ class Plan:
 
 def multiply(layer, x: torch.Tensor, stride=(1,), padding=(0,), dilation=(1,), groups=1) -> torch.Tensor | None:
     """The layer's x * W, where integer arithmetic is on and possible; else None."""
-    if torch.compiler.is_compiling() or getattr(state, "now", None) is None:
-        return None
+    planned = make_plan(layer, x, stride, padding, dilation, groups) if is_on() else None
+    return _Product.apply(x, layer.effective_weight(), *planned) if planned else None
+
+
+def is_on() -> bool:
+    """Whether a forward pass that runs now is in integer arithmetic."""
+    return not torch.compiler.is_compiling() and getattr(state, "now", None) is not None
+
+
+def make_plan(layer, x: torch.Tensor, stride=(1,), padding=(0,), dilation=(1,), groups=1):
+    """(what holds x, the plan of its product with the layer's weights), or None; writes down which in `layers`."""
     now: integer_arithmetic = state.now
     name = now.names.get(layer) or f"{type(layer).__name__}{tuple(layer.weight.shape)}"
     key, reason, held = subkey(now.key, len(now.layers)), _obstacle(layer, x, padding), None
     if not reason:
-        plain = x.detach() if saved_formats.is_dense(x) else x.detach().contiguous()
-        held = saved_formats.integers(plain, 1 if saved_formats.is_on() else 8)
+        held = held_by(x) or saved_formats.integers(
+            x.detach() if saved_formats.is_dense(x) else x.detach().contiguous(), 1 if saved_formats.is_on() else 8
+        )
         reason = "" if held else "its input is not small integers times a power of two"
     if held:
         (data, form), dense = held, isinstance(layer, nn.Linear)
         strides, zeros, apart = [(default, *n)[-2:] for default, n in ((1, stride), (0, padding), (1, dilation))]
         g = Geometry(strides, zeros, apart, groups, form.top, layer.space.denominator, 2 ** (now.gradient_bits - 1) - 1)
         reason = _overflow(_image_shape(x.shape, dense), _image_shape(layer.weight.shape, dense), g)
-    now.layers.append((name, f"float: {reason}" if reason else "integer"))
-    if reason:
-        return None
-    plan = Plan(name, dense, now.gradient_bits, key, form, layer.space, g)
-    return _Product.apply(x, layer.effective_weight(), data, plan)
+    note = now.notes.pop(layer, "")
+    now.layers.append((name, f"float: {reason}" if reason else f"integer{note}"))
+    return None if reason else (data, Plan(name, dense, now.gradient_bits, key, form, layer.space, g))
+
+
+def hold(x: torch.Tensor, data: torch.Tensor, form: saved_formats.Form) -> torch.Tensor:
+    """x, with its small form beside it for as long as it is not written to."""
+    x._held = x._version, data, form
+    return x
+
+
+def held_by(x: torch.Tensor) -> tuple[torch.Tensor, saved_formats.Form] | None:
+    """What `hold` put beside x, unless x is to be saved in fewer bits."""
+    version, *held = getattr(x, "_held", (None, None))
+    return tuple(held) if version == x._version and not saved_formats.is_on() else None
 
 
 def _obstacle(layer, x: torch.Tensor, padding) -> str:
@@ -135,53 +158,72 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, data, plan):
         ctx.plan, ctx.shape = plan, x.shape
-        ctx.contiguous = x.is_contiguous() and not (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
+        ctx.contiguous = comes_first(x)
         ctx.save_for_backward(data, weight)
-        images, w, y = _images(plan.form.integers(data), plan.dense), _levels(weight, plan), None
-        if _is_halved(plan):
-            y = kernels.sums(_halves(images), torch.stack((w * 2, w), 4).flatten(3), _halves_geometry(plan))
-        else:
-            for unit, bound, part in _digits(images, plan.form.top):
-                some = kernels.sums(part, w, replace(plan.geometry, x_bound=bound))
-                y = some if y is None else y.add_(some, alpha=unit)
-        unit = _input_unit(plan) * _weight_unit(plan)
-        return _from_images(y if unit == 1 else y.mul_(unit), plan.dense, x.shape, ctx.contiguous)
+        y = None
+        for factor, images, w, g in operands(data, weight, plan):
+            some = kernels.sums(images, w, g)
+            y = some if y is None else y.add_(some, alpha=factor)
+        unit = unit_of(plan)
+        return from_images(y if unit == 1 else y.mul_(unit), plan.dense, x.shape, ctx.contiguous)
 
     @staticmethod
     def backward(ctx, dy):
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "integer_arithmetic saves no tensors for create_graph=True; run the forward pass without it"
-            )
+        refuse_double_backward()
         plan, (data, weight) = ctx.plan, ctx.saved_tensors
-        dy, dx, dw = _images(dy, plan.dense), None, None
-        try:
-            if ctx.needs_input_grad[0]:
-                q, scale = kernels.quantize(dy, plan.bits, subkey(plan.key, 0), "sample")
-                shape = _image_shape(ctx.shape, plan.dense)
-                dx = kernels.input_gradient(
-                    q, _levels(weight, plan), scale.mul_(_weight_unit(plan)), shape, plan.geometry
-                )
-                dx = _from_images(dx, plan.dense, ctx.shape, ctx.contiguous)
-            if ctx.needs_input_grad[1]:
-                q, scale = kernels.quantize(dy, plan.bits, subkey(plan.key, 1), "channel")
-                x, shape = _images(plan.form.integers(data), plan.dense), _image_shape(weight.shape, plan.dense)
-                dw = _weight_gradient(q, x, scale.mul_(_input_unit(plan)), shape, plan)
-                dw = _from_images(dw, plan.dense, weight.shape, True)
-        except FloatingPointError:
-            raise FloatingPointError(
-                f"the gradient of the output of layer {plan.name} is not finite; its weights have not moved. "
-                "A lower learning rate, or a look at the loss and the data, is the usual mend"
-            ) from None
-        return dx, dw, None, None
+        dy = as_images(dy, plan.dense)
+
+        def rounded(number: int, per: str):
+            return kernels.quantize(dy, plan.bits, subkey(plan.key, number), per)
+
+        return *gradients(ctx, data, weight, rounded), None, None
+
+
+def refuse_double_backward() -> None:
+    """Raises RuntimeError in a backward pass that is itself to be differentiated."""
+    if torch.is_grad_enabled():
+        raise RuntimeError("integer_arithmetic saves no tensors for create_graph=True; run the forward pass without it")
+
+
+def gradients(ctx, data: torch.Tensor, weight: torch.Tensor, rounded: Callable):
+    """(dX, dW), where needed, from rounded(0, "sample") and rounded(1, "channel"), the gradient of the sums as integers and
+    their scales. ctx has the plan, the shape of x, and whether its channels come first in memory."""
+    plan, dx, dw = ctx.plan, None, None
+    try:
+        if ctx.needs_input_grad[0]:
+            q, scale = rounded(0, "sample")
+            shape = _image_shape(ctx.shape, plan.dense)
+            dx = kernels.input_gradient(q, _levels(weight, plan), scale.mul_(_weight_unit(plan)), shape, plan.geometry)
+            dx = from_images(dx, plan.dense, ctx.shape, ctx.contiguous)
+        if ctx.needs_input_grad[1]:
+            q, scale = rounded(1, "channel")
+            x, shape = as_images(plan.form.integers(data), plan.dense), _image_shape(weight.shape, plan.dense)
+            dw = _weight_gradient(q, x, scale.mul_(_input_unit(plan)), shape, plan)
+            dw = from_images(dw, plan.dense, weight.shape, True)
+    except FloatingPointError:
+        raise FloatingPointError(
+            f"the gradient of the output of layer {plan.name} is not finite; its weights have not moved. "
+            "A lower learning rate, or a look at the loss and the data, is the usual mend"
+        ) from None
+    return dx, dw
+
+
+def operands(data: torch.Tensor, weight: torch.Tensor, plan: Plan) -> Iterator[tuple]:
+    """(factor, x, W, geometry) of every product of bytes; their sums, times the factors, add up to x * W."""
+    images, w = as_images(plan.form.integers(data), plan.dense), _levels(weight, plan)
+    if _is_split(plan):
+        yield 1, _split(images), torch.stack((w * SPLIT, w), 4).flatten(3), _split_geometry(plan)
+        return
+    for unit, bound, part in _digits(images, plan.form.top):
+        yield unit, part, w, replace(plan.geometry, x_bound=bound)
 
 
 def _weight_gradient(q, x, scale, shape: torch.Size, plan: Plan) -> torch.Tensor:
     """`integer.weight_gradient` of x in all its digits."""
-    if _is_halved(plan):
+    if _is_split(plan):
         twice = torch.Size((*shape[:3], 2 * shape[3]))
-        dw = _in_pieces(q, _halves(x), scale, twice, _halves_geometry(plan)).unflatten(3, (shape[3], 2))
-        return dw[..., 0] * 2 + dw[..., 1]
+        dw = _in_pieces(q, _split(x), scale, twice, _split_geometry(plan)).unflatten(3, (shape[3], 2))
+        return dw[..., 0] * SPLIT + dw[..., 1]
     parts = (
         _in_pieces(q, part, scale * unit, shape, replace(plan.geometry, x_bound=bound))
         for unit, bound, part in _digits(x, plan.form.top)
@@ -196,18 +238,30 @@ def _in_pieces(q, x, scale, shape: torch.Size, g: Geometry) -> torch.Tensor:
     return reduce(torch.Tensor.add_, (kernels.weight_gradient(*part, scale, shape, g) for part in parts))
 
 
-def _is_halved(plan: Plan) -> bool:
-    """Whether x = 2 * half + bit in bytes, the levels of its weights doubled as well: pixels."""
-    return 127 < plan.form.top <= 255 and plan.geometry.w_bound < 64
+def output_shape(x: torch.Size, weight: torch.Size, plan: Plan) -> torch.Size:
+    """Of the layer's output, as images."""
+    return torch.Size(
+        kernels.output_shape(_image_shape(x, plan.dense), _image_shape(weight, plan.dense), plan.geometry)
+    )
 
 
-def _halves(x: torch.Tensor) -> torch.Tensor:
-    """int8 [..., 2 * channels]: half and bit of every channel, each a channel of its own."""
-    return torch.stack((x >> 1, x & 1), 4).to(torch.int8).flatten(3)
+def is_one_product(plan: Plan) -> bool:
+    """Whether `operands` are one pair."""
+    return plan.form.top <= 127 or _is_split(plan)
 
 
-def _halves_geometry(plan: Plan) -> Geometry:
-    return replace(plan.geometry, x_bound=128, w_bound=2 * plan.geometry.w_bound)
+def _is_split(plan: Plan) -> bool:
+    """Whether x = 16 * high + low, both in 5 bits, and 16 times the levels of its weights in bytes: pixels."""
+    return 127 < plan.form.top <= 255 and plan.geometry.w_bound < 128 // SPLIT
+
+
+def _split(x: torch.Tensor) -> torch.Tensor:
+    """int8 [..., 2 * channels]: high and low of every channel, each a channel of its own."""
+    return torch.stack((x >> 4, x & (SPLIT - 1)), 4).to(torch.int8).flatten(3)
+
+
+def _split_geometry(plan: Plan) -> Geometry:
+    return replace(plan.geometry, x_bound=SPLIT, w_bound=SPLIT * plan.geometry.w_bound)
 
 
 def _digits(x: torch.Tensor, top: int) -> list[tuple[int, int, torch.Tensor]]:
@@ -228,7 +282,17 @@ def _levels(weight: torch.Tensor, plan: Plan) -> torch.Tensor:
         level = index.mul_(2).sub_(1) if space.N == 0 else index.sub_(space.denominator)
     else:
         level = (weight / _weight_unit(plan)).to(torch.int8)
-    return _images(level, plan.dense)
+    return as_images(level, plan.dense)
+
+
+def comes_first(x: torch.Tensor) -> bool:
+    """Whether channels come first in memory, as far as that can be told."""
+    return x.is_contiguous() and not (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
+
+
+def unit_of(plan: Plan) -> float:
+    """The value of a sum of 1."""
+    return _input_unit(plan) * _weight_unit(plan)
 
 
 def _weight_unit(plan: Plan) -> float:
@@ -240,7 +304,7 @@ def _input_unit(plan: Plan) -> float:
     return 2.0**-plan.form.exponent
 
 
-def _images(t: torch.Tensor, dense: bool) -> torch.Tensor:
+def as_images(t: torch.Tensor, dense: bool) -> torch.Tensor:
     """Input, output or weight of a layer as `gxnor.nn.integer` takes it: [N, H, W, C], contiguous."""
     if dense:
         return t.reshape(-1, 1, 1, t.shape[-1])
@@ -248,10 +312,10 @@ def _images(t: torch.Tensor, dense: bool) -> torch.Tensor:
 
 
 def _image_shape(shape: torch.Size, dense: bool) -> torch.Size:
-    return _images(torch.empty(shape, device="meta"), dense).shape
+    return as_images(torch.empty(shape, device="meta"), dense).shape
 
 
-def _from_images(t: torch.Tensor, dense: bool, like: torch.Size, contiguous: bool) -> torch.Tensor:
+def from_images(t: torch.Tensor, dense: bool, like: torch.Size, contiguous: bool) -> torch.Tensor:
     """The way back, to as many dimensions as `like` has; channels last in memory unless contiguous."""
     if dense:
         return t.view(*like[:-1], t.shape[-1])

@@ -24,6 +24,7 @@ from torch import nn
 
 from gxnor import pixels
 from gxnor.nn.activation import Activation, check_settings
+from gxnor.nn.blocks import Sequential
 from gxnor.nn.layers import Conv1d, Conv2d, Linear
 from gxnor.nn.residual import Residual
 from gxnor.nn.tracing import as_node, is_symbolic, refuse_scripting
@@ -233,7 +234,7 @@ def network(
                 raise ValueError(f"images of {given} are too small for {notation!r}")
         if kind in ("C", "FC") and not last:
             modules[f"act{number}"] = precision.activation()
-    net = nn.Sequential()
+    net = Sequential()
     for name, module in modules.items():
         net.add_module(name, module)
     return net

@@ -54,7 +54,7 @@ class Console:
         now = self.trainer.progress
         if not self.images:
             for name, what in self.trainer.arithmetic:
-                if what != "integer":
+                if not what.startswith("integer"):
                     self.terminal.print(f"layer {name} trains in {what}", highlight=False)
         self.images += self.trainer.batch
         rate = self.images / max(now.seconds - self.started, 1e-9)

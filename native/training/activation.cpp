@@ -6,6 +6,7 @@
 
 #include "common/vectorise.h"
 #include "training/pack_levels.h"
+#include "training/phi_windows.h"
 #include "training/team.h"
 #include "training/training.h"
 
@@ -34,15 +35,7 @@ GXNOR_BODY void forward_levels(const float* x, float* y, int64_t n, const float*
   }
 }
 
-// `total` and what the windows of half-width a around t and, with kBoth, around -t add to it at distance u = |x| from 0;
-// the common factor comes later.
-template <bool kBoth, bool kTriangular>
-GXNOR_BODY float add_windows(float total, float u, float t, float a) {
-  const float near = std::fabs(u - t), far = u + t;
-  total += kTriangular ? (a > near ? a - near : 0.0f) : (near <= a ? 1.0f : 0.0f);
-  if (kBoth) total += kTriangular ? (a > far ? a - far : 0.0f) : (far < a ? 1.0f : 0.0f);
-  return total;
-}
+using gxnor::add_windows;
 
 template <bool kBoth, bool kTriangular>
 GXNOR_BODY void backward(const float* x, const float* dy, float* dx, int64_t n, const float* t, int steps, float a,

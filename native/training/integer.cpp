@@ -53,16 +53,19 @@ Correlation forward_correlation(const gxnor_int_conv& c) {
           {c.stride[0], c.stride[1]}, {c.dilation[0], c.dilation[1]}, c.groups, c.x_bound, c.w_bound};
 }
 
+int forward(const gxnor_int_conv& c, const int8_t* x, const int8_t* w, float* y, int threads, const Take* take) {
+  if (!is_shape(c)) return kUnsupported;
+  if (!fits(int64_t{c.c_in / c.groups} * c.kernel[0] * c.kernel[1], c.x_bound, c.w_bound)) return kUnsupported;
+  const Correlation of = forward_correlation(c);
+  const gxnor_kernel kernel = fastest_kernel(of);
+  if (kernel != GXNOR_DIRECT) return correlate_winograd(of, kernel, x, w, false, nullptr, y, threads, take);
+  return correlate(of, x, forward_panels(of, w, threads), nullptr, y, threads, take);
+}
+
 }  // namespace gxnor
 
 int32_t gxnor_int_conv_forward(const gxnor_int_conv* conv, const int8_t* x, const int8_t* w, float* y, int32_t threads) {
-  const gxnor_int_conv& c = *conv;
-  if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
-  if (!gxnor::fits(int64_t{c.c_in / c.groups} * c.kernel[0] * c.kernel[1], c.x_bound, c.w_bound)) return gxnor::kUnsupported;
-  const gxnor::Correlation of = gxnor::forward_correlation(c);
-  const gxnor_kernel kernel = gxnor::fastest_kernel(of);
-  if (kernel != GXNOR_DIRECT) return gxnor::correlate_winograd(of, kernel, x, w, false, nullptr, y, threads);
-  return gxnor::correlate(of, x, gxnor::forward_panels(of, w, threads), nullptr, y, threads);
+  return gxnor::forward(*conv, x, w, y, threads, nullptr);
 }
 
 int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t* q, const int8_t* w, const float* scale, float* dx,
@@ -75,9 +78,9 @@ int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t* q, const 
       {c.dilation[0] * (c.kernel[0] - 1) - c.padding[0], c.dilation[1] * (c.kernel[1] - 1) - c.padding[1]}, {1, 1},
       {c.dilation[0], c.dilation[1]}, c.groups, c.q_bound, c.w_bound};
   const gxnor_kernel kernel = gxnor::fastest_kernel(of);
-  const int64_t events = gxnor::count_events(q, int64_t{c.n} * c.ho * c.wo * c.c_out, threads);
+  const int64_t events = gxnor::count_events(c, q, threads);
   if (gxnor::suits_events(c, events, kernel == GXNOR_DIRECT ? 1 : gxnor::kSaved))
-    return gxnor::input_gradient_events(c, q, w, scale, dx, threads);
+    return gxnor::input_gradient_events(c, events, q, w, scale, dx, threads);
   if (kernel != GXNOR_DIRECT) return gxnor::correlate_winograd(of, kernel, q, w, true, scale, dx, threads);
   return gxnor::correlate(of, q, gxnor::backward_panels(of, w, threads), scale, dx, threads);
 }
@@ -88,9 +91,9 @@ int32_t gxnor_int_conv_weight(const gxnor_int_conv* conv, const int8_t* q, const
   if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
   if (!gxnor::fits(int64_t{c.n} * c.ho * c.wo, c.q_bound, c.x_bound)) return gxnor::kUnsupported;
   const bool winograd = gxnor::suits_weight_winograd(c);
-  const int64_t events = gxnor::count_events(q, int64_t{c.n} * c.ho * c.wo * c.c_out, threads);
+  const int64_t events = gxnor::count_events(c, q, threads);
   if (gxnor::suits_events(c, events, winograd ? gxnor::kSaved : 1))
-    return gxnor::weight_gradient_events(c, q, x, scale, dw, threads);
+    return gxnor::weight_gradient_events(c, events, q, x, scale, dw, threads);
   if (winograd) return gxnor::weight_gradient_winograd(c, q, x, scale, dw, threads);
   return gxnor::weight_gradient(c, q, x, scale, dw, threads);
 }

@@ -91,7 +91,8 @@ void surround(const Correlation& of, const int8_t* x, int8_t* to) {
   }
 }
 
-int correlate(const Correlation& of, const int8_t* x, const Panels& w, const float* scale, float* y, int threads) {
+int correlate(const Correlation& of, const int8_t* x, const Panels& w, const float* scale, float* y, int threads,
+              const Take* take) {
   const Kernels& kernels = training_kernels();
   const int64_t surrounded = surrounded_bytes(of), pixels = int64_t{of.out[0]} * of.out[1];
   const int64_t size = int64_t{of.size[0]} * of.size[1] * of.channels;
@@ -101,14 +102,16 @@ int correlate(const Correlation& of, const int8_t* x, const Panels& w, const flo
   std::atomic<bool> failed{false};
   team_for((of.images + grain - 1) / grain, 1, threads, [&](int64_t begin, int64_t end) {
     const Memory<int8_t> memory(grain * surrounded + kQuad);  // a quad may reach beyond the last channel
-    if (!memory) {
+    const Memory<float> part(take ? grain * pixels * of.out_channels : 0);
+    if (!memory || !part) {
       failed = true;
       return;
     }
     for (int64_t image = begin * grain; image < std::min(of.images, end * grain); image += grain) {
       const int64_t images = std::min(grain, of.images - image);
       for (int64_t i = 0; i < images; ++i) surround(of, x + (image + i) * size, memory.get() + i * surrounded);
-      products(of, kernels, memory.get(), image, images, w, scale, y + image * pixels * of.out_channels);
+      products(of, kernels, memory.get(), image, images, w, scale, take ? part.get() : y + image * pixels * of.out_channels);
+      if (take) (*take)(image, images, part.get());
     }
   });
   return failed ? kNoMemory : kDone;

@@ -1,6 +1,8 @@
 // Convolutions of small integers by dot8: forward passes, and gradients of inputs, which are convolutions too.
 #pragma once
 
+#include <functional>
+
 #include "training/integer.h"
 
 namespace gxnor {
@@ -56,7 +58,14 @@ Panels forward_panels(const Correlation& of, const int8_t* w, int threads);
 // w [channels][taps][out_channels / groups], the taps in reverse
 Panels backward_panels(const Correlation& of, const int8_t* w, int threads);
 
+// What is called with the outputs of some images, from `image` on, in place of writing them to y.
+using Take = std::function<void(int64_t image, int64_t images, const float* y)>;
+
 // y = float(sum) * scale[image], or without scale where that is null.
-int correlate(const Correlation& of, const int8_t* x, const Panels& w, const float* scale, float* y, int threads);
+int correlate(const Correlation& of, const int8_t* x, const Panels& w, const float* scale, float* y, int threads,
+              const Take* take = nullptr);
+
+// The sums of gxnor_int_conv_forward, to y or to what takes them.
+int forward(const gxnor_int_conv& conv, const int8_t* x, const int8_t* w, float* y, int threads, const Take* take);
 
 }  // namespace gxnor

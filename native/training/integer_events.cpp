@@ -26,9 +26,14 @@ GXNOR_BODY void raise(const int8_t* from, int64_t n, int bound, uint8_t* to) {
   for (int64_t i = 0; i < n; ++i) to[i] = static_cast<uint8_t>(from[i] + bound);
 }
 
-// Calls each(i, q[i]) for all that are not zero.
+// Calls each(i, q[i]) for all that are not zero and, where these are `many`, for the zeros as well: what to do is then hard to
+// foresee, and a branch costs more than a value.
 template <typename F>
-GXNOR_BODY void for_events(const int8_t* q, int64_t n, F&& each) {
+GXNOR_BODY void for_events(const int8_t* q, int64_t n, bool many, F&& each) {
+  if (many) {
+    for (int64_t i = 0; i < n; ++i) each(i, q[i]);
+    return;
+  }
   for (int64_t begin = 0; begin < n; begin += 8) {
     uint64_t word = 0;
     std::memcpy(&word, q + begin, std::min<int64_t>(8, n - begin));
@@ -55,6 +60,10 @@ GXNOR_BODY void write(const int32_t* totals, int lanes, float scale, float* to) 
   for (int lane = 0; lane < lanes; ++lane) to[lane] = static_cast<float>(totals[lane]) * scale;
 }
 
+int64_t values_of_q(const gxnor_int_conv& c) { return int64_t{c.n} * c.ho * c.wo * c.c_out; }
+
+bool are_many(const gxnor_int_conv& c, int64_t events) { return events * 12 > values_of_q(c); }
+
 // For every place along an axis of the input and every tap, the place of the output that sees it there, or -1.
 Memory<int32_t> list_seers(const gxnor_int_conv& c, int axis) {
   const int size = axis ? c.w : c.h, out = axis ? c.wo : c.ho;
@@ -72,22 +81,24 @@ Memory<int32_t> list_seers(const gxnor_int_conv& c, int axis) {
 
 }  // namespace
 
-int64_t count_events(const int8_t* q, int64_t n, int threads) {
+int64_t count_events(const gxnor_int_conv& c, const int8_t* q, int threads) {
   std::atomic<int64_t> total{0};
-  team_for(n, 1 << 18, threads, [&](int64_t begin, int64_t end) { total += vectorised<count_some>(q + begin, end - begin); });
+  team_for(values_of_q(c), 1 << 18, threads, [&](int64_t begin, int64_t end) { total += vectorised<count_some>(q + begin, end - begin); });
   return total;
 }
 
 bool suits_events(const gxnor_int_conv& c, int64_t events, double saved) {
   // Where the two ways meet: measured with AVX2, and with VNNI what its products are faster.
   const double share = isa.load(std::memory_order_relaxed) == kAvx512 ? 0.13 : 0.4;
-  return c.groups == 1 && static_cast<double>(events) * saved < share * c.n * c.ho * c.wo * c.c_out;
+  return c.groups == 1 && static_cast<double>(events) * saved < share * values_of_q(c);
 }
 
-int input_gradient_events(const gxnor_int_conv& c, const int8_t* q, const int8_t* w, const float* scale, float* dx, int threads) {
+int input_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t* q, const int8_t* w, const float* scale, float* dx,
+                          int threads) {
   const int64_t pixels = int64_t{c.h} * c.w, outputs = int64_t{c.ho} * c.wo, taps = int64_t{c.kernel[0]} * c.kernel[1];
   const int64_t row = taps * c.c_in;
   const Rows rule(c.w_bound, c.q_bound);
+  const bool many = are_many(c, count);
   const int at_once = c.c_out * taps > kCached / kMostRowLanes ? kMostRowLanes / 2 : kMostRowLanes;
   const Memory<int32_t> rows = list_seers(c, 0), columns = list_seers(c, 1);
   const Memory<uint8_t> weights(c.c_out * row + kRowLanes);  // rows are read beyond their end
@@ -98,7 +109,7 @@ int input_gradient_events(const gxnor_int_conv& c, const int8_t* q, const int8_t
   const int64_t grain = std::clamp<int64_t>(kPositions / 2 / outputs, 1, c.n);
   std::atomic<bool> failed{false};
   team_for((c.n + grain - 1) / grain, 1, threads, [&](int64_t begin, int64_t end) {
-    const Memory<Event> events(grain * outputs * c.c_out);
+    const Memory<Event> events(grain * outputs * c.c_out + 1);
     const Memory<int32_t> first(grain * outputs + 1);
     const Memory<Segment> segments(taps);
     if (!events || !first || !segments) {
@@ -110,8 +121,10 @@ int input_gradient_events(const gxnor_int_conv& c, const int8_t* q, const int8_t
       Event* next = events.get();
       for (int64_t p = 0; p < images * outputs; ++p) {
         first.get()[p] = static_cast<int32_t>(next - events.get());
-        for_events(q + (image * outputs + p) * c.c_out, c.c_out,
-                   [&](int64_t o, int32_t value) { *next++ = {static_cast<int32_t>(o * row), value}; });
+        for_events(q + (image * outputs + p) * c.c_out, c.c_out, many, [&](int64_t o, int32_t value) {
+          *next = {static_cast<int32_t>(o * row), value};
+          next += value != 0;
+        });
       }
       first.get()[images * outputs] = static_cast<int32_t>(next - events.get());
       for (int lane = 0; lane < c.c_in; lane += at_once) {
@@ -119,18 +132,18 @@ int input_gradient_events(const gxnor_int_conv& c, const int8_t* q, const int8_t
         const AddRows add = add_rows_of(lanes);
         for (int64_t i = 0; i < images; ++i) {
           for (int64_t p = 0; p < pixels; ++p) {
-            int count = 0;
+            int segment = 0;
             for (int a = 0; a < c.kernel[0]; ++a) {
               const int64_t y = rows.get()[p / c.w * c.kernel[0] + a];
               for (int b = 0; b < c.kernel[1] && y >= 0; ++b) {
                 const int64_t x = columns.get()[p % c.w * c.kernel[1] + b], seer = i * outputs + y * c.wo + x;
                 if (x < 0 || first.get()[seer] == first.get()[seer + 1]) continue;
-                segments.get()[count++] = {weights.get() + (a * c.kernel[1] + b) * c.c_in + lane, events.get() + first.get()[seer],
+                segments.get()[segment++] = {weights.get() + (a * c.kernel[1] + b) * c.c_in + lane, events.get() + first.get()[seer],
                                            first.get()[seer + 1] - first.get()[seer]};
               }
             }
             alignas(64) int32_t totals[kMostRowLanes] = {};
-            add(segments.get(), count, rule, totals);
+            add(segments.get(), segment, rule, totals);
             vectorised<write>(static_cast<const int32_t*>(totals), lanes, scale[image + i],
                               dx + ((image + i) * pixels + p) * c.c_in + lane);
           }
@@ -141,7 +154,8 @@ int input_gradient_events(const gxnor_int_conv& c, const int8_t* q, const int8_t
   return failed ? kNoMemory : kDone;
 }
 
-int weight_gradient_events(const gxnor_int_conv& c, const int8_t* q, const int8_t* x, const float* scale, float* dw, int threads) {
+int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t* q, const int8_t* x, const float* scale, float* dw,
+                           int threads) {
   const Correlation of = forward_correlation(c);
   const Runs runs = forward_runs(of);
   const int64_t outputs = int64_t{c.ho} * c.wo, fan = runs.count * runs.bytes, image_bytes = surrounded_bytes(of);
@@ -150,6 +164,7 @@ int weight_gradient_events(const gxnor_int_conv& c, const int8_t* q, const int8_
   const int64_t images_at_once = std::clamp<int64_t>(kPositions / outputs, 1, c.n);
   const int64_t room = images_at_once * outputs + 17;  // no power of two, by which all lists would fall on the same cache lines
   const Rows rule(c.x_bound, c.q_bound);
+  const bool many = are_many(c, count);
   if (images_at_once * std::max(image_bytes, outputs * gathered_row) > INT32_MAX) return kUnsupported;
   // A piece of work: some outputs, of the whole batch.
   const int64_t share = std::clamp<int64_t>((c.c_out + threads - 1) / threads, std::min(8, c.c_out), kOutputs);
@@ -189,8 +204,10 @@ int weight_gradient_events(const gxnor_int_conv& c, const int8_t* q, const int8_
         std::fill_n(counts.get(), share, 0);
         for (int64_t p = 0; p < positions; ++p) {
           const int32_t at = gathered ? static_cast<int32_t>(p * gathered_row) : seen.get()[p];
-          for_events(q + (image * outputs + p) * c.c_out + first, some,
-                     [&](int64_t o, int32_t value) { events.get()[o * room + counts.get()[o]++] = {at, value}; });
+          for_events(q + (image * outputs + p) * c.c_out + first, some, many, [&](int64_t o, int32_t value) {
+            events.get()[o * room + counts.get()[o]] = {at, value};
+            counts.get()[o] += value != 0;
+          });
         }
         const int64_t parts = gathered ? 1 : runs.count, bytes = gathered ? fan : runs.bytes;
         const int64_t width = sums_row / parts;

@@ -6,15 +6,16 @@
 
 namespace gxnor {
 
-// How many of n values are not zero.
-int64_t count_events(const int8_t* q, int64_t n, int threads);
+int64_t count_events(const gxnor_int_conv& conv, const int8_t* q, int threads);
 
 // Whether products with the events alone take less time than those of all values, of which so many are events. `saved`: how
 // many times fewer products the other way has than there are pairs of values, as Winograd's.
 bool suits_events(const gxnor_int_conv& conv, int64_t events, double saved);
 
 // As gxnor_int_conv_input and gxnor_int_conv_weight, for one group.
-int input_gradient_events(const gxnor_int_conv& conv, const int8_t* q, const int8_t* w, const float* scale, float* dx, int threads);
-int weight_gradient_events(const gxnor_int_conv& conv, const int8_t* q, const int8_t* x, const float* scale, float* dw, int threads);
+int input_gradient_events(const gxnor_int_conv& conv, int64_t events, const int8_t* q, const int8_t* w, const float* scale,
+                          float* dx, int threads);
+int weight_gradient_events(const gxnor_int_conv& conv, int64_t events, const int8_t* q, const int8_t* x, const float* scale,
+                           float* dw, int threads);
 
 }  // namespace gxnor

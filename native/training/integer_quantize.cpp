@@ -1,23 +1,21 @@
 // Gradients to small integers by stochastic rounding; the reference is gxnor/nn/integer.py.
 #include <atomic>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <new>
 
 #include "common/vectorise.h"
+#include "training/rounding.h"
 #include "training/stream.h"
 #include "training/team.h"
 #include "training/training.h"
 
 namespace {
 
-constexpr int kBlock = 256;              // elements at a time: what lies between two loops over a block stays in cache
+constexpr int kBlock = gxnor::kRoundBlock;
 constexpr int64_t kGrain = 64 * kBlock;  // elements
-constexpr int32_t kInfinite = 0x7f800000;
 
-// As bits, magnitudes of floats are in order, infinity and NaN after all finite ones.
 GXNOR_BODY int32_t largest(const float* x, int64_t n) {
   int32_t top = 0;
   for (int64_t begin = 0; begin < n; begin += kBlock) {
@@ -49,19 +47,6 @@ GXNOR_BODY void largest_of_channels(const float* x, int64_t rows, int64_t channe
   }
 }
 
-// floor(x * inverse + u). Rounding alone can lead out of -levels..levels.
-GXNOR_BODY void round_block(const float* x, const float* inverse, const float* u, float levels, int8_t* q) {
-  int32_t whole[kBlock];
-  for (int i = 0; i < kBlock; ++i) {
-    const float y = x[i] * inverse[i] + u[i];
-    const float low = y < -levels ? -levels : y;
-    const float inside = low > levels ? levels : low;
-    const int32_t towards_zero = static_cast<int32_t>(inside);
-    whole[i] = towards_zero - (static_cast<float>(towards_zero) > inside ? 1 : 0);
-  }
-  for (int i = 0; i < kBlock; ++i) q[i] = static_cast<int8_t>(whole[i]);
-}
-
 struct Rounding {
   const float* inverse;  // of each sample; or of each channel, and kBlock of them once more
   int64_t size, channels;  // elements of a sample; 0 channels where each sample has its own
@@ -87,12 +72,12 @@ GXNOR_BODY void round_some(const float* x, int64_t begin, int64_t end, const Rou
     const float* inverse = inverses(*of, first, some);
     gxnor::uniform_block<kBlock>(of->key, first, u);
     if (size == kBlock) {
-      round_block(x + first, inverse, u, of->levels, q + first);
+      gxnor::round_block(x + first, inverse, u, kBlock, of->levels, q + first);
       continue;
     }
     int8_t rounded[kBlock];
     std::memcpy(last, x + first, sizeof last[0] * size);
-    round_block(last, inverse, u, of->levels, rounded);
+    gxnor::round_block(last, inverse, u, kBlock, of->levels, rounded);
     std::memcpy(q + first, rounded, size);
   }
 }
@@ -118,11 +103,7 @@ int32_t gxnor_int_quantize(const float* dy, int64_t samples, int64_t positions, 
         return;
       }
       gxnor::vectorised<largest_of_channels>(dy + begin * channels, end - begin, channels, some.get());
-      for (int64_t c = 0; c < channels; ++c) {
-        int32_t before = top[c].load(std::memory_order_relaxed);
-        while (before < some[c] && !top[c].compare_exchange_weak(before, some[c])) {
-        }
-      }
+      for (int64_t c = 0; c < channels; ++c) gxnor::raise_to(top[c], some[c]);
     });
   } else {
     gxnor::team_for(samples, kGrain / (size + 1) + 1, threads, [&](int64_t begin, int64_t end) {
@@ -130,16 +111,7 @@ int32_t gxnor_int_quantize(const float* dy, int64_t samples, int64_t positions, 
     });
   }
   if (short_of_memory) return 3;
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t some = top[i];
-    if (some >= kInfinite) return 1;
-    float absmax;
-    std::memcpy(&absmax, &some, sizeof absmax);
-    inverse[i] = levels / absmax;
-    const bool nothing = !(absmax > 0.0f) || std::isinf(inverse[i]);
-    if (nothing) inverse[i] = 0.0f;
-    scale[i] = nothing ? 0.0f : absmax / levels;
-  }
+  if (!gxnor::find_scales(top.get(), count, levels, inverse.get(), scale)) return 1;
   for (int64_t i = 0; i < again; ++i) inverse[count + i] = per_channel ? inverse[i] : 0.0f;
   const Rounding rounding = {inverse.get(), size, per_channel ? channels : 0, levels, key};
   gxnor::team_for(n, kGrain, threads, [&](int64_t begin, int64_t end) {

@@ -74,7 +74,7 @@ Buffer plain_buffer(Form form, int channels, const int size[2]) {
 
 template <int M>
 int run(const Correlation& of, const WinogradKernels& winograd, const int8_t* x, const int8_t* w, bool backward,
-        const float* scale, float* y, int threads) {
+        const float* scale, float* y, int threads, const Take* take) {
   const Kernels& kernels = training_kernels();
   const std::vector<Buffer> buffers = {plain_buffer(Form::int8, of.channels, of.size),
                                        plain_buffer(Form::int32, of.out_channels, of.out)};
@@ -85,14 +85,18 @@ int run(const Correlation& of, const WinogradKernels& winograd, const int8_t* x,
   std::atomic<bool> failed{false};
   team_for(divide_up(of.images, grain), 1, threads, [&](int64_t begin, int64_t end) {
     try {
+      const Memory<float> part(take ? grain * outputs : 0);
+      if (!part) throw std::bad_alloc();
       for (int64_t image = begin * grain; image < std::min(of.images, end * grain); image += grain) {
         const int64_t images = std::min(grain, of.images - image);
         Scratch tensors({}, images);
         const auto lend = [&](void* memory) { tensors.memory.emplace_back(static_cast<uint8_t*>(memory), [](void*) {}); };
         lend(const_cast<int8_t*>(x) + image * buffers[0].image);
-        lend(y + image * outputs);
+        float* const to = take ? part.get() : y + image * outputs;
+        lend(to);
         convolution.run(buffers, {tensors, images, 1, nullptr, nullptr});
-        for (int64_t i = image; i < image + images; ++i) vectorised<to_float>(y + i * outputs, outputs, scale ? scale[i] : 1.0f);
+        for (int64_t i = 0; i < images; ++i) vectorised<to_float>(to + i * outputs, outputs, scale ? scale[image + i] : 1.0f);
+        if (take) (*take)(image, images, to);
       }
     } catch (const std::bad_alloc&) {
       failed = true;
@@ -122,11 +126,11 @@ gxnor_kernel fastest_kernel(const Correlation& of) {
 }
 
 int correlate_winograd(const Correlation& of, gxnor_kernel kernel, const int8_t* x, const int8_t* w, bool backward,
-                       const float* scale, float* y, int threads) {
+                       const float* scale, float* y, int threads, const Take* take) {
   const WinogradKernels& winograd = *training_kernels().winograd(kernel);
   try {
-    return winograd_side(kernel) == 2 ? run<2>(of, winograd, x, w, backward, scale, y, threads)
-                                      : run<4>(of, winograd, x, w, backward, scale, y, threads);
+    return winograd_side(kernel) == 2 ? run<2>(of, winograd, x, w, backward, scale, y, threads, take)
+                                      : run<4>(of, winograd, x, w, backward, scale, y, threads, take);
   } catch (const std::bad_alloc&) {
     return kNoMemory;
   } catch (const Failure&) {

@@ -10,6 +10,6 @@ gxnor_kernel fastest_kernel(const Correlation& of);
 
 // As `correlate`, from the weights as they come: forward ones, or backward ones as in `backward_panels`.
 int correlate_winograd(const Correlation& of, gxnor_kernel kernel, const int8_t* x, const int8_t* w, bool backward,
-                       const float* scale, float* y, int threads);
+                       const float* scale, float* y, int threads, const Take* take = nullptr);
 
 }  // namespace gxnor

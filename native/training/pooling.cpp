@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "common/vectorise.h"
+#include "training/pooling.h"
 #include "training/team.h"
 #include "training/training.h"
 
@@ -27,7 +28,7 @@ GXNOR_BODY void take_larger(const float* value, Stride stride, int64_t n, int32_
   }
 }
 
-// One plane. at[out_width * inner] is scratch.
+// at[out_width * inner] is scratch.
 GXNOR_BODY void forward(const gxnor_pool* geometry, const float* x, float* y, uint8_t* place, int32_t* at) {
   constexpr std::integral_constant<int64_t, 1> kDense;
   constexpr std::integral_constant<int64_t, 2> kEverySecond;
@@ -76,12 +77,21 @@ int64_t planes(const gxnor_pool& g) { return (1 << 14) / (g.height * g.width * g
 
 }  // namespace
 
+void gxnor::pool_plane(const gxnor_pool& g, const float* x, float* y, uint8_t* place, int32_t* at) {
+  vectorised<forward>(&g, x, y, place, at);
+}
+
+int64_t gxnor::pool_place(const gxnor_pool& g, int64_t row, int64_t column, int64_t number) {
+  const int64_t i = number / g.kernel[1], j = number % g.kernel[1];
+  return (locate(g, 0, row, i) * g.width + locate(g, 1, column, j)) * g.inner;
+}
+
 void gxnor_pool_forward(const gxnor_pool* g, const float* x, float* y, uint8_t* place, int32_t threads) {
   const int64_t from = g->height * g->width * g->inner, to = g->out_height * g->out_width * g->inner;
   gxnor::team_for(g->outer, planes(*g), threads, [=](int64_t begin, int64_t end) {
     std::vector<int32_t> at(g->out_width * g->inner);
     for (int64_t i = begin; i < end; ++i) {
-      gxnor::vectorised<forward>(g, x + i * from, y + i * to, place + i * to, at.data());
+      gxnor::pool_plane(*g, x + i * from, y + i * to, place + i * to, at.data());
     }
   });
 }

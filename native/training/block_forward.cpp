@@ -1,0 +1,88 @@
+// The forward pass of a block: sums, pooled where there is a pool, with what batch norm's statistics are made of; then states.
+#include <cstring>
+#include <mutex>
+#include <new>
+
+#include "common/vectorise.h"
+#include "training/block.h"
+#include "training/integer_direct.h"
+#include "training/pooling.h"
+#include "training/team.h"
+
+namespace gxnor {
+namespace {
+
+// y[rows][channels] to 16 bits; totals[2][channels] += y, y^2, exact in double.
+GXNOR_BODY void take_rows(const float* y, int64_t rows, int64_t channels, int16_t* sums, double* totals) {
+  for (int64_t row = 0; row < rows; ++row, y += channels, sums += channels) {
+    for (int64_t c = 0; c < channels; ++c) sums[c] = static_cast<int16_t>(static_cast<int32_t>(y[c]));
+    for (int64_t c = 0; c < channels; ++c) {
+      const double some = y[c];
+      totals[c] += some;
+      totals[channels + c] += some * some;
+    }
+  }
+}
+
+GXNOR_BODY void states_of(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, int64_t rows, int64_t channels,
+                          int8_t* states) {
+  for (int64_t row = 0; row < rows; ++row, sums += channels, states += channels) {
+    for (int64_t begin = 0; begin < channels; begin += kBlockChannels) {
+      const int n = static_cast<int>(channels - begin < kBlockChannels ? channels - begin : kBlockChannels);
+      float z[kBlockChannels];
+      int32_t steps[kBlockChannels];
+      activate(coefficients, sums, begin, channels, n, z);
+      for (int i = 0; i < n; ++i) steps[i] = phi->count ? 0 : z[i] >= 0.0f ? 1 : -1;
+      for (int k = 0; k < phi->count; ++k) {
+        const float t = phi->steps[k];
+        for (int i = 0; i < n; ++i) steps[i] += (z[i] > t ? 1 : 0) - (z[i] < -t ? 1 : 0);
+      }
+      for (int i = 0; i < n; ++i) states[begin + i] = static_cast<int8_t>(steps[i]);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gxnor
+
+int32_t gxnor_block_sums(const gxnor_int_conv* conv, const gxnor_pool* pool, const int8_t* x, const int8_t* w, int16_t* sums,
+                         uint8_t* place, double* totals, int32_t threads) {
+  using namespace gxnor;
+  const int64_t channels = conv->c_out, size = int64_t{conv->ho} * conv->wo;
+  const int64_t rows = pool ? pool->out_height * pool->out_width : size;
+  std::mutex mutex;
+  bool failed = false;
+  std::memset(totals, 0, 2 * channels * sizeof *totals);
+  const Take take = [&](int64_t image, int64_t images, const float* y) {
+    const Memory<float> pooled(pool ? rows * channels : 0);
+    const Memory<int32_t> at(pool ? pool->out_width * channels : 0);
+    const Memory<double> some(2 * channels);
+    if (!pooled || !at || !some) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      failed = true;
+      return;
+    }
+    std::memset(some.get(), 0, 2 * channels * sizeof *totals);
+    for (int64_t i = 0; i < images; ++i) {
+      const float* from = y + i * size * channels;
+      const int64_t to = (image + i) * rows * channels;
+      if (pool) {
+        pool_plane(*pool, from, pooled.get(), place + to, at.get());
+        from = pooled.get();
+      }
+      vectorised<take_rows>(from, rows, channels, sums + to, some.get());
+    }
+    const std::lock_guard<std::mutex> lock(mutex);
+    for (int64_t c = 0; c < 2 * channels; ++c) totals[c] += some.get()[c];
+  };
+  const int status = forward(*conv, x, w, nullptr, threads, &take);
+  return status ? status : failed ? kNoMemory : kDone;
+}
+
+void gxnor_block_states(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, int64_t rows, int64_t channels,
+                        int8_t* states, int32_t threads) {
+  gxnor::team_for(rows, (1 << 14) / channels + 1, threads, [=](int64_t begin, int64_t end) {
+    gxnor::vectorised<gxnor::states_of>(phi, coefficients, sums + begin * channels, end - begin, channels,
+                                        states + begin * channels);
+  });
+}

@@ -1,0 +1,295 @@
+"""Blocks that run as one in integer arithmetic: kernels beside the reference, the block beside its layers."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gxnor import native
+from gxnor.nn import Activation, Conv1d, Conv2d, Linear, Sequential, integer_arithmetic, integer_block, network
+from gxnor.nn import integer_kernels as kernels
+from gxnor.nn.activation import phi_reference, window_reference
+from gxnor.nn.integer import Geometry
+from gxnor.nn.integer_block import Phi
+
+PHIS = {
+    "ternary": Phi(1, 0.5, 1.0, 0.5, "rectangular"),
+    "binary": Phi(0, 0.5, 1.0, 0.5, "triangular"),
+    "binary, rectangular": Phi(0, 0.5, 1.0, 0.7, "rectangular"),
+    "nine states": Phi(3, 0.1, 1.5, 0.3, "rectangular"),
+    "triangular": Phi(2, 0.25, 1.0, 0.5, "triangular"),
+}
+POOLS = {  # what it is of the images before, and their size
+    "none": (None, None),
+    "2x2": (((2, 2), (2, 2), (0, 0), (1, 1), False), (6, 8)),
+    "3x2 with a rest": (((3, 2), (3, 2), (0, 0), (1, 1), False), (7, 9)),
+    "padded, ceil_mode, gaps": (((2, 2), (3, 2), (1, 0), (1, 1), True), (7, 5)),
+}
+SHAPES = [(1, 1, 1, 2), (3, 1, 1, 33), (5, 9, 7, 3), (2, 3, 4, 300), (40, 4, 4, 16)]
+
+
+def values(shape, seed=0):
+    """s with values at and between the steps of phi, dy with zeros, and coefficients."""
+    generator = torch.Generator().manual_seed(seed)
+    s = torch.randint(-20, 21, shape, generator=generator).to(torch.int16)
+    dy = torch.randn(shape, generator=generator) * (torch.rand(shape, generator=generator) < 0.8)
+    c = torch.randn(5, shape[-1], generator=generator)
+    c[0, ::2], c[1, ::2] = 0.125, 0.0
+    return c.contiguous(), s, dy
+
+
+@pytest.mark.parametrize("phi", PHIS.values(), ids=PHIS)
+def test_kernels_without_a_pool_agree_with_the_reference(phi, instruction_set):
+    _needs_kernels()
+    for shape in SHAPES:
+        c, s, dy = values(shape)
+        assert torch.equal(kernels.block_states(c, s, phi), integer_block.states(c, s, phi))
+        assert torch.equal(kernels.block_reduce(c, s, dy, phi), integer_block.reduce(c, s, dy, phi))
+        for per, bits in itertools.product(("sample", "channel"), (2, 6, 8)):
+            expected = integer_block.round_gradient(c, s, dy, phi, bits, 5, per)
+            for a, b in zip(kernels.block_round(c, s, dy, phi, bits, 5, per), expected, strict=True):
+                assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("pool, size", POOLS.values(), ids=POOLS)
+def test_kernels_with_a_pool_agree_with_the_reference(pool, size, instruction_set):
+    _needs_kernels()
+    for channels, outputs in ((1, 2), (5, 33), (16, 300)):
+        generator = torch.Generator().manual_seed(channels)
+        x = torch.randint(-1, 2, (3, *(size or (6, 7)), channels), generator=generator).to(torch.int8)
+        w = torch.randint(-2, 3, (outputs, 3, 3, channels), generator=generator).to(torch.int8)
+        g = Geometry((1, 1), (1, 1), (1, 1), 1, 1, 2, 31)
+        s, place, totals = kernels.block_sums(x, w, g, pool)
+        expected = integer_block.sums(x, w, g, pool)
+        assert torch.equal(s, expected[0]) and torch.equal(totals, expected[2])
+        assert place is None if pool is None else torch.equal(place, expected[1])
+        c, _, dy = values(s.shape)
+        for per in ("sample", "channel"):
+            given = c, s, dy, PHIS["ternary"], 6, 7, per, pool, place, x.shape[1:3]
+            for a, b in zip(kernels.block_round(*given), integer_block.round_gradient(*given), strict=True):
+                assert torch.equal(a, b)
+
+
+def test_totals_are_exact_at_the_largest_sums(implementation):
+    x, w = torch.full((50, 1, 1, 258), 127, dtype=torch.int8), torch.ones(2, 1, 1, 258, dtype=torch.int8)
+    w[1] = -1
+    s, _, totals = kernels.block_sums(x, w, Geometry((1, 1), (0, 0), (1, 1), 1, 127, 1, 31), None)
+    assert s[0].flatten().tolist() == [32766, -32766]
+    assert totals.tolist() == [[50 * 32766, -50 * 32766], [50 * 32766**2] * 2]
+
+
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_what_is_not_finite_is_refused(value, implementation):
+    c, s, dy = values((3, 4, 4, 5))
+    c[1], s[1] = 0.5, 0
+    dy[1, 2, 3, 4] = value
+    for per in ("sample", "channel"):
+        with pytest.raises(FloatingPointError):
+            kernels.block_round(c, s, dy, PHIS["ternary"], 6, 7, per)
+
+
+BLOCKS = {
+    "2d, pooled": lambda: ([Conv2d(3, 5, 3, padding=1), nn.MaxPool2d(2)], states(6, 3, 8, 9)),
+    "2d": lambda: ([Conv2d(4, 6, (3, 2), (2, 1), 1, 1, 2)], states(5, 4, 7, 9)),
+    "1d": lambda: ([Conv1d(4, 6, 3)], states(4, 4, 9)),
+    "dense": lambda: ([Linear(40, 7)], states(30, 40)),
+    "pixels": lambda: ([Conv2d(1, 4, 5), nn.MaxPool2d(2, 3, 1)], 2 * states(3, 1, 13, 12, top=127) + 1),
+    "latent, five states": lambda: ([Conv2d(3, 5, 3, N=2, H=2, latent=True)], states(4, 3, 7, 6, top=2) / 2),
+}
+
+
+def states(*shape, top=1):
+    return torch.randint(-top, top + 1, shape).float()
+
+
+def make(name, of=Sequential, N=1, channels_last=True, **settings):
+    torch.manual_seed(0)
+    layers, x = BLOCKS[name]()
+    outputs = layers[0].weight.shape[0]
+    norm = nn.BatchNorm2d(outputs, **settings) if x.dim() == 4 else nn.BatchNorm1d(outputs, **settings)
+    nn.init.uniform_(norm.weight, -1.5, 1.5)
+    nn.init.uniform_(norm.bias, -0.5, 0.5)
+    net = of(*layers, norm, Activation(N))
+    if channels_last and x.dim() == 4:
+        net, x = net.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+    return net, x.requires_grad_()
+
+
+def run(net, x, key=3, seed=1):
+    with integer_arithmetic(8, key=key, model=net) as arithmetic:
+        y = net(x)
+    dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(seed))
+    net.zero_grad()
+    (dx,) = torch.autograd.grad(y, x, dy, retain_graph=True)
+    y.backward(dy, inputs=list(net.parameters()))
+    return arithmetic, y.detach(), [dx, *(p.grad for p in net.parameters())], [b.clone() for b in net.buffers()]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("N", [0, 1, 3])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_does_what_its_layers_do(name, N, channels_last, implementation):
+    """Up to the last bits of batch norm, which may lead over a step of phi or of the rounding."""
+    arithmetic, y, gradients, buffers = run(*make(name, N=N, channels_last=channels_last))
+    assert [what for _, what in arithmetic.layers] == ["integer"]
+    _, expected, others, statistics = run(*make(name, nn.Sequential, N, channels_last))
+    assert (y == expected).float().mean() > 0.995
+    for a, b in zip(gradients, others, strict=True):
+        assert a.shape == b.shape and (a - b).norm() < 0.02 * b.norm()
+    for a, b in zip(buffers, statistics, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_gives_the_same_bits_without_kernels_and_on_any_number_of_threads(name, monkeypatch):
+    _needs_kernels()
+    results, threads = [], torch.get_num_threads()
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        results.append(run(*make(name)))
+    torch.set_num_threads(threads)
+    monkeypatch.setattr(native, "library", lambda: None)
+    results.append(run(*make(name)))
+    for _, y, gradients, buffers in results[1:]:
+        for a, b in zip([y, *gradients, *buffers], [results[0][1], *results[0][2], *results[0][3]], strict=True):
+            assert torch.equal(a, b)
+
+
+def test_gradients_are_those_of_batch_norm_and_the_window(implementation):
+    """Beside autograd in float64, with 8 bits per channel: the rounding moves dS by less than a step of its scale."""
+    net, x = make("2d, pooled")
+    layer, _, norm, _ = net
+    phi = PHIS["ternary"]
+    w = layer.weight.detach().double().contiguous()
+    sums = F.max_pool2d(F.conv2d(x.detach().double(), w, padding=1), 2).requires_grad_()
+    z = F.batch_norm(sums, None, None, norm.weight.double(), norm.bias.double(), True, eps=norm.eps)
+    _, y, (_, _, dgamma, dbeta), _ = run(net, x)
+    assert torch.equal(y, phi_reference(z.detach(), phi.N, phi.r, phi.H).float())
+    dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).double()
+    slope = window_reference(z.detach(), phi.N, phi.r, phi.H, phi.a, phi.window)
+    ds, wanted_gamma, wanted_beta = torch.autograd.grad(z, [sums, norm.weight, norm.bias], dy * slope)
+    torch.testing.assert_close(dgamma, wanted_gamma.float(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(dbeta, wanted_beta.float(), rtol=1e-5, atol=1e-5)
+
+    rounded = []
+    original = kernels.block_round
+    kernels.block_round = lambda *a: rounded.append(original(*a)) or rounded[-1]
+    try:
+        run(*make("2d, pooled"))
+    finally:
+        kernels.block_round = original
+    (q, scale), (other, scales) = rounded[0], rounded[-1]
+    pooled = ds.permute(0, 2, 3, 1)
+    for value in (q * scale.view(-1, 1, 1, 1), other * scales):
+        kept = value[:, : 2 * pooled.shape[1], : 2 * pooled.shape[2]].unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
+        assert ((kept.sum((2, 4)) - pooled).abs() < 1.01 * (scale.max() if value is not other else scales.max())).all()
+
+
+def test_running_statistics_are_those_of_the_sums(implementation):
+    for momentum in (0.25, None):
+        net, x = make("2d", momentum=momentum)
+        norm = net[1]
+        norm.running_mean.fill_(3.0)
+        w = net[0].weight.detach().double().contiguous()
+        sums = F.conv2d(x.detach().double(), w, None, (2, 1), 1, 1, 2)
+        share = 1.0 if momentum is None else 0.25
+        run(net, x)
+        mean, var = sums.mean((0, 2, 3)), sums.var((0, 2, 3))
+        assert torch.equal(norm.running_mean, ((1 - share) * 3.0 + share * mean).float())
+        torch.testing.assert_close(norm.running_var, ((1 - share) + share * var).float(), rtol=1e-6, atol=0)
+        assert norm.num_batches_tracked == 1
+
+
+APART = {
+    "a hook": (lambda net: net[2].register_forward_hook(lambda *_: None), "hook"),
+    "evaluation": (lambda net: net.eval(), "training"),
+    "no weight": (lambda net: setattr(net, "2", nn.BatchNorm2d(5, affine=False)), "weight"),
+    "overlapping windows": (lambda net: setattr(net, "1", nn.MaxPool2d(3, 2)), "overlap"),
+    "a bias": (lambda net: setattr(net, "0", Conv2d(3, 5, 3, bias=True)), "bias"),
+    "large sums": (lambda net: setattr(net, "0", Conv2d(3, 5, 3, N=7)), "16 bits"),
+    "no block": (lambda net: setattr(net, "3", nn.ReLU()), ""),
+}
+
+
+@pytest.mark.parametrize("change, reason", APART.values(), ids=APART)
+def test_what_is_no_block_runs_as_its_layers_and_says_why(change, reason):
+    results = []
+    for of in (Sequential, nn.Sequential):
+        net, x = make("2d, pooled", of)
+        if reason == "16 bits":
+            x = (x.detach() * 64 + 1).requires_grad_()
+        change(net)
+        results.append(run(net, x))
+    (arithmetic, y, gradients, buffers), (_, *expected) = results
+    ((_, what),) = arithmetic.layers
+    assert what.startswith("integer") and (reason in what if reason else what == "integer")
+    assert torch.equal(y, expected[0])
+    for a, b in zip([*gradients, *buffers], [*expected[1], *expected[2]], strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_real_input_is_left_to_the_layers():
+    net, x = make("2d")
+    real = torch.randn(x.shape).requires_grad_()
+    arithmetic, y, *_ = run(net, real)
+    assert arithmetic.layers[0][1].startswith("float: its input") and len(arithmetic.layers) == 1
+    assert torch.equal(y, make("2d", nn.Sequential)[0](real))
+
+
+def test_without_integer_arithmetic_it_is_torch_s_own():
+    net, x = make("2d, pooled")
+    expected = make("2d, pooled", nn.Sequential)[0]
+    assert torch.equal(net(x), expected(x)) and list(net.state_dict()) == list(expected.state_dict())
+
+
+def test_states_that_were_written_to_are_looked_at_again():
+    net, x = make("2d")
+    after = Linear(6, 4)
+    with integer_arithmetic(key=0) as arithmetic:
+        y = net(x).detach().flatten(2).mean(2)  # no small integers
+        with torch.no_grad():
+            z = net(x)
+            z.mul_(0.3)
+        after(z.permute(0, 2, 3, 1).reshape(-1, 6))
+        after(y)
+    assert [what.split(":")[0] for _, what in arithmetic.layers] == ["integer", "integer", "float", "float"]
+    with torch.no_grad(), integer_arithmetic(key=0) as arithmetic:
+        z = net(x)
+        z.mul_(0.3)
+        Conv2d(6, 2, 1)(z)
+    assert arithmetic.layers[1][1].startswith("float")
+
+
+def test_what_a_block_saves_is_small():
+    net = network("32C3-MP2-16FC-10", (1, 28, 28)).to(memory_format=torch.channels_last)
+    x = torch.randint(0, 256, (20, 1, 28, 28), dtype=torch.uint8)
+    saved = {}
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: saved.setdefault(t.data_ptr(), t), lambda t: t)
+    with hooks, integer_arithmetic(key=0):
+        net(x)
+    size = sum(t.numel() * t.element_size() for t in saved.values())
+    places = 20 * 32 * 13 * 13
+    assert (
+        size < 4 * places + 2 * x.numel() + 4 * 20 * 32 * 169 + 60_000
+    )  # states, 16-bit sums and places of the pool; pixels
+
+
+def test_a_block_cannot_be_differentiated_twice():
+    net, x = make("2d")
+    with integer_arithmetic(key=0):
+        y = net(x)
+    with pytest.raises(RuntimeError, match="create_graph"):
+        torch.autograd.grad(y.sum(), x, create_graph=True)
+
+
+def test_one_value_per_channel_is_refused_as_by_torch():
+    net = Sequential(Linear(3, 5), nn.BatchNorm1d(5), Activation())
+    with integer_arithmetic(key=0), pytest.raises(ValueError, match="more than 1 value"):
+        net(states(1, 3))
+
+
+def _needs_kernels():
+    if native.library() is None:
+        pytest.skip("the native library is not built")
