@@ -1,9 +1,12 @@
 #include "engine/choice.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <limits>
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 #include "engine/plan.h"
 #include "kernels/winograd_transform.h"
@@ -11,7 +14,8 @@
 namespace gxnor {
 namespace {
 
-constexpr int kChannels = 128, kPositions = 96, kTurns = 8;
+constexpr int kMost = 128;  // channels that are measured; more take in proportion
+constexpr int kPositions = 96, kTurns = 8;
 
 template <typename F>
 double seconds(F&& body) {
@@ -24,109 +28,123 @@ double seconds(F&& body) {
   return best;
 }
 
-// By the place of the kernels; 0: not measured yet.
-using Known = std::atomic<double>[8];
-
+// What `measure` gives, measured once for each kernel and number of channels.
 template <typename F>
-double once(Known& known, const Kernels& kernels, F&& measure) {
-  int count;
-  const Kernels* const* all = all_kernels(&count);
-  std::atomic<double>& seconds = known[std::find(all, all + count, &kernels) - all];
+double once(const void* kernel, int channels, F&& measure) {
+  static std::mutex mutex;
+  static std::map<std::pair<const void*, int>, double> known;
+  std::lock_guard<std::mutex> lock(mutex);
+  double& seconds = known[{kernel, channels}];
   if (seconds == 0) seconds = measure();
   return seconds;
 }
 
-// Seconds for the taps of kPositions pixels of 128 channels, held as bits.
-double measure_bits(Product product) {
-  constexpr int kUnits = 9 * kChannels / 64;
-  aligned_vector<uint8_t> values(2 * kUnits * 8 * kPositions), weights((kUnits * 4 + 1) * kLanes * 4);
+// Seconds for the windows of kPositions pixels, of so many units of bits each.
+double measure_bits(Product product, int count) {
+  aligned_vector<uint8_t> values(2 * count * 8 * kPositions), weights((count * 4 + 1) * kLanes * 4);
   aligned_vector<int32_t> sums(kPositions * kLanes);
-  int32_t units[kUnits];
+  std::vector<int32_t> units(count);
   const uint8_t* from[kPositions];
-  for (int u = 0; u < kUnits; ++u) units[u] = 8 * u;
-  for (int p = 0; p < kPositions; ++p) from[p] = values.data() + 2 * kUnits * 8 * p;
-  return seconds([&] { product(from, kPositions, {units, kUnits, kUnits * 8, 0, 0, 1}, weights.data(), sums.data()); });
+  for (int u = 0; u < count; ++u) units[u] = 8 * u;
+  for (int p = 0; p < kPositions; ++p) from[p] = values.data() + 2 * count * 8 * p;
+  return seconds([&] { product(from, kPositions, {units.data(), count, count * 8, 0, 0, 1}, weights.data(), sums.data()); });
 }
 
-// The same, held as bytes.
-double measure_bytes(const Kernels& kernels) {
-  constexpr int kUnits = 9 * kChannels / 4, kRaise = 32, kPiece = 255;
+// The same, of quads of bytes.
+double measure_bytes(const Kernels& kernels, int count) {
+  constexpr int kRaise = 32, kPiece = 255;
   const int blocks = kernels.dot8_blocks;
-  aligned_vector<uint8_t> values(kUnits * 4 * kPositions), weights(blocks * (kUnits + 1) * kLanes * 4);
+  aligned_vector<uint8_t> values(count * 4 * kPositions), weights(blocks * (count + 1) * kLanes * 4);
   aligned_vector<int32_t> sums(blocks * kPositions * kLanes);
-  int32_t units[kUnits];
+  std::vector<int32_t> units(count);
   const uint8_t* from[kPositions];
-  for (int u = 0; u < kUnits; ++u) units[u] = 4 * u;
-  for (int p = 0; p < kPositions; ++p) from[p] = values.data() + kUnits * 4 * p;
-  const Window window = {units, kUnits, 0, kRaise, kPiece, blocks};
+  for (int u = 0; u < count; ++u) units[u] = 4 * u;
+  for (int p = 0; p < kPositions; ++p) from[p] = values.data() + count * 4 * p;
+  const Window window = {units.data(), count, 0, kRaise, kPiece, blocks};
   return seconds([&] { kernels.dot8(from, kPositions, window, weights.data(), sums.data()); }) / blocks;
 }
 
-// Seconds for the points of kPositions tiles of 128 channels, and for their way back to sums.
+// Seconds for the points of kPositions tiles of so many channels, and for their way back to the sums of a block.
 template <int M>
-double measure_tiles(const WinogradKernels& kernels) {
-  constexpr int kPoints = Point<M>::kCount, kQuads = kChannels / 4;
-  const int group = kernels.group;
-  aligned_vector<uint8_t> values(4 * kQuads * group);
-  aligned_vector<int8_t> weights(kernels.blocks * kQuads * kLanes * 4);
+double measure_tiles(const WinogradKernels& kernels, int channels) {
+  constexpr int kPoints = Point<M>::kCount;
+  const int group = kernels.group, quads = channels / 4;
+  aligned_vector<uint8_t> values(4 * quads * group);
+  aligned_vector<int8_t> weights(kernels.blocks * quads * kLanes * 4);
   aligned_vector<int32_t> own(group);
   aligned_vector<int32_t> products(kPoints * point_stride(group, kernels.blocks));
   aligned_vector<int32_t> offsets(kernels.blocks * kPoints * kLanes);
   aligned_vector<int32_t> sums(M * M * group * kLanes);
   return seconds([&] {
     for (int tiles = 0; tiles < kPositions; tiles += group) {
-      kernels.products({values.data(), 0, own.data(), 0, weights.data(), 0, offsets.data(), group, kQuads, kernels.blocks, 1,
+      kernels.products({values.data(), 0, own.data(), 0, weights.data(), 0, offsets.data(), group, quads, kernels.blocks, 1,
                         products.data()});
       for (int b = 0; b < kernels.blocks; ++b) kernels.output_transform(products.data() + b * kLanes, group, sums.data());
     }
   }) / kernels.blocks;
 }
 
-// Seconds for the weights of 128 channels.
+// Seconds for the way of kPositions tiles of bits to points, which all blocks share.
 template <int M>
-double measure_expand(const WinogradKernels& kernels) {
-  constexpr int kPoints = Point<M>::kCount, kQuads = kChannels / 4, kPoint = kQuads * 4 * kLanes + 64;
-  aligned_vector<uint8_t> packed(9 * kQuads * kLanes);
-  aligned_vector<int16_t> sums(9 * kLanes);
-  aligned_vector<int8_t> points(kPoints * kPoint);
-  aligned_vector<int32_t> offsets(kPoints * kLanes);
-  const PackedWeights weights = {packed.data(), sums.data(), kQuads, 2, 1};
-  return seconds([&] { kernels.filter_transform(weights, 1, points.data(), kPoint, offsets.data()); });
+double measure_windows(const WinogradKernels& kernels, int channels) {
+  constexpr int kPoints = Point<M>::kCount, kTiles = 8, kPixels = M * kTiles + 2;
+  const int bytes = channels / 8, point = kTiles * channels + 64;
+  aligned_vector<uint8_t> bits(bytes * kPixels + 64), rows((M + 2) * kPixels * channels), points(kPoints * point);
+  aligned_vector<int32_t> own(kPoints * kTiles);
+  return seconds([&] {
+    for (int tiles = 0; tiles < kPositions; tiles += kTiles) {
+      for (int row = 0; row < M + 2; ++row)
+        kernels.spread(bits.data(), bits.data(), bytes, kPixels, rows.data() + row * kPixels * channels, channels);
+      kernels.input_transform(rows.data(), kPixels * channels, channels, kTiles, 1, points.data(), point);
+      if (kernels.own) kernels.own(points.data(), point, kTiles, channels / 4, own.data(), kTiles);
+    }
+  });
 }
 
-using Ways = Known[GXNOR_WINOGRAD4_FIP + 1];
+// Seconds for the weights of a block.
+template <int M>
+double measure_expand(const WinogradKernels& kernels, int channels) {
+  constexpr int kPoints = Point<M>::kCount;
+  const int quads = channels / 4, point = quads * 4 * kLanes + 64;
+  aligned_vector<uint8_t> packed(9 * quads * kLanes);
+  aligned_vector<int16_t> sums(9 * kLanes);
+  aligned_vector<int8_t> points(kPoints * point);
+  aligned_vector<int32_t> offsets(kPoints * kLanes);
+  const PackedWeights weights = {packed.data(), sums.data(), quads, 2, 1};
+  return seconds([&] { kernels.filter_transform(weights, 1, points.data(), point, offsets.data()); });
+}
+
+template <int M>
+WinogradCost measure_winograd(const WinogradKernels& kernels, int channels, int outputs, int height, int width) {
+  const int padded = static_cast<int>(divide_up(channels, 32)) * 32, some = std::min(padded, kMost);
+  const double share = static_cast<double>(padded) / some / kPositions;
+  const int64_t blocks = divide_up(outputs, kLanes), tiles = divide_up(height, M) * divide_up(width, M);
+  const auto windows = once(&kernels.spread, some, [&] { return measure_windows<M>(kernels, some); });
+  const auto products = once(&kernels.products, some, [&] { return measure_tiles<M>(kernels, some); });
+  const auto expand = once(&kernels.filter_transform, some, [&] { return measure_expand<M>(kernels, some); });
+  return {share * tiles * (windows + blocks * products), share * kPositions * blocks * expand};
+}
 
 }  // namespace
 
-double direct_cost(const Kernels& kernels, Form form, Xnor xnor, int channels, int height, int width) {
-  const int64_t positions = int64_t{height} * width;
-  if (form == Form::bits) {
-    static Known known[kXnors] = {};
-    const double measured = once(known[xnor], kernels, [&] { return measure_bits(kernels.xnor[xnor]); });
-    return measured * positions * divide_up(3 * divide_up(channels, 8), 8) / (3 * kChannels / 64);
-  }
-  static Known known = {};
-  const double measured = once(known, kernels, [&] { return measure_bytes(kernels); });
-  return measured * positions * divide_up(3 * channels, 4) / (3 * kChannels / 4);
+double direct_cost(const Kernels& kernels, Form form, Xnor xnor, int channels, int outputs, int height, int width) {
+  const double windows = static_cast<double>(height) * width * divide_up(outputs, kLanes) / kPositions;
+  const bool bits = form == Form::bits;
+  const auto units = [&](int channels) {
+    return static_cast<int>(3 * (bits ? divide_up(3 * divide_up(channels, 8), 8) : divide_up(3 * channels, 4)));
+  };
+  const int all = units(channels), some = std::min(all, units(kMost));
+  const void* const kernel = bits ? static_cast<const void*>(&kernels.xnor[xnor]) : &kernels.dot8;
+  const double measured = once(kernel, some, [&] {
+    return bits ? measure_bits(kernels.xnor[xnor], some) : measure_bytes(kernels, some);
+  });
+  return measured * windows * all / some;
 }
 
-double expand_cost(const Kernels& kernels, gxnor_kernel kernel, int channels) {
-  static Ways known = {};
+WinogradCost winograd_cost(const Kernels& kernels, gxnor_kernel kernel, int channels, int outputs, int height, int width) {
   const WinogradKernels& winograd = *kernels.winograd(kernel);
-  const double measured = once(known[kernel], kernels, [&] {
-    return winograd_side(kernel) == 2 ? measure_expand<2>(winograd) : measure_expand<4>(winograd);
-  });
-  return measured * kPositions * divide_up(channels, 32) / 4;  // the other costs are of so many positions; 4 times 32 channels
-}
-
-double winograd_cost(const Kernels& kernels, gxnor_kernel kernel, int channels, int height, int width) {
-  static Ways known = {};
-  const WinogradKernels& winograd = *kernels.winograd(kernel);
-  const int M = winograd_side(kernel);
-  const double measured = once(known[kernel], kernels, [&] {
-    return M == 2 ? measure_tiles<2>(winograd) : measure_tiles<4>(winograd);
-  });
-  return measured * divide_up(height, M) * divide_up(width, M) * divide_up(channels, 32) / 4;  // 4 times 32 were measured
+  return winograd_side(kernel) == 2 ? measure_winograd<2>(winograd, channels, outputs, height, width)
+                                    : measure_winograd<4>(winograd, channels, outputs, height, width);
 }
 
 }  // namespace gxnor

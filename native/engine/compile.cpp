@@ -206,13 +206,14 @@ class Compiler {
     if (ways.empty()) return {};
     if (kernel_ != GXNOR_CHOOSE) return {ways[0]};
     Choice choice;
-    const double direct = direct_cost(kernels_, input.form, xnor, input.channels, output.height, output.width);
+    const int outputs = static_cast<int>(output.channels);
+    const double direct = direct_cost(kernels_, input.form, xnor, input.channels, outputs, output.height, output.width);
     double least = direct;
     for (const gxnor_kernel kernel : ways) {
-      const double cost = winograd_cost(kernels_, kernel, input.channels, output.height, output.width);
-      if (cost >= least) continue;
-      choice = {kernel, expand_cost(kernels_, kernel, input.channels) / (direct - cost)};
-      least = cost;
+      const WinogradCost cost = winograd_cost(kernels_, kernel, input.channels, outputs, output.height, output.width);
+      if (cost.image >= least) continue;
+      choice = {kernel, cost.expand / (direct - cost.image)};
+      least = cost.image;
     }
     return choice.direct_below > kMostImages ? Choice() : choice;  // never so many
   }
