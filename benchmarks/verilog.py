@@ -30,8 +30,10 @@ from gxnor.targets.verilog import write
 from gxnor.writing import write_text
 
 RESULT = Path(__file__).parent / "results" / "verilog.json"
-LAYER = re.compile(r"layer \d+: (\d+) lanes fired, adding in (\d+) of (\d+) cycles, (\d+) cycles to emit")
-TOGGLES = re.compile(r"toggled bits: (\d+) of operands, (\d+) of sums read, (\d+) of accumulators")
+LAYER = re.compile(
+    r"layer \d+: (\d+) lanes fired, (\d+) written, adding in (\d+) of (\d+) cycles, (\d+) cycles to emit"
+)
+TOGGLES = re.compile(r"toggled bits: (\d+) of sums read, (\d+) of operands, (\d+) of adders, (\d+) of accumulators")
 
 
 def main() -> None:
@@ -85,10 +87,10 @@ def told(output: str) -> dict:
     end = re.search(r"(PASS|FAIL): (\d+) images, (\d+) wrong sums, (\d+) cycles per image", output)
     if end is None:
         raise WorkError(f"the testbench did not end: {output[-300:]}")
-    keys = ("fired", "adding_cycles", "running_cycles", "emitting_cycles")
+    keys = ("fired", "written", "adding_cycles", "running_cycles", "emitting_cycles")
     layers = [dict(zip(keys, map(int, found), strict=True)) for found in LAYER.findall(output)]
     for layer, found in zip(layers, TOGGLES.findall(output), strict=False):
-        layer["toggles"] = dict(zip(("operands", "sums_read", "accumulators"), map(int, found), strict=True))
+        layer["toggles"] = dict(zip(("sums_read", "operands", "adders", "accumulators"), map(int, found), strict=True))
     return {"images": int(end[2]), "wrong_sums": int(end[3]), "cycles_per_image": int(end[4]), "layers": layers}
 
 

@@ -42,7 +42,7 @@ def add_parser(commands) -> None:
         "--lanes",
         type=int,
         metavar="N",
-        help="verilog: output channels worked on at a time, a power of two (default 32)",
+        help="verilog: output channels worked on at a time, a power of two (default 64)",
     )
     parser.set_defaults(main=main)
 

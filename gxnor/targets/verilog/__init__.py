@@ -26,17 +26,17 @@ IMAGES = 4  # in the testbench that is written, where no samples are given
 
 
 def write(
-    program: Program, path: Path, *, name: str | None = None, lanes: int = 32, samples: np.ndarray | None = None
+    program: Program, path: Path, *, name: str | None = None, lanes: int = 64, samples: np.ndarray | None = None
 ) -> str:
     """Writes the circuit of a program into the folder `path`; returns what it holds.
 
     Args:
         name: of the module; the last part of `path` by default.
-        lanes: output channels that are worked on at a time, a power of two.
+        lanes: output channels that are worked on at a time, a power of two; fewer where no layer has as many.
         samples: images for the testbench, uint8 (n, *shape); random ones by default.
 
     Raises GxnorError for a name that is not an identifier, and for programs that the circuit does not run (residual
-    additions, average pools, weights of more than three states, padded pixels), naming the layer."""
+    additions, average pools, weights of more than three states), naming the layer."""
     path = Path(path)
     name = path.resolve().name if name is None else name
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
@@ -46,6 +46,7 @@ def write(
     if path.exists() and not path.is_dir():
         raise GxnorError(f"expected the name of a folder to write {name}.v into, got {path}, a file")
     plan = planning.make(lower(program))
+    lanes = min(lanes, 1 << (max(layer.outputs for layer in plan.layers) - 1).bit_length())  # no more than are of use
     filled = memories.fill(plan, lanes, name)
     if samples is None:
         samples = np.random.default_rng(0).integers(256, size=(IMAGES, *program.input.shape), dtype=np.uint8)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gxnor.targets.verilog.plan import Plan, strides, taps
+import numpy as np
+
+from gxnor.targets.verilog.plan import Layer, Plan, strides, taps
+
+QUEUE = 256  # events between two layers
 
 
 @dataclass(frozen=True)
@@ -17,120 +21,212 @@ class Filled:
     bits: int
 
 
+@dataclass(frozen=True)
+class Base:
+    """Where a layer begins: in the lanes' weights and sums, in the tables of rows and columns, in the blocks of channels."""
+
+    weight: int
+    sum: int
+    row: int
+    column: int
+    block: int
+
+
 def fill(plan: Plan, lanes: int, name: str) -> Filled:
     layers = plan.layers
-    blocks = [layer.blocks(lanes) for layer in layers]
-    area = [layer.weight.shape[1] * layer.weight.shape[2] * b for layer, b in zip(layers, blocks, strict=True)]
-    reach = max(layer.reach for layer in layers)
-    A = (reach + 1).bit_length() + 1  # holds -reach and reach + 1, a step beyond every sum
+    bases = [Base(2, 0, 0, 0, 0)]  # after the words of weights that open no lane and all lanes
+    for layer in layers:
+        at, b = bases[-1], layer.blocks(lanes)
+        weight = at.weight + len(layer.weight) * _area(layer, lanes)
+        sums = at.sum + layer.positions * b
+        bases.append(Base(weight, sums, at.row + layer.shape[1], at.column + layer.shape[2], at.block + b))
+    end = bases[-1]
+    A = signed_bits(min(int(layer.low.min()) for layer in layers), max(int(layer.high.max()) + 1 for layer in layers))
+    V = max(bits(layer.bound) + 1 for layer in layers)
     S = max((layer.steps.shape[1] for layer in layers if layer.steps is not None), default=1)
-    most = max(1, *(layer.shape[0] * layer.shape[1] * layer.shape[2] for layer in layers))
-    depth = max(layer.positions * b for layer, b in zip(layers, blocks, strict=True))
+    W, P, Y, X, B, E = (
+        bits(n - 1) for n in (end.weight, end.sum, end.row, end.column, end.block, _places(plan, lanes))
+    )
 
-    weights: list[tuple[int, int]] = []
-    steps: list[int] = []
-    rows: list[tuple[int, ...]] = []
-    columns: list[tuple[int, ...]] = []
-    places: list[tuple[int, ...]] = []
-    cases: list[str] = []
-    tables = {"rows": rows, "columns": columns}
-    for number, (layer, b) in enumerate(zip(layers, blocks, strict=True)):
-        base = len(weights), len(steps), len(rows), len(columns), len(places)
-        for word in layer.weight.reshape(-1, layer.outputs):
-            for block in range(b):
-                part = word[block * lanes : (block + 1) * lanes]
-                up = sum(1 << i for i, w in enumerate(part) if w > 0)
-                down = sum(1 << i for i, w in enumerate(part) if w < 0)
-                weights.append((up, down))
-        for channel in range(layer.outputs if layer.steps is not None else 1):
-            own = [] if layer.steps is None else [int(t) for t in layer.steps[channel]]
-            own += [reach + 1] * (S - len(own))
-            flip = int(layer.flip[channel]) if layer.flip is not None else 0
-            steps.append(sum((t & ((1 << A) - 1)) << k * A for k, t in enumerate(own)) | flip << S * A)
-        kernel, width = layer.weight.shape[1:3], layer.window.count[1]
-        rows += [(n, k * kernel[1] * b, o * width * b) for n, k, o in taps(layer.shape[1], layer.window, 0)]
-        columns += [(n, k * b, o * b) for n, k, o in taps(layer.shape[2], layer.window, 1)]
-        places += [
-            (int(i == len(layer.places) - 1), last, spare, y, x, at * b)
-            for i, (last, spare, y, x, at) in enumerate(layer.places)
-        ]
-        (ky, oy), (kx, ox) = strides(layer.window, 0), strides(layer.window, 1)
-        size = 2 ** layer_states(layer) if layer.steps is not None and not layer.binary else 0
-        following = area[number + 1] if number + 1 < len(layers) else 0
-        cases.append(
-            f"      {'default' if number == len(layers) - 1 else number}: begin  "
-            f"// {'+'.join(map(str, layer.numbers))}: {' x '.join(map(str, layer.shape))} to {layer.outputs}\n"
-            f"        last_block = {b - 1}; last_lane = {(layer.outputs - 1) % lanes}; w_base = {base[0]}; "
-            f"wx = {kx * b}; wy = {ky * kernel[1] * b}; ax = {ox * b}; ay = {oy * width * b};\n"
-            f"        t_base = {base[1]}; y_base = {base[2]}; x_base = {base[3]}; e_base = {base[4]}; "
-            f"channel_step = {following}; half = {size // 2}; binary = {int(layer.binary)}; "
-            f"logits = {int(layer.steps is None)};\n"
-            "      end"
-        )  # fmt: skip
-    _, height, width = layers[0].shape
-    W = bits(len(weights) - 1)
-    P = bits(depth - 1)
-    Y = bits(max(max(layer.shape[1] for layer in layers) - 1, *(place[3] for place in places)))
-    X = bits(max(max(layer.shape[2] for layer in layers) - 1, *(place[4] for place in places)))
-    TY, TX = (bits(max(row[0] for row in table)) for table in tables.values())
-    E = bits(most - 1)
-    V = 9
-    words = {
-        **{
-            f"weights_{i}": [hexadecimal((down >> i & 3) << 2 | up >> i & 3, 4) for up, down in weights]
-            for i in range(0, lanes, 2)
-        },
-        "steps": [hexadecimal(word, S * A + 1) for word in steps],
-        "rows": [hexadecimal(n << W + P | k << P | o, TY + W + P) for n, k, o in rows],
-        "columns": [hexadecimal(n << W + P | k << P | o, TX + W + P) for n, k, o in columns],
-        "places": [
-            hexadecimal(((((end << 1 | last) << 1 | spare) << Y | y) << X | x) << P | at, 3 + Y + X + P)
-            for end, last, spare, y, x, at in places
-        ],
+    rows, columns, places, channels = [], [], [], []
+    for number, (layer, base) in enumerate(zip(layers, bases, strict=False)):
+        following = layers[number + 1] if number + 1 < len(layers) else None
+        after = bases[number + 1]
+        rows += _rows(layer, base, lanes)
+        columns += _columns(layer, lanes)
+        places += _taken(layer, base, after, lanes)
+        for channel in range(layer.blocks(lanes) * lanes):
+            inside = channel < layer.outputs
+            own = [int(t) for t in layer.steps[channel]] if inside and layer.steps is not None else []
+            own += [(1 << A - 1) - 1] * (S - len(own))  # beyond every sum
+            flip = int(inside and layer.flip is not None and bool(layer.flip[channel]))
+            weight = after.weight + channel * _area(following, lanes) if following and inside else 0
+            channels.append((flip, weight, *reversed(own)))
+    TY, TX = bits(max(row[0] for row in rows)), bits(max(column[0] for column in columns))
+    K = bits(max(*(row[1] for row in rows), *(n for column in columns for n in column[1:3]), *_tap_steps(plan, lanes)))
+    LANE = bits(lanes - 1)
+    formats = {
+        "rows": (rows, (TY, K, P)),
+        "columns": (columns, (TX, K, K, P, P)),
+        "places": (places, (1, 1, 1, Y, X, LANE, B, P)),
+        "channels": (channels, (1, W, *(A,) * S)),
     }
+    words = {file: [_word(row, widths) for row in table] for file, (table, widths) in formats.items()}
+    widths = []
+    for i in range(lanes):
+        words[f"lane_{i}"], width = _lane(layers, i, lanes)
+        widths.append(width)
+    _, height, width = layers[0].shape
     values = {
-        "LANES": lanes, "A": A, "STEPS": S, "V": V, "Y": Y, "X": X, "W": W, "P": P, "C": W, "N": E + 1,
-        "LAYERS": len(layers), "LAYER_BITS": bits(len(layers) - 1), "B_BITS": bits(max(blocks) - 1),
-        "L_BITS": bits(lanes - 1),
-        "S_BITS": bits(S), "TY": TY, "TX": TX, "Y_ADDR": bits(len(rows)), "X_ADDR": bits(len(columns)),
-        "T_ADDR": bits(len(steps) + max(blocks) * lanes), "E_ADDR": bits(len(places)), "Y_WIDTH": TY + W + P,
-        "X_WIDTH": TX + W + P,
-        "E_WIDTH": 3 + Y + X + P, "W_DEPTH": len(weights), "T_DEPTH": len(steps), "Y_DEPTH": len(rows),
-        "X_DEPTH": len(columns), "E_DEPTH": len(places), "P_DEPTH": depth, "E_MOST": 1 << E, "CASES": "\n".join(cases),
-        "IN_BITS": 8, "IN_VALUE": "{1'b0, in_data}", "IN_W": width, "IN_H": height, "IN_STEP": area[0],
-        "IN_LAST": (layers[0].shape[0] - 1) * area[0], "INPUTS": layers[0].shape[0] * height * width,
-        "INPUT_MEANING": "pixels 0..255",
-        "WEIGHTS": "\n".join(_pair(name, i, len(weights)) for i in range(0, lanes, 2)), "NAME": name,
+        "LANES": lanes, "A": A, "STEPS": S, "V": V, "Y": Y, "X": X, "W": W, "K": K, "P": P, "Q": bits(QUEUE - 1),
+        "LANE_BITS": LANE, "BLOCK_BITS": B, "STEP_BITS": bits(len(layers)), "LAYERS": len(layers),
+        "LOOP_BITS": bits(max(layer.blocks(lanes) for layer in layers) - 1), "S_BITS": bits(S), "TY": TY, "TX": TX,
+        **{f"{key}_WIDTH": sum(formats[file][1]) for key, file in (("Y", "rows"), ("X", "columns"), ("E", "places"))},
+        "Y_DEPTH": len(rows), "X_DEPTH": len(columns), "E_DEPTH": len(places), "C_DEPTH": len(channels), "E_ADDR": E,
+        "CASES": "\n".join(_case(step, layers, lanes, P) for step in range(len(layers) + 1)), "ALL_LANES": "\n".join(
+            _instance(name, i, *widths[i], (A, W, P), end.weight, end.sum) for i in range(lanes)
+        ),
+        "BORDER": _border(plan), "IN_W": width, "IN_H": height, "IN_STEP": _area(layers[0], lanes),
+        "IN_FIRST": bases[0].weight, "IN_LAST": bases[0].weight + (len(layers[0].weight) - 1) * _area(layers[0], lanes),
+        "INPUTS": layers[0].shape[0] * (height - 2 * plan.border[0]) * (width - 2 * plan.border[1]),
+        "INPUT_MEANING": "pixels 0..255", "NAME": name,
         "OUTPUTS": layers[-1].outputs, "CLASS_BITS": bits(layers[-1].outputs - 1),
     }  # fmt: skip
-    held = 2 * (1 << E) * (V + Y + X + W) + depth * lanes * A + len(weights) * 2 * lanes
-    read_only = sum(
-        len(words[name]) * size
-        for name, size in (
-            ("steps", S * A + 1), ("rows", TY + W + P), ("columns", TX + W + P),
-            ("places", 3 + Y + X + P),
+    tables = sum(len(table) * sum(widths) for table, widths in formats.values())
+    sums = sum(width * end.sum for width, _ in widths)
+    return Filled(words, values, tables + sums + 2 * lanes * end.weight + QUEUE * (V + Y + X + W) + S * lanes)
+
+
+def _area(layer: Layer, lanes: int) -> int:
+    """Words of weights per input channel."""
+    return layer.weight.shape[1] * layer.weight.shape[2] * layer.blocks(lanes)
+
+
+def _places(plan: Plan, lanes: int) -> int:
+    return sum(len(layer.places) * layer.blocks(lanes) for layer in plan.layers)
+
+
+def _rows(layer: Layer, base: Base, lanes: int) -> list[tuple[int, ...]]:
+    """Taps, first weight, first sum."""
+    b = layer.blocks(lanes)
+    kernel, width = layer.weight.shape[2], layer.window.count[1]
+    return [(n, k * kernel * b, base.sum + o * width * b) for n, k, o in taps(layer.shape[1], layer.window, 0)]
+
+
+def _columns(layer: Layer, lanes: int) -> list[tuple[int, ...]]:
+    """Taps, first weight, weights from the last tap to the next row's first, sums from there to there, first sum."""
+    b = layer.blocks(lanes)
+    kernel, width = layer.weight.shape[2], layer.window.count[1]
+    (ky, oy), (kx, ox) = strides(layer.window, 0), strides(layer.window, 1)
+    return [
+        (
+            n, k * b, (ky * kernel - (n - 1) * kx) * b - (b - 1) if n else 0,
+            (oy * width - (n - 1) * ox) * b - (b - 1) if n else 0, o * b,
         )
-    )  # fmt: skip
-    return Filled(words, values, held + read_only)
+        for n, k, o in taps(layer.shape[2], layer.window, 1)
+    ]  # fmt: skip
 
 
-def _pair(name: str, i: int, depth: int) -> str:
-    """The memory of lanes i and i + 1."""
+def _tap_steps(plan: Plan, lanes: int) -> list[int]:
+    """Weights from the last block of a tap to the first of the next, of every layer."""
+    return [(strides(layer.window, 1)[0] - 1) * layer.blocks(lanes) + 1 for layer in plan.layers]
+
+
+def _taken(layer: Layer, base: Base, after: Base, lanes: int) -> list[tuple[int, ...]]:
+    """The words of sums in the order they are taken: window by window, and in a window block by block."""
+    b = layer.blocks(lanes)
+    row, column = (after.row, after.column) if layer.steps is not None else (0, 0)
+    found: list[tuple[int, ...]] = []
+    window: list[tuple[int, int, int, int, int]] = []
+    for place in layer.places:
+        window.append(place)
+        if not place[0]:
+            continue
+        for block in range(b):
+            last_lane = min(lanes, layer.outputs - block * lanes) - 1
+            for last, spare, y, x, at in window:
+                sums = base.sum + at * b + block
+                found.append((0, last, spare, row + y, column + x, last_lane, base.block + block, sums))
+        window = []
+    found[-1] = (1, *found[-1][1:])
+    return found
+
+
+def _case(step: int, layers: list[Layer], lanes: int, P: int) -> str:
+    """What differs in a step: how layer `step` walks from tap to tap, and what the layer before makes of counts."""
+    told, does = [], ""
+    if step < len(layers):
+        layer = layers[step]
+        b, (kx, ox) = layer.blocks(lanes), strides(layer.window, 1)
+        told.append(
+            f"{'+'.join(map(str, layer.numbers))} adds ({' x '.join(map(str, layer.shape))} to {layer.outputs})"
+        )
+        does += f" last_block = {b - 1}; tap_w = {kx * b - b + 1}; tap_a = {(ox * b - b + 1) % (1 << P)};"
+    if step > 0:
+        layer = layers[step - 1]
+        told.append(f"{'+'.join(map(str, layer.numbers))} emits")
+        if layer.steps is None:
+            does += " logits = 1;"
+        else:
+            does += " binary = 1;" if layer.binary else f" half = {layer.steps.shape[1] // 2};"
+    return f"      {step}: begin{does} end  // {', '.join(told)}"
+
+
+def _lane(layers: list[Layer], i: int, lanes: int) -> tuple[list[str], tuple[int, int]]:
+    """The weights of lane i, and the bits of its sums and of the values that it adds."""
+    words = ["0", "1"]
+    A = V = 2
+    for layer in layers:
+        own = layer.weight[..., i::lanes]
+        count = own.shape[-1]
+        padded = np.zeros((*own.shape[:-1], layer.blocks(lanes)), np.int8)
+        padded[..., :count] = own
+        words += [str(int(w != 0) | int(w < 0) << 1) for w in padded.reshape(-1).tolist()]
+        if count:
+            V = max(V, bits(layer.bound) + 1)
+            A = max(A, V, signed_bits(int(layer.low[i::lanes].min()), int(layer.high[i::lanes].max())))
+    return words, (A, V)
+
+
+def _instance(name: str, i: int, own_a: int, own_v: int, sizes: tuple[int, int, int], words: int, depth: int) -> str:
+    A, W, P = sizes
+    watched = {"founds": "found", "sums": "sum", "operands": "operand", "results": "result"}
+    lines = [
+        f"  wire [{own_a - 1}:0] taken_{i};",
+        f"  assign picked[{i * A} +: {A}] = {{{{{A - own_a + 1}{{taken_{i}[{own_a - 1}]}}}}, taken_{i}[{own_a - 2}:0]}};",
+        *(f"  assign {bus}[{i * A + own_a} +: {A - own_a}] = 0;" for bus in watched if own_a < A),
+        f"  {name}_lane #(.A({own_a}), .V({own_v}), .W({W}), .P({P}), .WORDS({words}), .DEPTH({depth}), .DENSE(DENSE),",
+        f'    .WEIGHTS("{name}_lane_{i}.hex")) lane{i} (.clk(clk), .w(op_w), .busy(adds_1), .from(a_from),',
+        f"    .plus(plus[{own_v - 1}:0]), .minus(minus[{own_v - 1}:0]), .clear(clears_2), .to(a_to), .skip(skip[{i}]),",
+        f"    .picked(taken_{i}), .writes(writes[{i}]),",
+        f"    {', '.join(f'.{port}({bus}[{i * A} +: {own_a}])' for bus, port in watched.items())});",
+    ]
+    return "\n".join(lines)
+
+
+def _border(plan: Plan) -> str:
+    """Pixels as events; those of a padded layer are doubled, and the padding is events of 255."""
+    _, height, width = plan.layers[0].shape
+    up, left = plan.border
+    if not up and not left:
+        return "  wire border = 0;\n  wire [V-1:0] in_value = {1'b0, in_data};"
     return (
-        f"  reg [3:0] weights_{i} [0:{depth - 1}];\n"
-        f'  initial $readmemh("{name}_weights_{i}.hex", weights_{i});\n'
-        f"  always @(posedge clk) {{fetched[L+{i} +: 2], fetched[{i} +: 2]}} <= weights_{i}[w_address];"
+        f"  wire border = in_y < {up} || in_y >= {height - up} || in_x < {left} || in_x >= {width - left};\n"
+        "  wire [V-1:0] in_value = border ? 255 : {in_data, 1'b0};"
     )
 
 
-def layer_states(layer) -> int:
-    """N of the states that a layer gives: it has 2^N steps."""
-    return (layer.steps.shape[1]).bit_length() - 1
+def _word(fields: tuple[int, ...], widths: tuple[int, ...]) -> str:
+    word = 0
+    for field, width in zip(fields, widths, strict=True):
+        word = word << width | field & (1 << width) - 1
+    return f"{word:0{-(-sum(widths) // 4)}x}"
 
 
 def bits(largest: int) -> int:
     return max(1, int(largest).bit_length())
 
 
-def hexadecimal(word: int, width: int) -> str:
-    return f"{word:0{-(-width // 4)}x}"
+def signed_bits(low: int, high: int) -> int:
+    """Of two's complement that holds both."""
+    return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length() if high > 0 else 0, 1) + 1

@@ -8,7 +8,7 @@ kernel index grows by stride / g and the output falls by dilation / g from one t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,8 +19,10 @@ from gxnor.targets.lowering import Linear, Logits, Lowered, Window, on_pixels
 @dataclass(frozen=True, eq=False)
 class Layer:
     """A Linear stage as the circuit runs it. weight: int8 (in, kernel height, kernel width, channels), in -1, 0, 1.
-    steps: int64 (channels, steps), none for the last layer; flip: bool (channels,). places: (last, spare, row, column,
-    position) of every output place, those of a pooling window one after the other."""
+    bound: the largest |value| of its input. low, high: int64 (channels,), the smallest and the largest sum that weights
+    and inputs allow. steps: int64 (channels, steps), within low..high + 1; none for the last layer. flip: bool
+    (channels,). places: (last, spare, row, column, position) of every output place, those of a pooling window one after
+    the other."""
 
     numbers: tuple[int, ...]
     shape: tuple[int, int, int]  # of the input
@@ -28,7 +30,9 @@ class Layer:
     positions: int
     weight: np.ndarray
     window: Window
-    reach: int
+    bound: int
+    low: np.ndarray
+    high: np.ndarray
     steps: np.ndarray | None
     flip: np.ndarray | None
     binary: bool
@@ -40,9 +44,11 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """All layers, and what turns the last layer's sums x into logits: float32(factor x + constant[c]) * scale + bias."""
+    """All layers; (height, width) of the padding of pixels, which is part of the first layer's shape; and what turns the
+    last layer's sums x into logits: float32(factor x + constant[c]) * scale + bias."""
 
     layers: list[Layer]
+    border: tuple[int, int]
     factor: int
     constant: np.ndarray
     logits: Logits
@@ -74,13 +80,11 @@ def make(lowered: Lowered) -> Plan:
         source = stage.result
     linear = [stage for stage in stages if isinstance(stage, Linear)]  # all of them, by now
     first = linear[0]
-    if first.window.padding != (0, 0):
-        raise GxnorError(f"layer {first.layers[0]} pads pixels, whose zero padding is not an event: expected padding 0")
     layers = [_layer(stage, lowered, first=stage is first) for stage in linear]
     raw = linear[-1] is first
     size = first.weight.astype(np.int64).reshape(len(first.weight), -1).sum(axis=1)
     constant = -255 * size if raw else np.zeros(layers[-1].outputs, np.int64)
-    return Plan(layers, 2 if raw else 1, constant, last)
+    return Plan(layers, first.window.padding, 2 // on_pixels(first)[0] if raw else 1, constant, last)
 
 
 def _layer(stage: Linear, lowered: Lowered, first: bool) -> Layer:
@@ -91,17 +95,28 @@ def _layer(stage: Linear, lowered: Lowered, first: bool) -> Layer:
     for group in range(stage.groups):
         rows = slice(group * per_group, (group + 1) * per_group)
         weight[rows, group * share : (group + 1) * share] = stage.weight[rows]
-    bound = 255 if first else value.bound
-    reach = int(np.abs(weight.astype(np.int64)).reshape(outputs, -1).sum(axis=1).max()) * bound
+    window, shape = stage.window, value.shape
+    if first:  # pixels p, or 2p among a border of 255 (see on_pixels): the circuit makes the events of the border
+        factor, _, given = on_pixels(stage)
+        bound, smallest = 255 * factor, 0
+        up, down = window.padding
+        shape = (channels, shape[1] + 2 * up, shape[2] + 2 * down)
+        window = replace(window, padding=(0, 0))
+    else:
+        bound, smallest = value.bound, -value.bound
+        given = stage.steps.steps if stage.steps is not None else None
+    flat = weight.astype(np.int64).reshape(outputs, -1)
+    rises, falls = (flat > 0).sum(axis=1), (flat < 0).sum(axis=1)
+    low, high = smallest * rises - bound * falls, bound * rises - smallest * falls
     steps = flip = None
     binary = False
     if stage.steps is not None:
-        given = on_pixels(stage)[2] if first else stage.steps.steps
         assert given is not None
-        steps, flip, binary = np.clip(given, -reach, reach + 1), stage.steps.flip, stage.steps.space.N == 0
+        steps = np.clip(given, low[:, None], high[:, None] + 1)
+        flip, binary = stage.steps.flip, stage.steps.space.N == 0
     return Layer(
-        stage.layers, value.shape, outputs, math.prod(stage.window.count), weight.transpose(1, 2, 3, 0), stage.window,
-        reach, steps, flip, binary, _places(stage),
+        stage.layers, shape, outputs, math.prod(window.count), weight.transpose(1, 2, 3, 0), window, bound, low, high,
+        steps, flip, binary, _places(stage),
     )  # fmt: skip
 
 

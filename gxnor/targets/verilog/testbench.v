@@ -1,46 +1,50 @@
 // Sends images.hex through $NAME and compares the sums with sums.hex. Says how many cycles an image took and, layer by
-// layer, how many lanes fired (changes of an accumulator while events are worked on) and in how many cycles.
+// layer, how many accumulators changed, how many were written, and in how many of the cycles with an event at hand one added.
 `timescale 1ns / 1ns
 module testbench;
   parameter DENSE = 0;    // the circuit without its gates
-  parameter STALL = 0;    // input and output hesitate, by a pattern
+  parameter STALL = 0;    // input and output hesitate, by a pattern; 2: the output for long
   parameter RESTART = 0;  // after that many cycles: a reset, and everything once more
-  parameter TOGGLES = 0;  // count changes of bits, too: of the lanes' operands, of their sums, and of what is written
+  parameter TOGGLES = 0;  // count changes of bits, too
+  parameter WAVES = 0;    // write waves.vcd
+  localparam L = $LANES, A = $A;
   reg clk = 0, reset = 1;
   reg [7:0] images [0:$IMAGES*$INPUTS-1];
-  reg signed [$A-1:0] sums [0:$IMAGES*$OUTPUTS-1];
+  reg signed [A-1:0] sums [0:$IMAGES*$OUTPUTS-1];
   reg [7:0] in_data;
   reg in_valid = 0, out_ready = 0;
   wire in_ready, out_valid;
   wire [$CLASS_BITS-1:0] out_index;
-  wire signed [$A-1:0] out_sum;
-  integer sent = 0, got = 0, wrong = 0, cycles = 0, restarts = 0, i;
-  integer fired [0:$LAYERS-1], adds [0:$LAYERS-1], runs [0:$LAYERS-1], emits [0:$LAYERS-1];
-  reg [63:0] operand_bits [0:$LAYERS-1], sum_bits [0:$LAYERS-1], written_bits [0:$LAYERS-1];
-  reg [$LANES*$A-1:0] operands, sum;
+  wire signed [A-1:0] out_sum;
+  integer sent = 0, got = 0, wrong = 0, cycles = 0, restarts = 0, i, at;
+  integer fired [0:$LAYERS-1], writes [0:$LAYERS-1], adds [0:$LAYERS-1], runs [0:$LAYERS-1], emits [0:$LAYERS-1];
+  reg [63:0] read_bits [0:$LAYERS-1], operand_bits [0:$LAYERS-1], adder_bits [0:$LAYERS-1], written_bits [0:$LAYERS-1];
+  integer step_1, step_2, step_3;
+  reg clears_3;
+  reg [L*A-1:0] founds, held, operands, results;
   reg [15:0] pattern = 16'hACE1;
 
   $NAME #(.DENSE(DENSE)) dut (clk, reset, in_data, in_valid, in_ready, out_index, out_sum, out_valid, out_ready);
   always #5 clk = ~clk;
 
-  function integer ones(input [$LANES*$A-1:0] word);
+  function integer ones(input [L*A-1:0] word);
 `ifdef VERILATOR
     ones = $countones(word);
 `else
-    integer k;
+    reg [L*A-1:0] left;
     begin
-      ones = 0;
-      for (k = 0; k < $LANES*$A; k = k + 1) ones = ones + word[k];
+      left = word;
+      for (ones = 0; left != 0; ones = ones + 1) left = left & (left - 1);
     end
 `endif
   endfunction
 
   task start;
     begin
-      sent = 0; got = 0; cycles = 0; operands = 0; sum = 0;
+      sent = 0; got = 0; cycles = 0; step_1 = 0; step_2 = 0; step_3 = 0; clears_3 = 0;
       for (i = 0; i < $LAYERS; i = i + 1) begin
-        fired[i] = 0; adds[i] = 0; runs[i] = 0; emits[i] = 0;
-        operand_bits[i] = 0; sum_bits[i] = 0; written_bits[i] = 0;
+        fired[i] = 0; writes[i] = 0; adds[i] = 0; runs[i] = 0; emits[i] = 0;
+        read_bits[i] = 0; operand_bits[i] = 0; adder_bits[i] = 0; written_bits[i] = 0;
       end
     end
   endtask
@@ -48,6 +52,10 @@ module testbench;
   initial begin
     $readmemh("images.hex", images);
     $readmemh("sums.hex", sums);
+    if (WAVES) begin
+      $dumpfile("waves.vcd");
+      $dumpvars(0, testbench);
+    end
     start;
     repeat (4) @(negedge clk);
     reset = 0;
@@ -63,30 +71,41 @@ module testbench;
     pattern = {pattern[14:0], pattern[15] ^ pattern[13] ^ pattern[12] ^ pattern[10]};
     in_valid = sent < $IMAGES*$INPUTS && (!STALL || pattern[0]);
     in_data = images[sent < $IMAGES*$INPUTS ? sent : 0];
-    out_ready = !STALL || pattern[3];
+    out_ready = STALL == 0 || (STALL == 1 ? pattern[3] : pattern[7:0] == 0);
   end
 
   always @(posedge clk) if (!reset) begin
     cycles = cycles + 1;
     if (in_valid && in_ready) sent = sent + 1;
-    if (dut.state == dut.RUN) runs[dut.layer] = runs[dut.layer] + 1;
-    if (dut.state > dut.RUN) emits[dut.layer] = emits[dut.layer] + 1;
-    if (dut.a_write && dut.a_to == dut.a_from && (dut.reading || dut.state == dut.WORD)) begin
+    if (dut.step < $LAYERS && (dut.waiting || dut.full_0 || dut.full_1 || dut.full_2 || dut.working)) begin
+      runs[dut.step] = runs[dut.step] + 1;
+      if (dut.go) adds[dut.step] = adds[dut.step] + 1;
+    end
+    if (dut.step != 0 && !dut.made) emits[dut.step - 1] = emits[dut.step - 1] + 1;
+    if ((dut.adds_1 || dut.clears_1) && dut.writes != 0 && dut.a_from == dut.a_to) begin
       if (wrong < 10) $display("the accumulators of %0d are read and written in the same cycle", dut.a_to);
       wrong = wrong + 1;
     end
-    if (dut.adding) begin
-      adds[dut.layer] = adds[dut.layer] + 1;
-      for (i = 0; i < $LANES; i = i + 1)
-        if (dut.result[i*$A +: $A] != dut.sum[i*$A +: $A]) fired[dut.layer] = fired[dut.layer] + 1;
-      if (TOGGLES) written_bits[dut.layer] = written_bits[dut.layer] + ones(dut.result ^ dut.sum);
+    at = clears_3 ? step_3 - 1 : step_3;  // the layer whose operation is in the fourth cycle
+    if (at >= 0 && at < $LAYERS && !dut.wiping) begin
+      for (i = 0; i < L; i = i + 1) if (dut.writes[i]) begin
+        writes[at] = writes[at] + 1;
+        if (!clears_3 && dut.results[i*A +: A] != dut.sums[i*A +: A]) fired[at] = fired[at] + 1;
+      end else if (dut.sums[i*A +: A] !== held[i*A +: A] || dut.operands[i*A +: A] !== operands[i*A +: A]) begin
+        if (wrong < 10) $display("lane %0d rests, but its sum or its operand toggles", i);
+        wrong = wrong + 1;
+      end
+      if (TOGGLES) begin
+        read_bits[at] = read_bits[at] + ones(dut.founds ^ founds);
+        operand_bits[at] = operand_bits[at] + ones(dut.operands ^ operands);
+        adder_bits[at] = adder_bits[at] + ones(dut.results ^ results);
+        for (i = 0; i < L; i = i + 1)
+          if (dut.writes[i]) written_bits[at] = written_bits[at] + ones(dut.results[i*A +: A] ^ founds[i*A +: A]);
+      end
     end
-    if (TOGGLES) begin
-      operand_bits[dut.layer] = operand_bits[dut.layer] + ones(dut.operands ^ operands);
-      sum_bits[dut.layer] = sum_bits[dut.layer] + ones(dut.sum ^ sum);
-      operands = dut.operands;
-      sum = dut.sum;
-    end
+    founds = dut.founds; held = dut.sums; operands = dut.operands; results = dut.results;
+    clears_3 = dut.clears_2;
+    step_3 = step_2; step_2 = step_1; step_1 = dut.step;
     if (out_valid && out_ready) begin
       if (out_index != got % $OUTPUTS || out_sum !== sums[got]) begin
         wrong = wrong + 1;
@@ -95,10 +114,10 @@ module testbench;
       got = got + 1;
       if (got == $IMAGES*$OUTPUTS) begin
         for (i = 0; i < $LAYERS; i = i + 1) begin
-          $display("layer %0d: %0d lanes fired, adding in %0d of %0d cycles, %0d cycles to emit",
-                   i, fired[i], adds[i], runs[i], emits[i]);
-          if (TOGGLES) $display("layer %0d: toggled bits: %0d of operands, %0d of sums read, %0d of accumulators",
-                                i, operand_bits[i], sum_bits[i], written_bits[i]);
+          $display("layer %0d: %0d lanes fired, %0d written, adding in %0d of %0d cycles, %0d cycles to emit",
+                   i, fired[i], writes[i], adds[i], runs[i], emits[i]);
+          if (TOGGLES) $display("layer %0d: toggled bits: %0d of sums read, %0d of operands, %0d of adders, %0d of accumulators",
+                                i, read_bits[i], operand_bits[i], adder_bits[i], written_bits[i]);
         end
         $display("%0s: %0d images, %0d wrong sums, %0d cycles per image", wrong ? "FAIL" : "PASS", $IMAGES, wrong, cycles / $IMAGES);
         $finish;
