@@ -72,10 +72,10 @@ def fill(plan: Plan, lanes: int, name: str) -> Filled:
         "channels": (channels, (1, W, *(A,) * S)),
     }
     words = {file: [_word(row, widths) for row in table] for file, (table, widths) in formats.items()}
-    widths = []
+    lane_widths: list[tuple[int, int]] = []
     for i in range(lanes):
-        words[f"lane_{i}"], width = _lane(layers, i, lanes)
-        widths.append(width)
+        words[f"lane_{i}"], size = _lane(layers, i, lanes)
+        lane_widths.append(size)
     _, height, width = layers[0].shape
     values = {
         "LANES": lanes, "A": A, "STEPS": S, "V": V, "Y": Y, "X": X, "W": W, "K": K, "P": P, "Q": bits(QUEUE - 1),
@@ -84,7 +84,7 @@ def fill(plan: Plan, lanes: int, name: str) -> Filled:
         **{f"{key}_WIDTH": sum(formats[file][1]) for key, file in (("Y", "rows"), ("X", "columns"), ("E", "places"))},
         "Y_DEPTH": len(rows), "X_DEPTH": len(columns), "E_DEPTH": len(places), "C_DEPTH": len(channels), "E_ADDR": E,
         "CASES": "\n".join(_case(step, layers, lanes, P) for step in range(len(layers) + 1)), "ALL_LANES": "\n".join(
-            _instance(name, i, *widths[i], (A, W, P), end.weight, end.sum) for i in range(lanes)
+            _instance(name, i, *lane_widths[i], (A, W, P), end.weight, end.sum) for i in range(lanes)
         ),
         "BORDER": _border(plan), "IN_W": width, "IN_H": height, "IN_STEP": _area(layers[0], lanes),
         "IN_FIRST": bases[0].weight, "IN_LAST": bases[0].weight + (len(layers[0].weight) - 1) * _area(layers[0], lanes),
@@ -93,7 +93,7 @@ def fill(plan: Plan, lanes: int, name: str) -> Filled:
         "OUTPUTS": layers[-1].outputs, "CLASS_BITS": bits(layers[-1].outputs - 1),
     }  # fmt: skip
     tables = sum(len(table) * sum(widths) for table, widths in formats.values())
-    sums = sum(width * end.sum for width, _ in widths)
+    sums = sum(own * end.sum for own, _ in lane_widths)
     return Filled(words, values, tables + sums + 2 * lanes * end.weight + QUEUE * (V + Y + X + W) + S * lanes)
 
 
