@@ -6,6 +6,7 @@
 #include "engine/by_batch.h"
 #include "engine/choice.h"
 #include "engine/convolution.h"
+#include "engine/depthwise.h"
 #include "engine/layers.h"
 #include "engine/values.h"
 #include "engine/winograd.h"
@@ -78,7 +79,7 @@ class Compiler {
       const gxnor_layer& layer = layers_[reader - 1];
       return layer.kind == GXNOR_CONV && Convolution::suits_pixels(static_cast<int>(x.channels), layer.groups, layer.space);
     });
-    add<InputStep>(make(0, bytes ? Form::pixels : form_of(x.space)), x.space);
+    add<InputStep>(make(0, bytes ? Form::pixels : form_of(0)), x.space);
   }
 
   std::unique_ptr<gxnor_plan> done() { return std::move(plan_); }
@@ -165,18 +166,33 @@ class Compiler {
     return static_cast<int>(plan_->buffers.size()) - 1;
   }
   int make(int value, Form form) { return values_[value].buffer = make(form, values_[value], values_[value].margin); }
-  int make(int value) { return make(value, form_of(values_[value].space)); }
+  int make(int value) { return make(value, form_of(value)); }
 
   template <typename T, typename... Arguments>
   void add(Arguments&&... arguments) {
     plan_->steps.push_back(std::make_unique<T>(std::forward<Arguments>(arguments)...));
   }
 
-  // A buffer that the products can read: bit planes for spaces up to ternary, int8 for other states, int16 for sums, and
-  // int32 where that is too small.
-  int operand(Value& x, int weight_space) {
+  // Whether a product reads states of one or two bits as bytes.
+  static bool wants_bytes(const gxnor_layer& layer, const Value& x) {
+    const bool product = layer.kind == GXNOR_CONV || layer.kind == GXNOR_DENSE;
+    return product && (layer.space > 1 || Depthwise::suits(layer, x.channels, x.space));
+  }
+
+  // How a value is best held for those that read it.
+  Form form_of(int number) const {
+    const Value& value = values_[number];
+    const bool bytes = std::all_of(value.readers.begin(), value.readers.end(),
+                                   [&](int reader) { return wants_bytes(layers_[reader - 1], value); });
+    const Form form = gxnor::form_of(value.space);
+    return form == Form::bits && bytes ? Form::int8 : form;
+  }
+
+  // A buffer that the products can read: bit planes for spaces up to ternary, but for depthwise convolutions, int8 for other
+  // states, int16 for sums, and int32 where that is too small.
+  int operand(Value& x, const gxnor_layer& layer) {
     const Buffer& buffer = plan_->buffers[x.buffer];
-    const bool wide = buffer.form == Form::bits ? weight_space > 1 : buffer.form == Form::int32;
+    const bool wide = buffer.form == Form::bits ? wants_bytes(layer, x) : buffer.form == Form::int32;
     if (!wide || x.bound > INT16_MAX) return x.buffer;
     if (x.narrow < 0) {
       const Value as_it_lies = {buffer.channels, buffer.height, buffer.width, x.bound, x.space, {}};
@@ -220,11 +236,11 @@ class Compiler {
 
   void convolve(int number) {
     const gxnor_layer& layer = layers_[number - 1];
-    const int input = operand(values_[layer.inputs[0]], layer.space);
     Geometry geometry = {};
     geometry.groups = 1;
+    const Buffer& as_it_lies = plan_->buffers[values_[layer.inputs[0]].buffer];
     for (int axis = 0; axis < 2; ++axis) {
-      geometry.kernel[axis] = axis == 0 ? plan_->buffers[input].height : plan_->buffers[input].width;
+      geometry.kernel[axis] = axis == 0 ? as_it_lies.height : as_it_lies.width;
       geometry.stride[axis] = geometry.dilation[axis] = 1;
     }
     if (layer.kind == GXNOR_CONV) {
@@ -236,6 +252,9 @@ class Compiler {
         geometry.dilation[axis] = layer.dilation[axis];
       }
     }
+
+    const bool depthwise = Depthwise::suits(layer, values_[layer.inputs[0]].channels, values_[layer.inputs[0]].space);
+    const int input = operand(values_[layer.inputs[0]], layer);
 
     // Thresholds, and what else an epilogue does, are applied to the sums while they are in the cache, of 2 x 2 pooled sums to
     // the largest; any other max-pool before them moves after.
@@ -250,7 +269,7 @@ class Compiler {
       output = make(number, fused);
     } else {
       const int no_margin[2] = {0, 0};
-      output = after ? make(form_of(values_[threshold].space), values_[number], no_margin) : make(threshold);
+      output = after ? make(form_of(threshold), values_[number], no_margin) : make(threshold);
       values_[number].buffer = values_[pooled].buffer = output;
     }
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
@@ -259,7 +278,9 @@ class Compiler {
     const int top = static_cast<int>(top_level(values_[layer.inputs[0]].space));
     const Choice choice = choose(layer, plan_->buffers[input], top, values_[number], geometry, xnor);
     std::unique_ptr<Step> direct, winograd;
-    if (choice.kernel == GXNOR_DIRECT || choice.direct_below > 1)
+    if (depthwise)
+      direct = std::make_unique<Depthwise>(plan_->buffers, input, output, geometry, states, epilogue);
+    else if (choice.kernel == GXNOR_DIRECT || choice.direct_below > 1)
       direct = std::make_unique<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, epilogue);
     const WinogradKernels* const kernels = kernels_.winograd(choice.kernel);
     if (winograd_side(choice.kernel) == 2)

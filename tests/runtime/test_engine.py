@@ -72,6 +72,25 @@ def test_networks_of_blocks(N1, N2):
         assert_agrees(program, programs.batch(program, 3))
 
 
+@pytest.mark.parametrize("N1, N2", [(0, 0), (1, 0), (1, 1), (0, 2), (3, 1), (2, 5), (6, 6), (7, 6), (1, 7), (7, 7)])
+@pytest.mark.parametrize("channels, kernel, stride, padding, dilation", [
+    (2, (3, 3), (1, 1), (1, 1), (1, 1)),
+    (16, (3, 3), (2, 2), (1, 1), (1, 1)),
+    (17, (1, 5), (1, 3), (0, 2), (1, 2)),
+    (40, (4, 2), (2, 1), (2, 0), (2, 1)),
+])  # fmt: skip
+def test_depthwise_convolutions(N1, N2, channels, kernel, stride, padding, dilation):
+    """On states and on what follows them; the value is read by a product of bits and by a sum as well."""
+    net = Builder((channels, 9, 7), N2)
+    net.conv(channels, kernel, N1, stride, padding, dilation, groups=channels)
+    net.threshold(N2)
+    both = net.conv(channels, 3, N1, padding=1, groups=channels)
+    net.plus(both, net.conv(channels, 1, min(N1, 1), at=2), (1, 2))
+    net.plus(net.last, 2, (1, 3))
+    program = finished(net)
+    assert_agrees(program, programs.batch(program, 3))
+
+
 def test_sums_of_branches_are_taken_while_they_are_in_the_cache():
     steps = Engine(programs.resnet(1, 16, 8)).steps
     assert not {"add", "threshold", "requantize"} & set(steps)

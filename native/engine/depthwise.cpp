@@ -1,0 +1,70 @@
+#include "engine/depthwise.h"
+
+#include <cstring>
+
+#include "common/vectorise.h"
+#include "engine/strips.h"
+
+namespace gxnor {
+namespace {
+
+// sums[position][16 lanes] of a block: levels times weights, tap by tap, in 16 bits.
+GXNOR_BODY void multiply(const uint8_t* const* windows, int count, const int64_t* offsets, int taps, const int16_t* weights,
+                         int32_t* sums) {
+  for (int p = 0; p < count; ++p, sums += kLanes) {
+    int16_t total[kLanes] = {};
+    for (int tap = 0; tap < taps; ++tap) {
+      int8_t levels[kLanes];
+      std::memcpy(levels, windows[p] + offsets[tap], sizeof levels);
+      for (int lane = 0; lane < kLanes; ++lane)
+        total[lane] = static_cast<int16_t>(total[lane] + levels[lane] * weights[tap * kLanes + lane]);
+    }
+    for (int lane = 0; lane < kLanes; ++lane) sums[lane] = total[lane];
+  }
+}
+
+}  // namespace
+
+bool Depthwise::suits(const gxnor_layer& layer, int64_t channels, int input_space) {
+  if (layer.kind != GXNOR_CONV || layer.groups != channels || layer.out != channels || channels == 1) return false;
+  if (input_space < 0 || input_space > 6) return false;  // pixels, sums and Z_7 are held in more than bytes (Form)
+  return int64_t{layer.kernel[0]} * layer.kernel[1] * top_level(input_space) * top_level(layer.space) <= INT16_MAX;
+}
+
+Depthwise::Depthwise(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
+                     const States& states, Epilogue epilogue)
+    : input_(input), output_(output), geometry_(geometry), epilogue_(std::move(epilogue)) {
+  const Buffer& in = buffers[input];
+  for (int y = 0; y < geometry.kernel[0]; ++y)
+    for (int x = 0; x < geometry.kernel[1]; ++x)
+      offsets_.push_back(y * int64_t{geometry.dilation[0]} * in.row + x * int64_t{geometry.dilation[1]} * in.pixel);
+  const int64_t taps = static_cast<int64_t>(offsets_.size());
+  weights_.resize(divide_up(in.channels, kLanes) * taps * kLanes);
+  std::vector<uint8_t> memory;
+  const uint8_t* indices = states.read(0, in.channels * taps, memory);
+  for (int c = 0; c < in.channels; ++c)
+    for (int64_t tap = 0; tap < taps; ++tap, ++indices)
+      weights_[(c / kLanes * taps + tap) * kLanes + c % kLanes] =
+          static_cast<int16_t>(states.N == 0 ? 2 * *indices - 1 : *indices - (1 << (states.N - 1)));
+}
+
+gxnor_status Depthwise::run(const std::vector<Buffer>& buffers, const Run& run) const {
+  const Buffer &in = buffers[input_], &out = buffers[output_];
+  const int taps = static_cast<int>(offsets_.size());
+  const int64_t down = geometry_.stride[0] * in.row, right = geometry_.stride[1] * in.pixel;
+  const uint8_t* const input = run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]);
+  each_strip(run, out, epilogue_, output_, [&](int64_t first, int count, int block, int32_t* sums) {
+    const uint8_t* windows[kStrip];
+    int64_t image = first / out.pixels(), y = first % out.pixels() / out.width, x = first % out.width;
+    for (int p = 0; p < count; ++p) {
+      windows[p] = input + image * in.image + y * down + x * right + block * kLanes;
+      if (++x == out.width) x = 0, ++y;
+      if (y == out.height) y = 0, ++image;
+    }
+    vectorised<multiply>(static_cast<const uint8_t* const*>(windows), count, offsets_.data(), taps,
+                         weights_.data() + int64_t{block} * taps * kLanes, sums);
+  });
+  return GXNOR_OK;
+}
+
+}  // namespace gxnor
