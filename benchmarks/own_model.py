@@ -83,7 +83,7 @@ def fine_tuning(digits: Digits) -> None:
     def row(name: str, *numbers: list[float]) -> None:
         print(f"| {name} | {' | '.join(', '.join(f'{n:.1f}' for n in each) + ' %' for each in numbers)} |", flush=True)
 
-    print("\n| | 2 epochs | 10 epochs |\n|---|---|---|")
+    print("\n| three seeds | 2 epochs | 10 epochs |\n|---|---|---|")
     row("the float network", [digits.accuracy(model) for model in trained])
     row("discretized, not trained further", [digits.accuracy(discrete(model, digits)) for model in trained])
     for lr in (0.003, 0.01, 0.03, 0.1):

@@ -27,20 +27,8 @@ from gxnor.exporter.pooling import (
     mean,
     total,
 )
-from gxnor.exporter.shapes import (
-    attribute,
-    chunk,
-    flatten,
-    item,
-    pad,
-    reshape,
-    shuffle,
-    size,
-    split,
-    squeeze,
-    transpose,
-    upsample,
-)  # fmt: skip
+from gxnor.exporter.shapes import attribute, flatten, pad, reshape, size, squeeze, transpose, upsample
+from gxnor.exporter.slicing import chunk, item, shuffle, split
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.nn.networks import Pixels

@@ -11,7 +11,7 @@ from torch import nn
 
 from gxnor.errors import GxnorError
 from gxnor.exporter.builder import UNKNOWN, Builder, Grouped, Tensor, Unknown, integers, known, tensor
-from gxnor.program.ops import Channels, Flatten, Pad, Upsample
+from gxnor.program.ops import Add, Channels, Concat, Flatten, Pad, Upsample
 
 
 def flatten(build: Builder, x, start_dim=0, end_dim=-1) -> Tensor:
@@ -56,7 +56,7 @@ def reshape(build: Builder, x, *shape) -> Tensor | Grouped:
         if math.prod(sizes) == channels:
             return Grouped(whole, order.reshape(sizes))
     if grouped and shape[:1] == (-1,) and shape[1] in (-1, channels) and list(shape[2:]) == extents:
-        return _pick(build, whole, order.flatten())
+        return pick(build, whole, order.flatten())
     if not grouped and shape in ((-1, *whole.shape), (-1, -1, *extents)) and extents:
         return x
     if not grouped and shape in ((-1, channels, -1), (-1, channels, math.prod(extents))):
@@ -84,11 +84,21 @@ def pad(build: Builder, x, pads, mode="constant", value=None) -> Tensor:
     if mode != "constant" or value or min(pads) < 0:
         raise GxnorError(f"expected padding with zeros, got mode={mode!r}, value={value}, {tuple(pads)}")
     dims = len(tensor(x).shape) - 1
-    pads = tuple(pads) + (0,) * (2 * dims - len(pads))
-    if len(pads) != 2 * dims or not dims:
-        raise GxnorError(f"expected padding of extents alone, got {pads}")
-    x = integers(build, x)
-    return build.emit(Pad((x.number,), pads[-2::-2], pads[::-2]), x.unit, x)
+    pads = tuple(pads) + (0,) * (2 * dims + 2 - len(pads))
+    if len(pads) != 2 * dims + 2:
+        raise GxnorError(f"expected padding of extents and channels, got {pads}")
+    x, (*extents, first, last) = integers(build, x), pads
+    if any(extents):
+        x = build.emit(Pad((x.number,), tuple(extents[-2::-2]), tuple(extents[::-2])), x.unit, x)
+    if not first and not last:
+        return x
+    zeros = build.emit(Add((x.number, x.number), (0, 0)), x.unit, x).number
+
+    def channels(count: int) -> tuple[int, ...]:
+        return (build.emit(Channels((zeros,), np.zeros(count, np.int32)), x.unit).number,) if count else ()
+
+    inputs = (*channels(first), x.number, *channels(last))
+    return build.emit(Concat(inputs), x.unit, x)
 
 
 def upsample(build: Builder, x, size=None, scale_factor=None, mode="nearest", align_corners=None, **_) -> Tensor:
@@ -107,43 +117,8 @@ def upsample(build: Builder, x, size=None, scale_factor=None, mode="nearest", al
     return build.copy(x, Upsample((0,), tuple(int(factor) for factor in factors)))
 
 
-def shuffle(build: Builder, x, groups) -> Tensor:
-    groups = groups.groups if isinstance(groups, nn.ChannelShuffle) else groups
-    return _pick(build, x, torch.arange(tensor(x).shape[0]).view(groups, -1).t().flatten())
-
-
-def chunk(build: Builder, x, chunks, dim=0) -> tuple[Tensor, ...]:
-    _channel_axis(x, dim)
-    return tuple(_pick(build, x, part) for part in torch.arange(x.shape[0]).chunk(chunks))
-
-
-def split(build: Builder, x, sizes, dim=0) -> tuple[Tensor, ...]:
-    _channel_axis(x, dim)
-    return tuple(_pick(build, x, part) for part in torch.arange(x.shape[0]).split(sizes))
-
-
-def item(build: Builder, x, index):
-    if not isinstance(x, Tensor):
-        if x is UNKNOWN:
-            raise Unknown
-        return x[index]
-    whole = slice(None)
-    if build.ends and x.shape == (1,) and index == (whole, 0):
-        return replace(known(x), last=("[:, 0]", lambda y: y[:, 0]))
-    if not isinstance(index, tuple) or index[:1] != (whole,) or len(index) < 2 or any(i != whole for i in index[2:]):
-        raise GxnorError(f"expected channels, x[:, from:to], got x[{index}]")
-    picked = torch.arange(x.shape[0])[index[1]]
-    if not picked.dim() or not picked.numel():
-        raise GxnorError(f"expected channels, x[:, from:to], got x[{index}]")
-    return _pick(build, x, picked)
-
-
-def _channel_axis(x, dim: int) -> None:
-    if dim % (len(tensor(x).shape) + 1) != 1:
-        raise GxnorError(f"expected to split channels, dim=1, got dim={dim}")
-
-
-def _pick(build: Builder, x, order: torch.Tensor) -> Tensor:
+def pick(build: Builder, x, order: torch.Tensor) -> Tensor:
+    """Some channels in some order."""
     return build.copy(known(x), Channels((0,), order.numpy().astype(np.int32)), order)
 
 

@@ -55,7 +55,14 @@ def _name(function: Callable) -> str:
     return prefix + function.__name__.removeprefix("boolean_dispatch")
 
 
-OPERATORS = {"add": "a + b", "sub": "a - b", "mul": "a * b", "truediv": "a / b", "neg": "-a", "getitem": "x[:, i:j]"}
+OPERATORS = {
+    "add": "a + b",
+    "sub": "a - b",
+    "mul": "a * b",
+    "truediv": "a / b",
+    "neg": "-a",
+    "getitem": "x[:, i:j], x[:, :, ::2], x[..., -1]",
+}
 
 
 def rewrite(text: str) -> str:

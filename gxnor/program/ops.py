@@ -259,7 +259,8 @@ class Pad:
         for name in ("before", "after"):
             check_ints(name, getattr(self, name), 0, MAX_WINDOW, len(x.shape) - 1)
         extents = (b + n + a for b, n, a in zip(self.before, x.shape[1:], self.after, strict=True))
-        return Value((x.shape[0], *extents), x.bound)
+        space = x.space if x.space is not None and x.space.N else None  # binary states have no 0
+        return Value((x.shape[0], *extents), x.bound, space)
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,18 @@ EXACT = {
     "adaptive to more places": (lambda x: F.adaptive_avg_pool2d(F.max_pool2d(x, 4), (6, 2)), 8 * 12, {}),
     "adaptive max to more places": (lambda x: F.adaptive_max_pool2d(x, (4, 16)), 8 * 64, {}),
     "nearest-exact": (lambda x: F.interpolate(x, size=(16, 8), mode="nearest-exact"), 8 * 128, {}),
+    "every second place": (lambda x: x[:, :, ::2, ::3], 8 * 12, {}),
+    "every second place of a norm": (lambda x, a, c: c(a(x)[..., ::2]), 8 * 32, {"a": conv(8, 8), "c": act()}),
+    "the last place": (lambda x: x[..., -1, -1], 8, {}),
+    "a place of some channels of a norm": (lambda x, a, c: c(a(x)[:, 1:7:2, 3, -2]), 3, {"a": conv(8, 8), "c": act()}),
+    "fewer places of a convolution": (
+        lambda x, a, c: c(a(x)[:, :, :-3, 1:-1]), 8 * 42, {"a": conv(8, 8, 3, padding=(3, 2), dilation=2), "c": act()},
+    ),
+    "fewer places, in steps": (
+        lambda x, a, c: c(a(x)[:, :, 1:-1:2, :-1]), 8 * 25, {"a": conv(8, 8, 3, padding=3, stride=(1, 2)), "c": act()},
+    ),
+    "zero channels": (lambda x: F.pad(x[:, :, ::2, ::2], (1, 0, 0, 0, 2, 3)), 13 * 20, {}),
+    "zero channels after": (lambda x, a: F.pad(a(x), (0, 0, 0, 0, 0, 9)), 17 * 64, {"a": conv(8, 8, norm=False)}),
     "add_": (lambda x, a: a(x).add_(x), 8 * 64, {"a": conv(8, 8, norm=False)}),
     "a constant per channel": (
         lambda x, a, c: c((a(x) - torch.arange(8.0).view(1, 8, 1, 1)) / 3), 8 * 64, {"a": conv(8, 8), "c": act()},
@@ -229,6 +241,12 @@ def test_one_score_may_come_without_its_axis(end):
         np.testing.assert_allclose(reference.run(program, x.numpy()), net[:-1](x).numpy(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("cut", [lambda x: x[:, :, 2:], lambda x: x[..., :-5]])
+def test_places_that_a_convolution_made_of_its_input_are_not_cut(cut):
+    with pytest.raises(GxnorError, match="made of the zeros around, got further ones"):
+        gxnor.export(Net(lambda x, a: cut(a(x)), 1, a=conv(8, 8, 3, padding=1)), (2, 8, 8), 5)
+
+
 def test_scores_for_every_place():
     torch.manual_seed(0)
     x = images((2, 8, 8))
@@ -250,7 +268,14 @@ def test_scores_for_every_place():
     (lambda x: F.pad(x, (1, 1), value=1.0), "expected padding with zeros"),
     (lambda x: F.pad(x, (1, 1), mode="reflect"), "expected padding with zeros"),
     (lambda x: x * x, "multiplies or divides two values"),
-    (lambda x: x[:, :, 1:], "expected channels"),
+    (lambda x: x[:, :, 1:], "places of a convolution alone, right after it"),
+    (lambda x: F.conv2d(x, x)[:, :, 1:], "conv2d: no operation of an integer program: take the module"),
+    (lambda x: x[:, :, 0], "with slices or for all axes of places numbers"),
+    (lambda x: x[0], "with slices or for all axes of places numbers"),
+    (lambda x: x[:, 20:], "with slices or for all axes of places numbers"),
+    (lambda x: x[:, :, 9:], "places in rising order, one or more"),
+    (lambda x: x[:, :, :, :, 0], "at most 4 indices"),
+    (lambda x: F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1)), "padding of extents and channels"),
     (lambda x: x.squeeze(0), "got the batch"),
     (lambda x: x.sum(1), "all dimensions but batch and channels"),
     (lambda x: torch.relu(x) + x, "ReLU is a real activation"),

@@ -261,7 +261,8 @@ def test_what_layers_that_move_values_keep_of_them():
     states, sums = Value((2, 3), 1, DiscreteSpace(1)), Value((4, 3), 9)
     assert Concat((0, 0)).infer(states, states) == Value((4, 3), 1, DiscreteSpace(1))
     assert Concat((0, 1)).infer(states, sums) == Value((6, 3), 9)
-    assert Pad((0,), (1,), (0,)).infer(states) == Value((2, 4), 1)  # zeros need not be a state
+    assert Pad((0,), (1,), (0,)).infer(states) == Value((2, 4), 1, DiscreteSpace(1))
+    assert Pad((0,), (1,), (0,)).infer(Value((2, 3), 1, DiscreteSpace(0))) == Value((2, 4), 1)  # which has no 0
     assert Upsample((0,), (3,)).infer(states) == Value((2, 9), 1, DiscreteSpace(1))
     assert Channels((0,), np.array([0], dtype=np.int32)).infer(states) == Value((1, 3), 1, DiscreteSpace(1))
 
