@@ -19,13 +19,12 @@ import numpy as np
 from gxnor.errors import GxnorError, WorkError
 from gxnor.packing import bits_to_radix, check_bits, pack_bits, radix_size, radix_to_bits, unpack_bits
 from gxnor.program import Input, Program
+from gxnor.program.container import Tensors, as_list, as_object, expect_keys, parse
 from gxnor.program.ops import ALWAYS, LAYERS, NEVER, Layer, StateTensor
 from gxnor.space import DiscreteSpace
 from gxnor.writing import replacing
 
 VERSION = 1
-MAX_HEADER = 2**20  # bytes
-DTYPES = {"U8": "u1", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "F32": "<f4"}
 # Fields that are tensors of the file, not part of the JSON text.
 ARRAYS = ("thresholds", "sign", "scale", "bias", "multiplier", "offset", "order")
 INTEGERS = ("inputs", "kernel", "stride", "padding", "dilation", "factors", "before", "after")
@@ -116,32 +115,32 @@ def read(path: str | os.PathLike) -> Program:
 def read_stream(file: BinaryIO, size: int) -> Program:
     """The program in an open file of `size` bytes. Raises GxnorError."""
     tensors = Tensors(file, size)
-    text = _parse(tensors.text, "the program")
+    text = parse(tensors.text, "the program")
     version = text.get("version")
     if version != VERSION or isinstance(version, bool):
         raise GxnorError(f"expected format version {VERSION}, got {version!r:.20}; a newer gxnor may read it")
     optional = tuple(key for key in ("data", "outputs") if key in text)
-    _expect_keys(text, ("version", "input", "layers", "classes", *optional), "the program")
-    entry = _object(text["input"], "input")
+    expect_keys(text, ("version", "input", "layers", "classes", *optional), "the program")
+    entry = as_object(text["input"], "input")
     real = "real" in entry
-    _expect_keys(entry, ("shape", "N", "real") if real else ("shape", "N"), "input")
+    expect_keys(entry, ("shape", "N", "real") if real else ("shape", "N"), "input")
     if real and entry["real"] is not True:
         raise GxnorError(f"expected real as true, or no such key, got {entry['real']!r:.20}")
     space = None if entry["N"] is None else _space(entry["N"])
     grid = (tensors.take(f"0.{name}", ("F32",), 1).astype(np.float32) for name in ("low", "scale")) if real else ()
-    source = Input(tuple(_list(entry["shape"], "input shape")), space, *grid)
+    source = Input(tuple(as_list(entry["shape"], "input shape")), space, *grid)
     layers = []
-    for number, entry in enumerate(_list(text["layers"], "layers"), 1):
+    for number, entry in enumerate(as_list(text["layers"], "layers"), 1):
         try:
-            layers.append(_decode_layer(number, _object(entry, "a layer"), tensors))
+            layers.append(_decode_layer(number, as_object(entry, "a layer"), tensors))
         except (ValueError, GxnorError) as error:
             raise GxnorError(f"layer {number}: {error}") from None
     if left := tensors.unused():
         raise GxnorError(f"tensor {left!r:.60} belongs to no layer")
-    classes, data = tuple(_list(text["classes"], "classes")), text.get("data")
+    classes, data = tuple(as_list(text["classes"], "classes")), text.get("data")
     if "data" in optional and data is None:
         raise GxnorError("expected the name of a data set, or no such key, got null")
-    names = tuple(_list(text["outputs"], "outputs")) if "outputs" in optional else ()
+    names = tuple(as_list(text["outputs"], "outputs")) if "outputs" in optional else ()
     if "outputs" in optional and not names:
         raise GxnorError("expected names of outputs, or no such key, got none")
     return Program(source, tuple(layers), classes, data, names)
@@ -153,7 +152,7 @@ def _decode_layer(number: int, entry: dict, tensors: Tensors) -> Layer:
         raise GxnorError(f"expected one of {', '.join(LAYERS)}, got {kind!r:.60}")
     names = [field.name for field in fields(LAYERS[kind])]
     keys = ["N" if name == "space" else name for name in names if name not in ARRAYS]
-    _expect_keys(entry, ("kind", *keys), kind)
+    expect_keys(entry, ("kind", *keys), kind)
     values: dict[str, Any] = {}
     for name in names:
         match name:
@@ -177,130 +176,21 @@ def _decode_layer(number: int, entry: dict, tensors: Tensors) -> Layer:
             case "offset":
                 values[name] = tensors.take(f"{number}.{name}", ("I64",), 1).astype(np.int64)
             case _ if name in INTEGERS:
-                values[name] = tuple(_list(entry[name], name))
+                values[name] = tuple(as_list(entry[name], name))
             case _:
                 values[name] = entry[name]  # groups, ceil_mode, shift: the program checks them
     return LAYERS[kind](**values)
 
 
 def _decode_weight(entry, tensors: Tensors, name: str) -> StateTensor:
-    _expect_keys(_object(entry, "weight"), ("N", "shape"), "weight")
-    shape, space = _list(entry["shape"], "weight shape"), _space(entry["N"])
+    expect_keys(as_object(entry, "weight"), ("N", "shape"), "weight")
+    shape, space = as_list(entry["shape"], "weight shape"), _space(entry["N"])
     if len(shape) > 4 or not all(type(n) is int and 1 <= n < 2**31 for n in shape):
         raise GxnorError(f"expected a weight shape of at most 4 positive integers, got {shape!r:.60}")
     count = math.prod(shape)
     tensors.expect_bytes(name, radix_size(count, space.size), f"{count} states in base {space.size}")
     packed = tensors.take(name, ("U8",), 1)
     return StateTensor(space, tuple(shape), radix_to_bits(packed, space.size, count))
-
-
-class Tensors:
-    """The tensors of a safetensors file, each to be taken once, and `text`, the one entry of its metadata.
-
-    Raises GxnorError unless the header is what it should be and the tensors fill the rest of the file without gap."""
-
-    def __init__(self, file: BinaryIO, size: int):
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > size - 8:
-            raise GxnorError(f"no .gxnor file, or one cut short: {size} bytes, a header of {length}")
-        if length > MAX_HEADER:
-            raise GxnorError(
-                f"expected names of classes and layers in a header of at most {MAX_HEADER:,} bytes, got {length:,}"
-            )
-        header = _parse(_read(file, length), "the header")
-        metadata = _object(header.pop("__metadata__", None), "metadata")
-        _expect_keys(metadata, ("gxnor",), "metadata")
-        if not isinstance(metadata["gxnor"], str):
-            raise GxnorError("expected the program as a JSON text in the metadata")
-        self.text, self._file, self._start, self._size = metadata["gxnor"], file, 8 + length, size - 8 - length
-        self._entries = {name: self._entry(name, entry) for name, entry in header.items()}
-        end = 0
-        for start, stop, _, _ in sorted(self._entries.values()):
-            if start != end:
-                raise GxnorError(f"tensors overlap or leave a gap at byte {min(start, end)} of the data")
-            end = stop
-        if end != self._size:
-            raise GxnorError(f"tensors take {end} bytes, the file has {self._size}: cut short or too long")
-
-    def _entry(self, name: str, entry) -> tuple[int, int, str, tuple[int, ...]]:
-        what = f"tensor {name!r:.60}"
-        _expect_keys(_object(entry, what), ("dtype", "shape", "data_offsets"), what)
-        dtype, shape, offsets = entry["dtype"], _list(entry["shape"], what), _list(entry["data_offsets"], what)
-        if not isinstance(dtype, str) or dtype not in DTYPES:
-            raise GxnorError(f"{what}: expected one of {', '.join(DTYPES)}, got {dtype!r:.60}")
-        if len(offsets) != 2 or not all(type(n) is int and 0 <= n <= self._size for n in offsets):
-            raise GxnorError(
-                f"{what}: expected two offsets within the file, which has {self._size} bytes of tensors, got "
-                f"{offsets!r:.60}: cut short, or no .gxnor file"
-            )
-        if not all(type(n) is int and 1 <= n <= self._size for n in shape) or not 1 <= len(shape) <= 2:
-            raise GxnorError(f"{what}: expected one or two positive lengths within the file, got {shape!r:.60}")
-        if offsets[1] - offsets[0] != math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize:
-            raise GxnorError(f"{what}: {dtype} {shape} does not take bytes {offsets[0]} to {offsets[1]}")
-        return offsets[0], offsets[1], dtype, tuple(shape)
-
-    def expect_bytes(self, name: str, count: int, what: str) -> None:
-        """Raises GxnorError, before anything is read, where a tensor is there and has another number of bytes."""
-        start, stop, *_ = self._entries.get(name, (0, count))
-        if stop - start != count:
-            raise GxnorError(f"{what} take {count} bytes, {name!r} has {stop - start}")
-
-    def take(self, name: str, dtypes: tuple[str, ...], dims: int) -> np.ndarray:
-        """Reads a tensor. Raises GxnorError unless it is there and of such a type and number of dimensions."""
-        if name not in self._entries:
-            raise GxnorError(f"expected a tensor {name!r}, found none")
-        start, stop, dtype, shape = self._entries.pop(name)
-        if dtype not in dtypes or len(shape) != dims:
-            raise GxnorError(f"expected {name!r} as {' or '.join(dtypes)} of {dims} dimensions, got {dtype} {shape}")
-        self._file.seek(self._start + start)
-        return np.frombuffer(_read(self._file, stop - start), dtype=DTYPES[dtype]).reshape(shape)
-
-    def unused(self) -> str | None:
-        """The name of a tensor that nobody took."""
-        return next(iter(self._entries), None)
-
-
-def _read(file: BinaryIO, length: int) -> bytes:
-    data = file.read(length)
-    if len(data) != length:
-        raise GxnorError("the file became shorter while it was read")
-    return data
-
-
-def _parse(text: str | bytes, what: str) -> dict:
-    """A JSON object; keys that come twice, NaN and infinities are refused."""
-
-    def unique(pairs):
-        if len(dict(pairs)) != len(pairs):
-            raise ValueError("a key comes twice")
-        return dict(pairs)
-
-    def no_constant(name):
-        raise ValueError(f"{name} is no JSON")
-
-    try:
-        text = text.decode("utf-8") if isinstance(text, bytes) else text
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
-    except (ValueError, RecursionError) as error:
-        raise GxnorError(f"{what} is not the JSON that was expected: {error!s:.100}") from None
-    return _object(value, what)
-
-
-def _object(value, what: str) -> dict:
-    if not isinstance(value, dict):
-        raise GxnorError(f"expected {what} as a JSON object, got {value!r:.60}")
-    return value
-
-
-def _list(value, what: str) -> list:
-    if not isinstance(value, list):
-        raise GxnorError(f"expected {what} as a list, got {value!r:.60}")
-    return value
-
-
-def _expect_keys(entry: dict, keys: tuple[str, ...], what: str) -> None:
-    if entry.keys() != set(keys):
-        raise GxnorError(f"expected {what} with {', '.join(keys)}, got {', '.join(map(repr, entry)):.100}")
 
 
 def _space(N) -> DiscreteSpace:
