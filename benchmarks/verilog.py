@@ -57,7 +57,7 @@ def exact(program: Program, folder: Path, count: int) -> dict:
     write(program, folder, name="net", samples=x)
     first = program.layers[0]
     fired = [layer.fired for layer in events.count(program, x).layers]
-    fired[0] = sum(  # black pixels are no events to the circuit
+    fired[0] = sum(  # to the circuit, black pixels are not events
         int(events.neuron_events(first, part != 0, first.weight.levels() != 0).sum())
         for part in np.array_split(x, -(-count // 50))
     )

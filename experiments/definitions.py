@@ -37,7 +37,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Study:
-    """`operations`: whether the operations per image are counted, which takes seconds a run. `data`: sets for which the
+    """`operations`: whether the operations per image are counted, which takes seconds per run. `data`: sets for which the
     full form is defined; the first is the default."""
 
     name: str

@@ -1,4 +1,4 @@
-"""Operations an image: what the trained network of a run does at its heart, product by product.
+"""Operations per image: the products that the trained network of a run forms.
 
 A network whose weights and activations are discrete is exported and its events are counted on images. One with real
 activations is counted from shapes and states: M multiply-adds of a real network, M additions of binary weights, those

@@ -70,7 +70,7 @@ def decode(image: Image.Image, mode: str, size: tuple[int, int] | None = None) -
 
 
 def _bits(image: ImageFile.ImageFile) -> int:
-    """Bits a channel in the file, where Pillow's mode does not tell: 8 or, rounded up, 16."""
+    """Bits per channel in the file, which Pillow's mode does not always tell: 8 or, rounded up, 16."""
     if image.format == "TIFF":
         return 8 if max(cast("TiffImageFile", image).tag_v2.get(_TIFF_BITS, (1,))) <= 8 else 16
     settings = [tile[3] for tile in image.tile]

@@ -156,7 +156,7 @@ SIGNATURES = {
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The opened library, its functions ready to call; None where there is none, and under GXNOR_PURE=1.
+    """The opened library, its functions ready to call; None if there is no library, and under GXNOR_PURE=1.
 
     Raises WorkError for a library that cannot be opened, or that is of another version."""
     if os.environ.get("GXNOR_PURE", "0") not in ("", "0") or not PATH.exists():

@@ -71,11 +71,11 @@ def unpack_bits(packed, bits: int, count: int) -> np.ndarray:
 
 
 def pack_radix(indices, states: int) -> np.ndarray:
-    """uint8 [ceil(n / k)] with k = floor(8 / log2(states)) states a byte:
+    """uint8 [ceil(n / k)] with k = floor(8 / log2(states)) states per byte:
 
         byte = sum over j < k of  index_j * states^j
 
-    Raises ValueError for an index that is no state."""
+    Raises ValueError for an index that is not a state."""
     digits = radix_digits(states)
     weights = np.array([states**j for j in range(digits)], dtype=np.uint8)
     return (_columns(indices, states, digits) * weights).sum(axis=1, dtype=np.uint8)
@@ -91,7 +91,7 @@ def bits_to_radix(packed, states: int, count: int) -> np.ndarray:
     """`pack_radix(unpack_bits(packed, storage_bits(states), count), states)` without holding all states at once; the
     bytes themselves where both codes are one.
 
-    Raises ValueError for a wrong length and for an index that is no state."""
+    Raises ValueError for a wrong length and for an index that is not a state."""
     check_bits(packed, states, count)
     packed = np.asarray(packed)
     if is_one_code(states):

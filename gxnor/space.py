@@ -79,7 +79,7 @@ class DiscreteSpace:
         return self.values[index]
 
     def index(self, value) -> np.ndarray:
-        """uint8 state indices of values that are states. Raises ValueError for a value that is none: see `nearest`."""
+        """uint8 state indices of values that are states. Raises ValueError for any other value: see `nearest`."""
         value = np.asarray(value, dtype=np.float64)
         if not self.contains(value).all():
             raise ValueError(f"expected states of {self}, got other values; project(x) gives the nearest states")

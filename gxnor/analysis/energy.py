@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 
 from gxnor.analysis.events import Events, LayerEvents
 
-# pJ an operation, 45 nm, 0.9 V.
+# pJ per operation, 45 nm, 0.9 V.
 SOURCE = "M. Horowitz, Computing's energy problem (and what we can do about it), ISSCC 2014, 45 nm"
 FLOAT_MULTIPLICATION, FLOAT_ADDITION = 3.7, 0.9  # 32 bit
 INTEGER_ADDITION, BYTE_ADDITION, BYTE_MULTIPLICATION = 0.1, 0.03, 0.2  # 32, 8 and 8 bit
@@ -28,7 +28,7 @@ XNOR, BIT_COUNT = 2 * BYTE_ADDITION / 8, INTEGER_ADDITION
 
 @dataclass(frozen=True)
 class Operations:
-    """How often a network does what, and `resting`, the products it does not have to form."""
+    """Counts of operations by kind, and `resting`, the products that need not be formed."""
 
     float_multiplications: int = 0
     float_additions: int = 0
@@ -44,7 +44,7 @@ class Operations:
 
     @property
     def energy(self) -> float:
-        """pJ, of the operations alone: fetching operands from memory costs more, and is not in it."""
+        """pJ of the operations alone; fetching operands from memory costs more and is not included."""
         return (
             FLOAT_MULTIPLICATION * self.float_multiplications
             + FLOAT_ADDITION * self.float_additions

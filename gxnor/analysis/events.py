@@ -1,4 +1,4 @@
-"""The event-driven view: what a program really does on given data, counted exactly.
+"""The event-driven view: the operations that a program performs on given data, counted exactly.
 
 A product of a weight and an input is an event if neither is zero. Otherwise its gate stays closed and the unit rests.
 With all states of Z_N1 and Z_N2 equally likely,
@@ -57,7 +57,7 @@ class LayerEvents:
 
     @property
     def resting(self) -> float:
-        """The share of products that are no events; all, where there is no product."""
+        """The share of products that are not events; 1 if there are no products."""
         return 1 - self.fired / self.macs if self.macs else 1.0
 
 

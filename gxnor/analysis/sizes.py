@@ -1,4 +1,4 @@
-"""What a program takes: weights, thresholds and the rest, in memory and in its file."""
+"""The size of a program in memory and in its file: weights, thresholds and the rest."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Sizes:
 
     @property
     def disk_bits(self) -> float | None:
-        """Bits per weight in the file, everything included; None where there is no weight."""
+        """Bits per weight in the file, everything included; None for a program without weights."""
         return 8 * self.disk / self.weights if self.weights else None
 
     @property
     def memory_bits(self) -> float | None:
-        """Bits per weight in memory, thresholds and scales included; None where there is no weight."""
+        """Bits per weight in memory, thresholds and scales included; None for a program without weights."""
         return 8 * self.memory / self.weights if self.weights else None
 
     def to_json(self) -> dict:

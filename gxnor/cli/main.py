@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _as_given(error: UnicodeError) -> tuple[str | bytes, int]:
     """What a stream cannot encode: the bytes of a name that is not UTF-8, as they are; of other characters a question
-    mark, for a terminal that lacks one is no reason to stop."""
+    mark: a terminal that cannot show a character is not a reason to stop."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character = error.object[error.start]

@@ -45,7 +45,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def parse_size(text: str) -> int:
-    """Bytes in a size like 2GiB, 500MB or 1000000. Raises GxnorError for what is none."""
+    """Bytes in a size like 2GiB, 500MB or 1000000. Raises GxnorError for any other text."""
     from pydantic import ByteSize, PositiveInt, TypeAdapter, ValidationError
 
     try:

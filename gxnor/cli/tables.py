@@ -20,7 +20,7 @@ def table(title: str | None, *columns: str, words: int = 4) -> Table:
 
 def show(table: Table) -> None:
     """Prints a table as wide as it takes, with every name in it as it is: a long path is to wrap in the terminal, not to be
-    cut, and brackets and colons are no markup."""
+    cut, and brackets and colons are not markup."""
     from rich.console import Console
     from rich.text import Text
 

@@ -28,8 +28,8 @@ def load(
         path: DIR otherwise.
         size: (H, W) in pixels, to which images are resized (bilinear, antialiased); without it all must have one size.
 
-    Raises GxnorError: no such folder, a class without training images, a test class that is none, a file that is no
-    readable image of 8 bits per channel, transparent pixels, images of different sizes and no `size`.
+    Raises GxnorError: no such folder, a class without training images, a test class without a training class, a file that is
+    not a readable image of 8 bits per channel, transparent pixels, images of different sizes and no `size`.
     """
     given = data_dir or path
     if not given:

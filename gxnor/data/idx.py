@@ -86,7 +86,7 @@ def read(path: Path, dimensions: int) -> np.ndarray:
     magic = bytes((0, 0, 8, dimensions))
     if data[:4] != magic:
         raise WorkError(
-            f"{path} is no IDX file of {'labels' if dimensions == 1 else 'images'}: it begins with the bytes "
+            f"{path} is not an IDX file of {'labels' if dimensions == 1 else 'images'}: it begins with the bytes "
             f"{data[:4].hex(' ') or '(none)'} instead of {magic.hex(' ')}; get the original"
         )
     header = 4 + 4 * dimensions

@@ -48,7 +48,7 @@ def check(model: nn.Module, input_shape: Sequence[int], space: DiscreteSpace | N
     Args: as of `gxnor.export`. The model is left as it is. It is the export's own walk and comparison, so what passes here
     is exported after training too; only numbers that training makes, NaN for one, can still be in the way.
 
-    Raises GxnorError for an input shape that is none.
+    Raises GxnorError for an invalid input shape.
     """
     source = Input(tuple(map(int, input_shape)), space)
     model = copy.deepcopy(unwrap(model)).cpu().float().eval()

@@ -41,7 +41,7 @@ def to_program(
     Every integer and every state of the program is what PyTorch's evaluation on a CPU computes in float32; logits are
     equal but for their rounding. Only where PyTorch rounds its sums, the program is more exact than the model, and a
     RuntimeWarning names the layers: after an average over a number that is not a power of two, with a weight range H that
-    is none, and with sums that can exceed 2^24. Whatever is exported was compared with the model, layer by layer.
+    is not one either, and with sums that can exceed 2^24. Whatever is exported was compared with the model, layer by layer.
 
     Args:
         model: made of gxnor's layers, activations and `Pixels`, and of torch's BatchNorm, max and average pooling,

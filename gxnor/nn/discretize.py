@@ -3,16 +3,16 @@
     report = discretize(model)                              ternary weights and activations, in place
     report = discretize(model, PRECISIONS["bnn"], keep=("head", nn.PReLU))
     print(report)
-    print(gxnor.check(model, (3, 32, 32)))                  what every part is exported as, or why it is refused
-    optimizer = gxnor.optim.DST(model, lr=0.1)              with a schedule that falls: docs/own-model.md
+    print(gxnor.check(model, (3, 32, 32)))                  what each part is exported as, or why it is refused
+    optimizer = gxnor.optim.DST(model, lr=0.1)              with a falling learning rate: docs/own-model.md
 
 Linear, Conv1d and Conv2d become the layers of `gxnor.nn`, activation modules become `gxnor.nn.Activation`; batch norm,
 pooling, dropout, containers and the model's own Python code, residual additions for example, stay.
 
-The states of a weight W are those nearest to W / s, s the layer's scale (`gxnor.nn.projection.best_scale`). The scale is
-not kept: a batch norm after the layer takes it in (`gxnor.nn.rescaling`), and the bias with it, so that in evaluation mode
-what the norm puts out is changed by the rounding to states alone. Without such a norm the layer's results, and its real
-bias, grow by 1 / s; the report says where.
+The states of a weight W are those nearest to W / s, where s is the layer's scale (`gxnor.nn.projection.best_scale`). The
+scale is not kept: a batch norm after the layer absorbs it, and the bias with it (`gxnor.nn.rescaling`), so that in
+evaluation mode only the rounding to states changes the norm's output. Without such a norm, the layer's results and its real
+bias grow by 1 / s; the report says where.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def _problems(visible: dict, layers: list, activations: list, paths: dict[nn.Mod
         elif not reason and isinstance(m, tuple(LAYERS)) and type(m) not in LAYERS:
             reason = "is a subclass or a reparametrised form of a layer and may compute something else"
         elif not (reason or any(m.children()) or type(m) in LAYERS or isinstance(m, graph.NORMS)) and _own(m):
-            reason = f"has weights ({_own(m)}) and is no Linear, Conv1d, Conv2d or batch norm"
+            reason = f"has weights ({_own(m)}) and is not a Linear, Conv1d, Conv2d or batch norm"
         if reason and m not in inside:
             inside.update(m.modules())
             problems.append(f"{where[0] or 'the model'}: {type(m).__name__} {reason}")

@@ -1,9 +1,9 @@
 """Linear, Conv1d and Conv2d whose weights are states of Z_N.
 
-Torch's own arguments, and two more: N and H, the space of the weights. `weight` is a `DiscreteParameter`. There is no
-bias unless asked for: a real bias is not a discrete weight, and the batch norm that follows has one. With `latent=True`
-the weight is an ordinary float parameter, kept within [-H, H] and projected to Z_N on every forward pass, with the
-gradient passed straight through: the baseline of BinaryConnect (Courbariaux et al., arXiv 1511.00363), which holds the
+They take torch's own arguments and three more: N and H, the space of the weights, and `latent`. `weight` is a
+`DiscreteParameter`. Layers have no bias by default, because a bias is real and the batch norm that follows has one. With
+`latent=True` the weight is an ordinary float parameter, kept within [-H, H] and projected to Z_N on every forward pass, with
+the gradient passed straight through: the baseline of BinaryConnect (Courbariaux et al., arXiv 1511.00363), which holds the
 full-precision weights that DST does without.
 """
 
@@ -37,7 +37,7 @@ class _Project(torch.autograd.Function):
 
 class _Convolution(torch.autograd.Function):
     """Convolution with packed W, a slice of a large batch at a time: so what the kernels need beside input and output is
-    small too. `data` is what is saved of x, see `gxnor.nn.small`."""
+    small too. `data` is what is saved of x, see `saved_formats.small`."""
 
     @staticmethod
     def forward(ctx, x, weight, data, form, stride, padding, dilation, groups):

@@ -172,7 +172,7 @@ def network(
         input_shape: (channels, height, width) of the uint8 images it takes, or (channels, length) of series.
         precision: spaces of weights and activations.
         padding: "valid" or "same", of the convolutions.
-        width: factor on every number of channels and outputs but the classes'.
+        width: factor for the number of channels and outputs of every layer but the last.
 
     Returns a Sequential of named layers that maps uint8 [batch, *input_shape] to float scores [batch, classes]. Raises
     ValueError for a notation that cannot be read, for images that are too small for it and for impossible settings.

@@ -78,7 +78,7 @@ def _origins(pooled: torch.Tensor, width: int, stride, padding) -> torch.Tensor:
 
 
 def _offsets(pooled: torch.Tensor, width: int, kernel, dilation) -> torch.Tensor:
-    """int64 [places]: how far behind a window's first place the others are."""
+    """int64 [places]: the offset of every position in a window from the window's first position."""
     rows, columns = (torch.arange(k, device=pooled.device) * d for k, d in zip(kernel, dilation, strict=True))
     return (rows[:, None] * width + columns).flatten()
 

@@ -1,4 +1,4 @@
-"""Real numbers in: standardised features, audio, sensors, as integers of a stated number of levels."""
+"""Real inputs (standardised features, audio, sensors) rounded to integers of a stated number of levels."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Quantize(nn.Module):
     floats and does the same, bit for bit.
 
     Args:
-        low, high: a number, or one for every feature, the first axis of a sample; what lies beyond is taken for them.
-        N: 1 to 7, 3 to 129 levels.
+        low, high: a number, or one per feature, the first axis of a sample; values beyond them are clipped.
+        N: from 1 (3 levels) to 7 (129 levels).
 
     Raises ValueError for other settings, and in `forward` for NaN.
     """

@@ -1,19 +1,19 @@
-"""Small saved activations: a forward pass that keeps for backward what backward needs, in its true size and to the bit.
+"""Packed saved activations: a forward pass saves what the backward pass needs in its true size, exact to the bit.
 
     with gxnor.nn.pack_saved_activations():
         loss = criterion(model(x), y)
     loss.backward()
 
-In a block of convolution, max-pooling, batch norm and phi, PyTorch saves every tensor between two of them as float, and
+In a block of convolution, max-pooling, batch norm and phi, PyTorch saves every tensor between two of them as floats, and
 pooling indices as int64. Inside this context
 
-    convolutions and dense layers of gxnor.nn   save their input as integers of 1 to 16 bits (`gxnor.nn.small`),
-    max-pooling (2d)                            saves the place within its window, a byte,
+    convolutions and dense layers of gxnor.nn   save their input as integers of 1 to 16 bits (`saved_formats`),
+    max-pooling (2d)                            saves the position within its window, a byte,
     batch norm                                  saves its input, the sums, as integers,
-    phi with rectangular windows                saves in how many windows its input lies, mostly one bit.
+    phi with rectangular windows                saves the number of windows in which its input lies, mostly one bit.
 
-All is exact, so the gradients are the same bits as without. What has no exact small form, a real input or a triangular
-window, is saved as ever, and so is everything of other modules.
+Everything is exact, so the gradients are the same bits as without the context. What has no exact small form, such as a real
+input or a triangular window, is saved as usual, and so is whatever other modules save.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from gxnor.nn.pooling import max_pool2d
 
 
 class pack_saved_activations(TorchFunctionMode):
-    """The context manager; see the module's text. It matters for the forward pass alone, backward may run outside.
+    """The context manager; see the module's text. Only the forward pass has to run inside; backward may run outside.
 
-    It does nothing without gradients, under autocast or torch.compile. Raises RuntimeError in a backward pass that is to
-    be differentiated itself (create_graph=True), for that needs the float tensors.
+    It does nothing without gradients, under autocast or under torch.compile. A backward pass that is itself to be
+    differentiated (create_graph=True) raises RuntimeError, because it would need the float tensors.
     """
 
     def __enter__(self):

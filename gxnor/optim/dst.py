@@ -1,4 +1,4 @@
-"""DST: the optimizer under which discrete weights move from state to state and no real-valued copy of them exists.
+"""DST: the optimizer that moves discrete weights from state to state, without a real-valued copy of them.
 
 Every parameter gets an increment dW from the chosen gradient rule (`gxnor.optim.increment`). A `DiscreteParameter`
 moves by the transition rule of GXNOR-Net (`gxnor.optim.transition`); any other parameter (batch norm, bias, a latent
@@ -40,30 +40,30 @@ class DST(torch.optim.Optimizer):
     Args:
         params: a module (all its parameters; the simplest), or what every torch optimizer takes: parameters, named
             parameters, or groups.
-        lr: learning rate. It should fall to a tenth or less by the end, as moving states keep accuracy down: a
-            schedule of torch.optim.lr_scheduler, from 0.03 to 0.2. Without a schedule the default trains well. A small
-            dW moves a weight with probability m |dW| / dz, so only the product m * lr counts for discrete weights.
-        increment: "factored" (next to no state), "adam" (8 bytes per weight) or "sgd" (4), see `gxnor.optim.increment`.
+        lr: learning rate. It should start between 0.03 and 0.2 and fall to a tenth or less by the end, with a schedule of
+            torch.optim.lr_scheduler, because moving states cost accuracy. Without a schedule the default trains well. A
+            small dW moves a weight with probability m |dW| / dz, so only the product m * lr counts for discrete weights.
+        increment: "factored" (almost no state), "adam" (8 bytes per weight) or "sgd" (4), see `gxnor.optim.increment`.
         betas, eps: the increment's settings. betas may be changed between steps.
-        counter: bits per weight in which increments too small to move a state are remembered, see `gxnor.optim.counter`;
-            taken as fewer where the space has no room for them in a byte.
-        m, probability: the transition rule, "linear" or the paper's, "tanh" with m = 3, which has no counter.
+        counter: bits per weight that remember increments too small to move a state, see `gxnor.optim.counter`; fewer where
+            state and counter would not fit in a byte.
+        m, probability: the transition rule: "linear", or the paper's "tanh" with m = 3, which takes no counter.
         generator: the torch.Generator (on the CPU) that keys the stochastic moves' streams; its state is saved in
             `state_dict`. Default: a new one, seeded from torch's global generator.
-        model: where given, every trainable parameter of it must be in `params`.
+        model: if given, all its trainable parameters must be in `params`.
 
     Raises ValueError for impossible settings and for a model with a parameter that no group claims. `step` raises
-    FloatingPointError, naming the parameter, for a gradient that is not finite or too large to square, and leaves all as
-    it was: weights, the optimizer's memory and, of a module that was given as `params` or `model`, the running statistics
-    as they were after the last `zero_grad()` or `step()`.
+    FloatingPointError, naming the parameter, for a gradient that is not finite or too large to square. Weights and the
+    optimizer's memory are then unchanged, and the running statistics of a module given as `params` or `model` are those
+    after the last `zero_grad()` or `step()`.
 
-    After training, `torch.optim.swa_utils.update_bn(batches, model)` takes batch norm's running statistics anew: those
-    that were averaged while weights moved lag behind them. docs/own-model.md has the whole loop, measured.
+    After training, recalibrate batch norm with `torch.optim.swa_utils.update_bn(batches, model)`: running statistics
+    averaged while weights moved lag behind them. docs/own-model.md has the whole loop, with measurements.
 
     `update_in_backward` moves the weights inside the backward pass, so that no model-sized gradient exists.
 
-    In a process group of several workers all train one network: the random moves are those of worker 0's generator, and
-    `step` raises RuntimeError on all workers where their weights are no longer the same.
+    In a process group, all workers train one network: the random moves are those of worker 0's generator, and `step` raises
+    RuntimeError on all workers if their weights are no longer the same.
     """
 
     _key: int | None = None  # of the step under way, once something has moved in it
@@ -164,7 +164,7 @@ class DST(torch.optim.Optimizer):
         What it costs: where a gradient is not finite, the layers after it in the forward order have moved before that
         is seen (the FloatingPointError says so). Clipping by the norm of all gradients needs them all before anything
         moves: that is the plain `step()`; and so is a torch.amp.GradScaler, whose scaled gradients would move the states
-        before it divides them. Several backward passes a step need `accumulating`. Under torch.compile the
+        before it divides them. Several backward passes per step need `accumulating`. Under torch.compile the
         backward pass of a graph hands out the gradients of all its layers at once, so they are alive together. State is
         to be saved between steps, not between a backward pass and `step()`.
         """

@@ -1,4 +1,4 @@
-"""Increments: what a gradient rule would add to a weight, were it real.
+"""Increments: what a gradient rule would add to a weight if it were real.
 
 Each rule is a function `rule(grad, state, group) -> dW` that keeps its memory in the dict `state` (empty at first) and
 reads its settings from the dict `group`. The betas may change from step to step: the bias of an average is corrected by

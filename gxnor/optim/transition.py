@@ -15,8 +15,8 @@ sees is the state whose cell the place lies in, and the counter, the place withi
 
     place = 2^b state + counter,  moves as above with dz / 2^b for dz;  state = place div 2^b,  counter = place mod 2^b
 
-So an increment too small to move the state is remembered instead of gambled away. Staying inside [-H, H] leaves half a
-cell to each of the two outer states. b = 0 is the paper's rule.
+So an increment too small to move the state is remembered rather than lost. Staying inside [-H, H] leaves half a cell for
+each of the two outer states. b = 0 is the paper's rule.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def transition(
 
     Args:
         index: uint8 state indices; with a counter, the places 2^bits state + counter.
-        increment: float dW in the units of the weights, same shape; infinite is allowed and goes to the bound.
+        increment: float dW in the units of the weights, same shape; an infinite one moves to the end of the space.
         space: the weights' space.
         u: float draws, uniform in [0, 1), same shape.
         m, probability: the rule for tau; see the module's text.
         bits: of the counter.
 
-    Returns what `index` is, after the move. Raises ValueError for NaN increments and impossible settings.
+    Returns the new state indices (or places). Raises ValueError for NaN increments and impossible settings.
     """
     check_settings(m, probability)
     if torch.isnan(increment).any():

@@ -26,7 +26,7 @@ class Tensors:
     def __init__(self, file: BinaryIO, size: int):
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > size - 8:
-            raise GxnorError(f"no .gxnor file, or one cut short: {size} bytes, a header of {length}")
+            raise GxnorError(f"not a .gxnor file, or one cut short: {size} bytes, a header of {length}")
         if length > MAX_HEADER:
             raise GxnorError(
                 f"expected names of classes and layers in a header of at most {MAX_HEADER:,} bytes, got {length:,}"
@@ -55,7 +55,7 @@ class Tensors:
         if len(offsets) != 2 or not all(type(n) is int and 0 <= n <= self._size for n in offsets):
             raise GxnorError(
                 f"{what}: expected two offsets within the file, which has {self._size} bytes of tensors, got "
-                f"{offsets!r:.60}: cut short, or no .gxnor file"
+                f"{offsets!r:.60}: cut short, or not a .gxnor file"
             )
         if not all(type(n) is int and 1 <= n <= self._size for n in shape) or not 1 <= len(shape) <= 2:
             raise GxnorError(f"{what}: expected one or two positive lengths within the file, got {shape!r:.60}")
@@ -100,7 +100,7 @@ def parse(text: str | bytes, what: str) -> dict:
         return dict(pairs)
 
     def no_constant(name):
-        raise ValueError(f"{name} is no JSON")
+        raise ValueError(f"{name} is not JSON")
 
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text

@@ -35,7 +35,7 @@ class StateTensor:
 
     @classmethod
     def from_indices(cls, space: DiscreteSpace, indices) -> StateTensor:
-        """From state indices, uint8 of any shape. Raises ValueError for an index that is no state."""
+        """From state indices, uint8 of any shape. Raises ValueError for an index that is not a state."""
         indices = np.asarray(indices)
         return cls(space, indices.shape, pack_bits(indices, storage_bits(space.size)))
 

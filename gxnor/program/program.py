@@ -41,7 +41,7 @@ class Input:
     scale: np.ndarray | None = field(default=None, compare=False)
 
     def indices(self, x: np.ndarray) -> np.ndarray:
-        """uint8 state indices of real numbers (batch, *shape). Raises GxnorError for NaN, and where there is no `low`."""
+        """uint8 state indices of real numbers (batch, *shape). Raises GxnorError for NaN, and if there is no `low`."""
         if self.space is None or self.low is None or self.scale is None:
             raise GxnorError(f"expected input as uint8 or signed integers, got {x.dtype}")
         each = (-1, *(1,) * (len(self.shape) - 1))
@@ -72,7 +72,7 @@ class Input:
         return x.astype(np.int32)
 
     def value(self) -> Value:
-        """Value 0. Raises GxnorError for a shape that is none."""
+        """Value 0. Raises GxnorError for an invalid shape."""
         check_ints("input shape", self.shape, 1, MAX_ELEMENTS)
         if not 1 <= len(self.shape) <= 3:
             raise GxnorError(f"input: expected a shape (C, H, W), (C, L) or (F,), got {self.shape}")

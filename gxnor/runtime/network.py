@@ -22,7 +22,7 @@ def load(path: str | os.PathLike, threads: int = 1) -> Network:
     """The network in a `.gxnor` file, or the pretrained one of that name (`gxnor.pretrained`), on up to `threads` threads
     per call.
 
-    Raises GxnorError where the file cannot be read or is no `.gxnor` file."""
+    Raises GxnorError if the file cannot be read or is not a `.gxnor` file."""
     return Network(file.read(pretrained.find(path)), threads)
 
 

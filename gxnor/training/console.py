@@ -1,4 +1,4 @@
-"""What a run shows while it works: a bar with rate and time left on a terminal, a line an epoch elsewhere; TensorBoard."""
+"""What a run shows while it works: a bar with rate and time left on a terminal, a line per epoch elsewhere; TensorBoard."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ CHECKPOINT_SECONDS = float(os.environ.get("GXNOR_CHECKPOINT_SECONDS", "60"))
 def train(recipe: Recipe, out: Path, *, data_dir: Path | None = None, resume: bool = False, command: str = "") -> dict:
     """Runs a recipe to its end and returns what `result.json` holds.
 
-    Raises GxnorError for what the user can mend, and WorkError, with the checkpoint written, on Ctrl-C or SIGTERM."""
+    Raises GxnorError for what the user can correct, and WorkError on Ctrl-C or SIGTERM, after writing the checkpoint."""
     with distributed.workers(pick_device(recipe.train.device)):
         return _train(recipe, out, data_dir, resume, command)
 

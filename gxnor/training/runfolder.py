@@ -1,7 +1,7 @@
-"""The run folder: what a training run leaves behind, and what it needs to go on.
+"""The run folder: what a training run writes, and what it needs to continue.
 
 recipe.toml              resolved, every default written out
-history.jsonl            a line an epoch
+history.jsonl            one line per epoch
 checkpoint.safetensors   where the run stands
 best.safetensors         the network of the best epoch on the validation split
 worst.safetensors        the worst-classified test images

@@ -10,7 +10,7 @@ A step takes its batch in parts, each with its own forward and backward pass and
 
 A batch that grows grows by parts, so that a step takes no more memory for activations at the end than at the start.
 Workers (`gxnor.training.distributed`) share the parts out. The gradient of a discrete layer lives from its backward pass
-to its move, right after; with several parts a worker, those of all layers live from the first part to the last.
+to its move, right after; with several parts per worker, those of all layers live from the first part to the last.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def write(
             code faster; what it computes does not depend on them.
         arena: refuse a network that needs more bytes of RAM than this.
 
-    Raises GxnorError for a name that is no C identifier, for a network that the arena or the kernels do not fit."""
+    Raises GxnorError for a name that is not a C identifier and for a network that the arena or the kernels do not fit."""
     path = Path(path)
     name = identifier(path.resolve().name if name is None else name)
     if path.exists() and not path.is_dir():
