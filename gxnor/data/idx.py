@@ -74,7 +74,7 @@ def _load(name: str, paths: list[Path], classes: tuple[str, ...]) -> Dataset:
 def read(path: Path, dimensions: int) -> np.ndarray:
     """The uint8 array of an IDX file, packed with gzip or not.
 
-    Raises WorkError: the file is unreadable, no IDX file of uint8 with that many dimensions, or longer or shorter than
+    Raises WorkError: the file is unreadable, not an IDX file of uint8 with that many dimensions, or longer or shorter than
     its header says.
     """
     data = read_bytes(path)

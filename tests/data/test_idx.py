@@ -62,8 +62,11 @@ def test_unpacked_content_under_the_packed_name(tmp_path):
         ({"train_images": encode(IMAGES)[:-1]}, r"train-images-idx3-ubyte has 9,423 bytes .* asks for 9,424"),
         ({"train_images": encode(IMAGES) + b"\0"}, r"has 9,425 bytes .* asks for 9,424"),
         ({"train_images": b""}, r"train-images-idx3-ubyte is not an IDX file of images: .* \(none\)"),
-        ({"train_images": b"<html>not found</html>"}, "no IDX file of images: it begins with the bytes 3c 68 74 6d"),
-        ({"train_images": encode(LABELS)}, "no IDX file of images"),
+        (
+            {"train_images": b"<html>not found</html>"},
+            "not an IDX file of images: it begins with the bytes 3c 68 74 6d",
+        ),
+        ({"train_images": encode(LABELS)}, "not an IDX file of images"),
         ({"test_labels": encode(IMAGES)}, "t10k-labels-idx1-ubyte is not an IDX file of labels"),
         ({"train_images": encode(IMAGES[:, :27])}, "12 images of 27x28, expected some of 28x28"),
         ({"train_images": encode(IMAGES[:0]), "train_labels": encode(LABELS[:0])}, "0 images of 28x28"),

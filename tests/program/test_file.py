@@ -171,7 +171,7 @@ def test_saving_replaces_the_file_or_leaves_it(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 7, b"\x80\x04K\x01.", b"PK\x03\x04" * 100])
 def test_other_files_are_refused(data):
-    with pytest.raises(GxnorError, match=r"no \.gxnor file"):
+    with pytest.raises(GxnorError, match=r"not a \.gxnor file"):
         parse(data)
 
 
