@@ -1,8 +1,8 @@
 // Runs programs that tests/dumps.py has written, on every instruction set and kernel of the machine (or of the one that
 // is emulated), and compares the logits bit for bit with those in the dump.
 //
-// A dump, little-endian, again and again: gxnor_input; int32 layers, batch, bytes of x, classes; the layers, each followed by
-// its two arrays; x; the logits.
+// A dump, little-endian, again and again: gxnor_input; int32 layers, batch, bytes of x, classes; the layers, each followed
+// by its two arrays; x; the logits.
 #include <cstdio>
 #include <cstring>
 #include <fstream>

@@ -1,5 +1,5 @@
-// How fast this core can do what the bit-plane product does at most: the same instructions, on registers alone, four sums
-// that do not wait for one another. benchmarks/limits.py times it.
+// The highest rate at which this core can form bit-plane products: the same instructions on registers alone, with four
+// independent sums. benchmarks/limits.py times it.
 #include "common/gxnor.h"
 
 #include <cstdint>

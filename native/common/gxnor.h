@@ -1,5 +1,5 @@
-// The C interface of the native library: here what all rooms share, in engine/engine.h the engine, in training/training.h the
-// training kernels. Plain C types; the caller owns all memory. gxnor/native.py repeats every declaration and struct.
+// The C interface of the native library: what all parts share is here, the engine in engine/engine.h, the training kernels
+// in training/training.h. Plain C types; the caller owns all memory. gxnor/native.py repeats every declaration and struct.
 #pragma once
 
 #include <stdint.h>

@@ -1,4 +1,4 @@
-// States from the code of files to the code in memory; the reference is radix_to_bits in gxnor/packing.py.
+// States from the radix code of files to the bit code in memory; the reference is _radix_to_bits in gxnor/packing.py.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>

@@ -1,3 +1,4 @@
+// parallel_for (threads.h): a pool that starts at first use and sleeps when it has nothing to do.
 #include "common/threads.h"
 
 #include <pthread.h>

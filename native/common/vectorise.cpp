@@ -1,3 +1,4 @@
+// Which instruction set the plain loops of vectorise.h run on.
 #include "common/vectorise.h"
 
 #include <algorithm>

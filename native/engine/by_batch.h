@@ -1,4 +1,4 @@
-// Two ways to compute one layer: one for few images a thread, one for many.
+// Two ways to compute one layer: one for few images per thread, one for many.
 #pragma once
 
 #include <cmath>
@@ -11,12 +11,13 @@ namespace gxnor {
 
 class ByBatch : public Step {
  public:
-  // `few` runs with fewer than `below` images a thread.
+  // `few` runs with fewer than `below` images per thread.
   ByBatch(std::unique_ptr<Step> few, std::unique_ptr<Step> many, double below)
       : few_(std::move(few)),
         many_(std::move(many)),
         below_(below),
-        name_(many_->name() + (" from " + std::to_string(static_cast<int>(std::ceil(below))) + " images a thread on, else ") +
+        name_(many_->name() +
+              (" from " + std::to_string(static_cast<int>(std::ceil(below))) + " images per thread on, else ") +
               few_->name()) {}
 
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override {

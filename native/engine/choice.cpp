@@ -1,3 +1,4 @@
+// The measurement behind the choice of a kernel (choice.h): each kernel, once per process.
 #include "engine/choice.h"
 
 #include <algorithm>

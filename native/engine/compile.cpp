@@ -1,3 +1,4 @@
+// Description to plan (compile.h): the form of every value, which layers are fused, and which kernel a layer gets.
 #include "engine/compile.h"
 
 #include <algorithm>
@@ -40,7 +41,9 @@ class Compiler {
       case GXNOR_THRESHOLD:
       case GXNOR_ADD:
       case GXNOR_REQUANTIZE: {
-        const char* const name = layer.kind == GXNOR_THRESHOLD ? "threshold" : layer.kind == GXNOR_ADD ? "add" : "requantize";
+        const char* const name = layer.kind == GXNOR_THRESHOLD ? "threshold"
+                                 : layer.kind == GXNOR_ADD     ? "add"
+                                                               : "requantize";
         const Fused fused = fuse(layer.inputs[0], number);
         return add<PointwiseStep>(x.buffer, make(number, fused), fused.epilogue, name);
       }
@@ -67,7 +70,8 @@ class Compiler {
         return add<UpsampleStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), layer.factors);
       case GXNOR_CHANNELS: {
         const int32_t* const order = static_cast<const int32_t*>(layer.data[0]);
-        return add<ChannelsStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), std::vector<int32_t>(order, order + layer.out));
+        return add<ChannelsStep>(x.buffer, make(number, plan_->buffers[x.buffer].form),
+                                 std::vector<int32_t>(order, order + layer.out));
       }
     }
   }
@@ -101,8 +105,8 @@ class Compiler {
     int last;
   };
 
-  // The layers after a value that an epilogue does: a requantization, then a sum with a value that is there, then thresholds,
-  // or some of them. `reader` is the first one where the value is there as well, else 0.
+  // The layers after a value that an epilogue does: a requantization, then a sum with a value that is there, then
+  // thresholds, or some of them. `reader` is the first one where the value is there as well, else 0.
   Fused fuse(int value, int reader) const {
     const auto residual = std::make_shared<Residual>();
     std::shared_ptr<const Thresholds> thresholds;
@@ -256,8 +260,8 @@ class Compiler {
     const bool depthwise = Depthwise::suits(layer, values_[layer.inputs[0]].channels, values_[layer.inputs[0]].space);
     const int input = operand(values_[layer.inputs[0]], layer);
 
-    // Thresholds, and what else an epilogue does, are applied to the sums while they are in the cache, of 2 x 2 pooled sums to
-    // the largest; any other max-pool before them moves after.
+    // Thresholds, and what else an epilogue does, are applied to the sums while they are in the cache, of 2 x 2 pooled sums
+    // to the largest; any other max-pool before them moves after.
     const int pooled = sole_reader(number, GXNOR_MAX_POOL), threshold = pooled ? sole_reader(pooled, GXNOR_THRESHOLD) : 0;
     const bool cells = threshold && of_cells(layers_[pooled - 1], values_[number], values_[pooled]);
     const bool after = threshold && !cells;  // a step of its own
@@ -281,7 +285,8 @@ class Compiler {
     if (depthwise)
       direct = std::make_unique<Depthwise>(plan_->buffers, input, output, geometry, states, epilogue);
     else if (choice.kernel == GXNOR_DIRECT || choice.direct_below > 1)
-      direct = std::make_unique<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, epilogue);
+      direct =
+          std::make_unique<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, epilogue);
     const WinogradKernels* const kernels = kernels_.winograd(choice.kernel);
     if (winograd_side(choice.kernel) == 2)
       winograd = std::make_unique<Winograd<2>>(plan_->buffers, input, output, geometry, states, top, *kernels, threads_,

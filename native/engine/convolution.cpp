@@ -1,3 +1,4 @@
+// Convolutions and dense layers by units (convolution.h): offsets and weights arranged once, then the loop over positions.
 #include "engine/convolution.h"
 
 #include <algorithm>
@@ -87,7 +88,8 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
   std::vector<int64_t> taps;  // bits from the window's first pixel
   for (int y = 0; y < geometry_.kernel[0]; ++y)
     for (int x = 0; x < geometry_.kernel[1]; ++x)
-      taps.push_back(8 * (y * int64_t{geometry_.dilation[0]} * input.row + x * int64_t{geometry_.dilation[1]} * input.pixel));
+      taps.push_back(8 *
+                     (y * int64_t{geometry_.dilation[0]} * input.row + x * int64_t{geometry_.dilation[1]} * input.pixel));
 
   // A block of a grouped convolution reads the inputs of all groups that its 16 channels belong to.
   std::vector<std::vector<int32_t>> tables(geometry_.groups == 1 ? 1 : blocks_);
@@ -126,8 +128,8 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
   }
 }
 
-// One channel's weights for the channels of one tap, which begin `start` bits from the window's first pixel. Returns how many
-// are not zero.
+// One channel's weights for the channels of one tap, which begin `start` bits from the window's first pixel. Returns how
+// many are not zero.
 int Convolution::place_bits(const std::vector<int32_t>& table, int64_t start, const uint8_t* nonzero, const uint8_t* minus,
                             uint8_t* block) const {
   int count = 0;
@@ -215,7 +217,8 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
           continue;
         }
         product_(from, count * cell, window, weights, sums);
-        for (int i = 0; i < some; ++i) epilogue_(out, static_cast<int>(b) + i, count, sums + i * count * cell * kLanes, to, others);
+        for (int i = 0; i < some; ++i)
+          epilogue_(out, static_cast<int>(b) + i, count, sums + i * count * cell * kLanes, to, others);
       }
     }
   });

@@ -1,3 +1,4 @@
+// The C interface of the engine (engine.h): exceptions become status codes.
 #include "engine/engine.h"
 
 #include <new>

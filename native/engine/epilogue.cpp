@@ -1,3 +1,4 @@
+// Thresholds and 2 x 2 pooling, applied to sums in the cache (epilogue.h).
 #include "engine/epilogue.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What becomes of the sums of a convolution or dense layer.
+// What is done to the sums of a convolution or dense layer while they are in the cache: thresholds, pooling, packing.
 #pragma once
 
 #include <memory>

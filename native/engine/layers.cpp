@@ -1,3 +1,4 @@
+// The layers that are computed pixel by pixel (layers.h).
 #include "engine/layers.h"
 
 #include <algorithm>
@@ -25,7 +26,8 @@ uint8_t* pixel(const Run& run, const std::vector<Buffer>& buffers, int buffer, i
 }
 
 // The input pixels that the window of output (y, x) sees, padding left out.
-void see(const Buffer& in, const PoolWindow& w, const uint8_t* image, int64_t y, int64_t x, std::vector<const uint8_t*>& seen) {
+void see(const Buffer& in, const PoolWindow& w, const uint8_t* image, int64_t y, int64_t x,
+         std::vector<const uint8_t*>& seen) {
   seen.clear();
   for (int64_t i = 0; i < w.kernel[0]; ++i) {
     const int64_t at_y = y * w.stride[0] - w.padding[0] + i * w.dilation[0];
@@ -235,7 +237,8 @@ gxnor_status UpsampleStep::run(const std::vector<Buffer>& buffers, const Run& ru
   each_row(run, out, [&](int64_t image, int y) {
     std::vector<int32_t> values(in.channels);
     for (int x = 0; x < out.width; ++x) {
-      if (x % factors_[1] == 0) load(in, pixel(run, buffers, input_, image, y / factors_[0], x / factors_[1]), values.data());
+      if (x % factors_[1] == 0)
+        load(in, pixel(run, buffers, input_, image, y / factors_[0], x / factors_[1]), values.data());
       store(out, pixel(run, buffers, output_, image, y, x), values.data());
     }
   });

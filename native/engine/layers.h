@@ -1,4 +1,4 @@
-// The layers that are little work: pixel by pixel, whatever form the values are held in.
+// The layers that take little time, computed pixel by pixel, in whatever form the values are held.
 #pragma once
 
 #include <vector>

@@ -1,3 +1,4 @@
+// A plan's run (plan.h): scratch memory is borrowed, and images are spread over the threads.
 #include "engine/plan.h"
 
 #include <algorithm>

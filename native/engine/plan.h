@@ -33,17 +33,18 @@ struct Aligned {
 template <typename T>
 using aligned_vector = std::vector<T, Aligned<T>>;
 
-constexpr int kMostImages = 32;  // that pass through all layers together: many share expanded weights, few stay in the cache
+constexpr int kMostImages = 32;  // pass through all layers together: many share expanded weights, few stay in the cache
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // How a value's integers are held, channels innermost.
 enum class Form {
-  bits,   // states of Z_0 and Z_1: a plane of non-zeros and one of minus signs, 8 channels a byte; minus only where non-zero
-  int8,   // states of Z_2 to Z_6
-  pixels, // pixels p, 2p - 255, for products: int8 of p - 128, and after the channels a 1, which the margin has not
-  int16,  // other pixels, states of Z_7, and sums that fit
-  int32,  // other sums
+  bits,    // states of Z_0 and Z_1: a plane of non-zeros and one of minus signs, 8 channels per byte; minus only where
+           // non-zero
+  int8,    // states of Z_2 to Z_6
+  pixels,  // pixels p, 2p - 255, for products: int8 of p - 128, and after the channels a 1, which is 0 in the margin
+  int16,   // other pixels, states of Z_7, and sums that fit
+  int32,   // other sums
 };
 
 // Where one image's value lies: rows of pixels of channels, with a margin of zeros around that padding reads and nothing

@@ -14,7 +14,8 @@ GXNOR_BODY void requantize_all(int32_t* sums, int count, const int32_t* multipli
   for (int p = 0; p < count; ++p, sums += kLanes)
     for (int lane = 0; lane < kLanes; ++lane) {
       const int64_t product = int64_t{multiplier[lane]} * sums[lane];
-      sums[lane] = static_cast<int32_t>(static_cast<uint32_t>((static_cast<uint64_t>(product) + offset[lane]) >> shift) - raise);
+      sums[lane] =
+          static_cast<int32_t>(static_cast<uint32_t>((static_cast<uint64_t>(product) + offset[lane]) >> shift) - raise);
     }
 }
 

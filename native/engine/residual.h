@@ -23,7 +23,9 @@ struct Residual {
   // sums[pixel][16 lanes] of a block, in place. `others`: the other value's pixels.
   void operator()(int block, int count, int32_t* sums, const uint8_t* const* others) const;
 
-  int64_t bytes() const { return static_cast<int64_t>(sizeof *this + 12 * multiplier.size() + other.size() * sizeof(Buffer)); }
+  int64_t bytes() const {
+    return static_cast<int64_t>(sizeof *this + 12 * multiplier.size() + other.size() * sizeof(Buffer));
+  }
 };
 
 }  // namespace gxnor

@@ -1,3 +1,4 @@
+// Packed state indices to indices and to bit planes (states.h).
 #include "engine/states.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Weights as they come: packed state indices.
+// Weights as the description gives them: packed state indices.
 #pragma once
 
 #include <cstdint>

@@ -9,10 +9,12 @@
 
 namespace gxnor {
 
-// sums(first, count, block, to) gives those of a block of channels of some pixels of the output, which the epilogue then takes.
+// sums(first, count, block, to) gives those of a block of channels of some pixels of the output, which the epilogue then
+// takes.
 template <typename F>
 void each_strip(const Run& run, const Buffer& out, const Epilogue& epilogue, int output, F&& sums) {
-  const int64_t pixels = run.images * out.pixels(), strips = divide_up(pixels, kStrip), blocks = divide_up(out.channels, kLanes);
+  const int64_t pixels = run.images * out.pixels(), strips = divide_up(pixels, kStrip),
+                blocks = divide_up(out.channels, kLanes);
   parallel_for(strips, divide_up(16384, int64_t{kStrip} * out.channels), run.threads, [&](int64_t begin, int64_t end) {
     alignas(64) int32_t values[kStrip * kLanes];
     uint8_t *to[kStrip], *others[kStrip];

@@ -1,8 +1,8 @@
 // Batch norm and activation as integer steps.
 //
 // A channel with sign -1 has  level(x) = -count(x >= 1 - t) + half,  so with steps 1 - t in reverse it computes the
-// negated level, growing with x like all others, and is negated at the end where `flips` has its bit. What grows with x
-// commutes with max-pooling, so the pool may stand between the two.
+// negated level, which grows with x like all others, and is negated at the end where `flips` has its bit. What grows with x
+// commutes with max-pooling, so a pool may stand between the two.
 #pragma once
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Shapes, bounds and readers of a program's values (values.h), and every check of its description.
 #include "engine/values.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// What is known of a program's values before any data: shapes, bounds, readers. Finds everything that can be wrong with a
-// description but the packed states, which are checked as they are read.
+// What is known of a program's values before any data: shapes, bounds, readers. Finds every error in a description except in
+// the packed states, which are checked as they are read.
 #pragma once
 
 #include <cstdint>

@@ -1,3 +1,4 @@
+// A 3x3 convolution by Winograd (winograd.h): strips of tiles, each passing all blocks of output channels.
 #include "engine/winograd.h"
 
 #include <algorithm>
@@ -15,8 +16,8 @@ constexpr int64_t kApart = 64;           // bytes between points, or all would b
 constexpr int kMostGroups = 8;           // of a strip
 constexpr int kWidth = 32;               // channels are padded to a multiple of this
 
-// Whether V and U fit in signed bytes at all points, and `fip` what they are together; and a pair of their products, V raised,
-// in 16 bits, so that a piece (Tables) is one quad at least.
+// Whether V and U fit in signed bytes at all points, and `fip` what they are together; and a pair of their products, V
+// raised, in 16 bits, so that a piece (Tables) is one quad at least.
 template <int M>
 bool fits(int64_t top, int64_t weight_top, bool fip) {
   for (int p = 0; p < Point<M>::kCount; ++p) {
@@ -110,7 +111,8 @@ struct Winograd<M>::Strip {
 
 template <int M>
 bool Winograd<M>::suits(int channels, int64_t top, int64_t weight_top, bool fip) {
-  // The sums of weights are held in 16 bits; so the outputs, however many times too large, fit in 32. Sums on the way may wrap.
+  // The sums of weights are held in 16 bits; so the outputs, however many times too large, fit in 32. Sums on the way may
+  // wrap.
   return fits<M>(top, weight_top, fip) && channels * weight_top <= INT16_MAX;
 }
 
@@ -140,8 +142,8 @@ Winograd<M>::Winograd(int input, int output, const int padding[2], WinogradWeigh
 
 // V, raised where the product wants that, of `tiles` tiles of one row of tiles.
 template <int M>
-void Winograd<M>::input_transform(const Buffer& in, const uint8_t* image, int64_t tile_y, int64_t tile_x, int tiles, uint8_t* points,
-                     int64_t point, uint8_t* rows) const {
+void Winograd<M>::input_transform(const Buffer& in, const uint8_t* image, int64_t tile_y, int64_t tile_x, int tiles,
+                                  uint8_t* points, int64_t point, uint8_t* rows) const {
   const int64_t width = int64_t{4} * weights_.quads, pixels = M * int64_t{tiles} + 2, x0 = M * tile_x - padding_[1];
   const int64_t begin = std::clamp<int64_t>(-x0, 0, pixels), end = std::clamp<int64_t>(in.width - x0, begin, pixels);
   for (int i = 0; i < M + 2; ++i) {
@@ -162,8 +164,8 @@ void Winograd<M>::input_transform(const Buffer& in, const uint8_t* image, int64_
   kernels_.input_transform(rows, pixels * width, width, tiles, top_, points, point);
 }
 
-// The pixels that the outputs of tiles `begin` to `end` of a row go to, in the order of `output_transform`; `outside` for those beyond
-// the last one. Returns where the next ones are to be listed.
+// The pixels that the outputs of tiles `begin` to `end` of a row go to, in the order of `output_transform`; `outside` for
+// those beyond the last one. Returns where the next ones are to be listed.
 template <int M>
 uint8_t** Winograd<M>::locate(const Buffer& out, uint8_t* image, int64_t row, int64_t begin, int64_t end, uint8_t* outside,
                               uint8_t** pixels) const {
@@ -221,8 +223,10 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
         some = std::min(across - x, count - tile);
         uint8_t* const image_output = run.scratch[output_] + image * out.image;
         uint8_t* const points = memory.points.get() + tile * width;
-        input_transform(in, run.scratch[input_] + image * in.image, y, x, static_cast<int>(some), points, point, memory.rows.get());
-        if (kernels_.own) kernels_.own(points, point, static_cast<int>(some), weights_.quads, memory.own.get() + tile, count);
+        input_transform(in, run.scratch[input_] + image * in.image, y, x, static_cast<int>(some), points, point,
+                        memory.rows.get());
+        if (kernels_.own)
+          kernels_.own(points, point, static_cast<int>(some), weights_.quads, memory.own.get() + tile, count);
         output = locate(out, image_output, y, x, x + some, memory.outside.get(), output);
         if (!other) continue;
         uint8_t* const image_other = run.scratch[epilogue_.residual->at] + image * other->image;
@@ -239,8 +243,8 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
         for (int64_t tile = 0, some; tile < count; tile += some) {
           some = divide_up(count - tile, divide_up(count - tile, group));
           kernels_.products({memory.points.get() + tile * width, point, memory.own.get() + tile, count, memory.weights.get(),
-                             weight, memory.offsets.get(), static_cast<int>(some), weights_.quads, blocks, top_ * weights_.top,
-                             memory.products.get()});
+                             weight, memory.offsets.get(), static_cast<int>(some), weights_.quads, blocks,
+                             top_ * weights_.top, memory.products.get()});
           for (int b = 0; b < blocks; ++b)
             output_transform(out, static_cast<int>(from + b), memory.products.get() + b * kLanes, static_cast<int>(some),
                   memory.sums.get(), memory.outputs.data() + size * size * tile, memory.others.data() + size * size * tile);
@@ -253,7 +257,8 @@ gxnor_status Winograd<M>::run(const std::vector<Buffer>& buffers, const Run& run
 
 template <int M>
 int64_t Winograd<M>::bytes() const {
-  return static_cast<int64_t>(sizeof *this + weights_.levels.size() + weights_.sums.size() * sizeof(int16_t)) + epilogue_.bytes();
+  return static_cast<int64_t>(sizeof *this + weights_.levels.size() + weights_.sums.size() * sizeof(int16_t)) +
+         epilogue_.bytes();
 }
 
 template class Winograd<2>;

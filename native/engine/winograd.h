@@ -1,12 +1,12 @@
-// 3x3 convolutions of states by Winograd's F(M x M, 3x3), exact in integers: M * M outputs of a tile for
-// (M + 2)^2 products instead of 9 M * M. For M = 2 that is 16 instead of 36, for M = 4 36 instead of 144.
+// 3x3 convolutions of states by Winograd's F(M x M, 3x3), exact in integers: the M * M outputs of a tile take (M + 2)^2
+// products instead of 9 M * M. For M = 2 that is 16 instead of 36, for M = 4 36 instead of 144.
 //
 //   s y = A^T [ U . V ] A,   U = G w G^T,   V = B^T x B,   s = kScale[i] kScale[j] at (i, j)    (winograd_transform.h)
 //
-// x is a window of levels, w a kernel of them. Where both are in -1..1, V is in -4..4 and U in -9..9 where M is 2, in -100..100
-// and -49..49 where it is 4; larger levels are taken as long as V and U fit in bytes. Added up over the input channels, each
-// point is a product of matrices of bytes. s y is exact, so y is. U would take seven or 16 times the memory of ternary w: the
-// weights stay packed and are expanded for each strip of tiles, while in the cache.
+// x is a window of levels, w a kernel of levels. If both are in -1..1, V is in -4..4 and U in -9..9 for M = 2, in -100..100
+// and -49..49 for M = 4; larger levels are allowed as long as V and U fit in bytes. Summed over the input channels, each
+// point is a product of matrices of bytes. s y is exact, and therefore y. U would take seven or 16 times the memory of
+// ternary w, so the weights stay packed and are expanded for each strip of tiles, in the cache.
 #pragma once
 
 #include "engine/convolution.h"
@@ -34,8 +34,8 @@ class Winograd : public Step {
  public:
   // Whether levels of these sizes suit, of so many input channels.
   static bool suits(int channels, int64_t top, int64_t weight_top, bool fip);
-  // Whether a convolution can be computed so: 3x3, dense, its points in bytes. top: the largest level of the input; space: N of
-  // the weights; fip: by fast inner products.
+  // Whether a convolution can be computed so: 3x3, dense, its points in bytes. top: the largest level of the input; space: N
+  // of the weights; fip: by fast inner products.
   static bool suits(const Buffer& input, const Geometry& geometry, int top, int space, bool fip);
 
   Winograd(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,

@@ -1,3 +1,5 @@
+// dot16 (kernels.h): 16 output channels x up to 4 positions; a unit is 2 channels of int16. vpmaddwd multiplies both
+// channels and adds the pair into 32 bits, so nothing can overflow that the plan allows.
 #if defined(__x86_64__)
 #include "kernels/dot_avx2.h"
 

@@ -1,4 +1,5 @@
-// A pair of products and their sum is one instruction.
+// dot16 (kernels.h): 16 output channels x up to 8 positions; a unit is 2 channels of int16. vpdpwssd multiplies a pair and
+// adds it to the sum in one instruction.
 #if defined(__x86_64__)
 #include "kernels/dot_avx512.h"
 

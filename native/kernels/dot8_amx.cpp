@@ -1,5 +1,6 @@
-// Windows are copied next to one another, 64 bytes of 32 positions at a time, and meet up to eight blocks of weights. Signed
-// bytes meet signed bytes: nothing is raised, and what the weights begin with has no use.
+// dot8 (kernels.h): up to 8 blocks of 16 output channels x 32 positions. Windows are copied next to one another, 64 bytes of
+// 32 positions at a time, because AMX multiplies matrices whose rows are contiguous. It multiplies signed bytes, so no zero
+// point is added, and the offsets at the start of the weights are not used.
 #include "kernels/kernels.h"
 
 #if defined(GXNOR_AMX)

@@ -1,6 +1,9 @@
-// Pairs of products are added up in 16 bits and widened after as many units as fit. A raised activation is at most twice
-// `zero_point`, so a pair of products at most four times that and the largest weight: no pair saturates, nor does the sum of a
-// piece (Convolution).
+// dot8 (kernels.h): 16 output channels x up to 4 positions; a unit is 4 channels of int8. vpmaddubsw multiplies unsigned
+// with signed bytes, so activations have `zero_point` added as they are read.
+//
+// It adds pairs of products in 16 bits, which are widened after as many units as fit. An activation with the zero point is
+// at most 2 zero_point, so a pair is at most 4 zero_point times the largest weight: neither a pair nor the sum of a piece
+// saturates (Convolution chooses the piece).
 #if defined(__x86_64__)
 #include "kernels/dot_avx2.h"
 

@@ -1,4 +1,6 @@
-// Four products and their sum are one instruction.
+// dot8 and dot8_pack (kernels.h): one or two blocks of 16 output channels x up to 8 positions; a unit is 4 channels of int8.
+// vpdpbusd multiplies four unsigned bytes with four signed ones and adds them into 32 bits, so nothing is widened. Two
+// blocks share the reading of an activation.
 #if defined(__x86_64__)
 #include "kernels/dot_avx512.h"
 #include "kernels/write_bits.h"

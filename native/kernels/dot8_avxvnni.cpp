@@ -1,4 +1,4 @@
-// As dot8_avx2.cpp, with four products and their sum of 32 bits in one instruction, so that nothing is to be widened.
+// dot8 (kernels.h) as in dot8_avx2.cpp, but with vpdpbusd, which adds four products into 32 bits, so nothing is widened.
 #if defined(__x86_64__) && __has_include(<avxvnniintrin.h>)  // GCC 11, Clang 12
 #include "kernels/dot_avx2.h"
 

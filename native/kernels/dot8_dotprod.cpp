@@ -1,4 +1,5 @@
-// 16 channels x up to 4 positions, by the dot products of ARMv8.2, which take signed bytes: nothing is raised.
+// dot8 (kernels.h): 16 output channels x up to 4 positions; a unit is 4 channels of int8. The dot products of ARMv8.2
+// multiply signed bytes, so no zero point is added.
 #include "kernels/kernels.h"
 
 #if defined(GXNOR_DOTPROD)

@@ -1,3 +1,6 @@
+// sums[position][16 lanes] = sum over units of weight * activation, for activations of int8 (dot8), int16 (dot16) and int32
+// (dot32), in plain loops: the slow form that defines the others, and the only one of dot32, whose values no ordinary
+// network has. Layouts are in kernels.h.
 #include <cstring>
 
 #include "kernels/kernels.h"

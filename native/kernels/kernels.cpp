@@ -1,3 +1,4 @@
+// The tables of kernels, one per instruction set, and the choice of one for this machine.
 #include "kernels/kernels.h"
 
 #include <cstring>
@@ -16,7 +17,7 @@
 namespace gxnor {
 namespace {
 
-// Other kernels, but for products of bytes and Winograd.
+// The kernels of `other`, with a dot8 and Winograd kernels of their own.
 [[maybe_unused]] constexpr Kernels like(const Kernels& other, const char* name, bool (*supported)(), Product dot8,
                                         int dot8_blocks, const WinogradKernels& winograd2,
                                         const WinogradKernels& winograd4) {
@@ -27,7 +28,7 @@ namespace {
 
 constexpr Kernels portable = {"portable",
                               [] { return true; },
-                              {xnor_portable, xnor_portable, behind_start<xnor_portable>},
+                              {xnor_portable, xnor_portable, after_start<xnor_portable>},
                               dot8_portable, 1, nullptr,
                               dot16_portable,
                               dot32_portable,

@@ -1,4 +1,4 @@
-// What is different on every instruction set: the inner loops, each in a file of its own, and the choice among them.
+// What differs between instruction sets: the inner loops, each in a file of its own, and the choice between them.
 //
 // All work on a block of 16 output channels, one lane each, for a list of output positions. A position is the address of
 // the first byte of its window in a padded, channels-innermost buffer; `offsets` says where, from there, the units (words
@@ -23,22 +23,22 @@
 namespace gxnor {
 
 constexpr int kLanes = 16;
-constexpr int kMostBlocks = 8;  // of output channels, that any dot8 takes at once
+constexpr int kMostBlocks = 8;  // most blocks of output channels that any dot8 takes at once
 
 struct Window {
-  const int32_t* offsets;  // bytes, one a unit
+  const int32_t* offsets;  // in bytes, one per unit
   int units;
-  int64_t plane;  // bytes from the plane of non-zeros to the plane of signs
-  int zero_point;      // dot8: what makes the activations unsigned, where only such bytes can be multiplied with signed ones
-  int piece;      // dot8: of how many units 16 bits hold the products with raised activations, in pairs
-  int blocks;     // dot8: of output channels, at most as many as the kernels take at once, one after the other
+  int64_t plane;           // bytes from the plane of non-zeros to the plane of signs
+  int zero_point;          // dot8: added to activations where the instruction takes one unsigned factor
+  int piece;               // dot8: how many units of products, added in pairs, fit in 16 bits
+  int blocks;              // dot8: blocks of output channels, one after the other; at most what the kernel takes at once
 };
 
 // sums[block][position][lane] = sum over units of weight * activation, int32.
 //
 // xnor  unit: 64 channels as a word of non-zeros and a word of signs (1 is minus; only where non-zero).
 //       weights: [units][non-zeros, signs][16] uint64.   y = popcount(g) - 2 popcount(g & (s_w ^ s_a)),  g = z_w & z_a
-//       One product less where the gates g are known, see Xnor.
+//       Where the gates g are known, one product is left out: see Xnor.
 // dot8  unit: 4 channels of int8.    weights: [16] int32, -zero_point times the sum of each lane's;   [units][16][4] int8
 // dot16 unit: 2 channels of int16.   weights: [units][16][2] int8
 // dot32 unit: 1 channel of int32.    weights: [units][16] int8
@@ -51,11 +51,11 @@ using Product = void (*)(const uint8_t* const* positions, int count, const Windo
 using Pack = void (*)(const int32_t* sums, int count, const int32_t thresholds[2][kLanes], uint16_t flip, int bytes,
                       uint8_t* const* outputs, int64_t plane);
 
-// For kernels that are Pack and what gives the sums in one, of one or two blocks that have two bytes each.
+// For kernels that compute the sums and apply Pack in one, for one or two blocks of two bytes each.
 struct Packing {
   const int32_t* thresholds;  // [blocks][2][16]
-  uint32_t flips;             // 16 bits a block, those of the first one lowest
-  int64_t at, plane;          // bytes from an output to the first block, and from there as in Pack
+  uint32_t flips;             // 16 bits per block, those of the first block lowest
+  int64_t at, plane;          // bytes from an output to its first block; `plane` as in Pack
 };
 
 // Thresholds [rows][16], ascending in each lane, to levels of int8:
@@ -64,17 +64,17 @@ struct Packing {
 using Level = void (*)(const int32_t* sums, int count, const int32_t* thresholds, int rows, uint16_t flip, int lanes,
                        uint8_t* const* outputs);
 
-// dot8 and Pack in one.
+// dot8 followed by Pack, in one kernel.
 using Dot8Pack = void (*)(const uint8_t* const* positions, int count, const Window& window, const void* weights,
                           const Packing& packing, uint8_t* const* outputs);
 
-// What `products` leave lies so many sums from one point to the next: one more line than they need, or the points would
-// meet in few sets of the cache.
+// How many sums there are from one point to the next in what `products` writes: one line more than needed, because the
+// points would otherwise share few sets of the cache.
 constexpr int point_stride(int group, int blocks) { return (group * blocks + 1) * kLanes; }
 
-// m[point][tile][block][lane] = offsets[block][point][lane] - own[point][tile] + sum over channels of v * u, of all points.
-// AMX and ARM take v as signed bytes that `input_transform` has not raised, and no offsets. `own` is 0, and not there, but for fast
-// inner products.
+// m[point][tile][block][lane] = offsets[block][point][lane] - own[point][tile] + sum over channels of v * u, for all points.
+// AMX and ARM take v as signed bytes without a zero point, and no offsets. Only fast inner products have `own`; for all
+// others it is 0 and not read.
 struct PointProducts {
   const uint8_t* v;     // [points][tiles][quads][4]
   int64_t v_point;      // bytes from one point to the next
@@ -85,11 +85,11 @@ struct PointProducts {
   const int32_t* offsets;
   int tiles, quads, blocks;
   int largest;          // product of a level and a weight
-  int32_t* m;           // [points][group][blocks][16 lanes], as many as the kernels take, point_stride from one to the next
+  int32_t* m;  // [points][group][blocks][16 lanes] with the kernel's own group and blocks; point_stride between points
 };
 
-// The weights of a block of 16 output channels, level + top in 2, 4 or 8 bits: [quads * bits / 8][9 taps][kPacked] bytes, of
-// which kPacked hold 8 / bits quads in U's order, the first one in the lowest bits.
+// The weights of a block of 16 output channels, level + top in 2, 4 or 8 bits: [quads * bits / 8][9 taps][kPacked] bytes.
+// The kPacked bytes hold 8 / bits quads in U's order, the first quad in the lowest bits.
 constexpr int kPacked = 64;
 struct PackedWeights {
   const uint8_t* levels;
@@ -98,23 +98,26 @@ struct PackedWeights {
   int bits, top;
 };
 
-// Winograd's F(M x M, 3x3), M 2 or 4 (winograd.h): weights and windows to points (winograd_body.h), the product of each
-// point, and back to sums. top: the largest level of the input.
+// Winograd's F(M x M, 3x3), M 2 or 4 (winograd.h): the filter and input transforms to points (winograd_body.h), the product
+// of each point, and the output transform back to sums. top: the largest level of the input.
 struct WinogradKernels {
-  // Bits of neighbouring pixels, of so many bytes, to levels + 1, `width` a pixel, a multiple of 32; ones after the channels.
-  void (*spread)(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, int64_t pixels, uint8_t* levels, int64_t width);
+  // The bits of neighbouring pixels, `bytes` per pixel and plane, to levels + 1, `width` per pixel, a multiple of 32. What
+  // is beyond the channels becomes 1, the level 0.
+  void (*spread)(const uint8_t* nonzero, const uint8_t* minus, int64_t bytes, int64_t pixels, uint8_t* levels,
+                 int64_t width);
   void (*filter_transform)(const PackedWeights& weights, int top, int8_t* u, int64_t point, int32_t* offsets);
-  void (*input_transform)(const uint8_t* rows, int64_t row, int64_t width, int tiles, int top, uint8_t* points, int64_t point);
+  void (*input_transform)(const uint8_t* rows, int64_t row, int64_t width, int tiles, int top, uint8_t* points,
+                          int64_t point);
   void (*products)(const PointProducts& of);
-  // The products of one block, from its first on, to sums[tile][cell][position][lane], a cell being 2 x 2 positions.
+  // The products of one block, from its first one on, to sums[tile][cell][position][lane]. A cell is 2 x 2 positions.
   void (*output_transform)(const int32_t* m, int tiles, int32_t* sums);
-  // `output_transform` and Pack in one, of one block. An output is a position, or the largest of a cell. Null where there is no such
-  // kernel.
+  // `output_transform` followed by Pack, for one block. An output is a position or, with `pooled`, the largest of a cell.
+  // Null if there is no such kernel.
   void (*pack)(const int32_t* m, int tiles, const Packing& packing, bool pooled, uint8_t* const* outputs);
-  int blocks;  // of 16 output channels, that `products` takes at once at most
-  int group;   // tiles at most whose products become outputs together
-  int strip;   // bytes of v, of all points, that the weights are expanded for at a time
-  // What the quads of each of neighbouring tiles of v give with one another, of all points. Null but for fast inner products.
+  int blocks;  // most blocks of 16 output channels that `products` takes at once
+  int group;   // most tiles whose products become outputs together
+  int strip;   // bytes of v, over all points, for which weights are expanded at a time
+  // The sums v1 . v2 of neighbouring tiles, for all points. Null except for fast inner products.
   void (*own)(const uint8_t* v, int64_t v_point, int tiles, int quads, int32_t* own, int64_t own_point) = nullptr;
 };
 
@@ -129,10 +132,10 @@ constexpr int winograd_side(gxnor_kernel kernel) {
   }
 }
 
-// What is never zero in a layer of bit planes.
+// Which operands of a layer on bit planes are never zero.
 enum Xnor {
   kTernary,
-  kBinaryWeights,      // g is z_a within the window. In lanes without weights the sums are any of a possible size.
+  kBinaryWeights,      // g is z_a within the window. Lanes without weights hold arbitrary sums within the bounds.
   kBinaryActivations,  // g is z_w.   weights: [16] int32, the non-zeros of each lane;   then as above
   kXnors
 };
@@ -142,14 +145,14 @@ struct Kernels {
   bool (*supported)();
   Product xnor[kXnors];
   Product dot8;
-  int dot8_blocks;  // of output channels, that dot8 takes at once
-  Dot8Pack dot8_pack;  // null where there is no such kernel
+  int dot8_blocks;     // blocks of output channels that dot8 takes at once
+  Dot8Pack dot8_pack;  // null if there is no such kernel
   Product dot16, dot32;
   Pack pack;
   Level level;
   const WinogradKernels& winograd2;
   const WinogradKernels& winograd4;
-  const WinogradKernels* winograd2_fip = nullptr;  // by fast inner products; null where there is no such kernel
+  const WinogradKernels* winograd2_fip = nullptr;  // by fast inner products; null if there is no such kernel
   const WinogradKernels* winograd4_fip = nullptr;
 
   const WinogradKernels* winograd(gxnor_kernel kernel) const {
@@ -163,14 +166,14 @@ struct Kernels {
   }
 };
 
-// Fastest first. `isa` null or empty: the first that this machine supports; else that one, null where it is not known
-// or not supported.
+// The kernels named `isa`, or null if they are not known or not supported; if `isa` is null or empty, the fastest that this
+// machine supports. all_kernels lists them, fastest first.
 const Kernels* find_kernels(const char* isa);
 const Kernels* const* all_kernels(int* count);
 
-// A product whose weights have something before them that it has no use for.
+// A product for weights that begin with [16] int32, which it does not need.
 template <Product kProduct>
-void behind_start(const uint8_t* const* positions, int count, const Window& window, const void* weights, int32_t* sums) {
+void after_start(const uint8_t* const* positions, int count, const Window& window, const void* weights, int32_t* sums) {
   kProduct(positions, count, window, static_cast<const uint8_t*>(weights) + kLanes * sizeof(int32_t), sums);
 }
 

@@ -1,3 +1,5 @@
+// level (kernels.h) for 16 lanes of one position at a time: comparisons give -1 where a threshold is above the sum, and
+// adding these counts them. AVX-512 uses this kernel too; with its masks it was slower.
 #if defined(__x86_64__)
 #include <immintrin.h>
 

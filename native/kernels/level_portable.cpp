@@ -1,3 +1,4 @@
+// level (kernels.h): sums[position][16 lanes] to int8 levels, by counting the thresholds [rows][16] above each sum.
 #include <cstring>
 
 #include "kernels/kernels.h"

@@ -1,3 +1,5 @@
+// pack (kernels.h): sums[position][16 lanes] to the two bit planes of a ternary state, 8 lanes at a time. The sign bits of a
+// comparison are the plane's byte.
 #if defined(__x86_64__)
 #include <immintrin.h>
 

@@ -1,3 +1,5 @@
+// pack (kernels.h): sums[position][16 lanes] to the two bit planes of a ternary state, 16 lanes at a time. A comparison's
+// mask is the plane's word.
 #if defined(__x86_64__)
 #include <immintrin.h>
 

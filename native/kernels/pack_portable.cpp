@@ -1,3 +1,4 @@
+// pack (kernels.h): sums[position][16 lanes] to the two bit planes of a ternary state, lane by lane.
 #include "kernels/kernels.h"
 #include "kernels/write_bits.h"
 
@@ -12,8 +13,8 @@ void pack_portable(const int32_t* sums, int count, const int32_t thresholds[2][k
       above |= static_cast<unsigned>(sums[lane] >= thresholds[1][lane]) << lane;
     }
     for (int i = 0; i < 8 * bytes; i += 8)
-      write_bits<uint8_t>(static_cast<uint8_t>(below >> i), static_cast<uint8_t>(above >> i), static_cast<uint8_t>(flip >> i),
-                          outputs[p] + i / 8, plane);
+      write_bits<uint8_t>(static_cast<uint8_t>(below >> i), static_cast<uint8_t>(above >> i),
+                          static_cast<uint8_t>(flip >> i), outputs[p] + i / 8, plane);
   }
 }
 

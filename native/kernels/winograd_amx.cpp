@@ -1,4 +1,5 @@
-// F(4x4, 3x3) on AMX: 32 tiles x 32 output channels. Signed bytes meet signed bytes, so the windows are not raised.
+// F(4x4, 3x3) on AMX: the products of points (kernels.h) for 32 tiles x 32 output channels. It multiplies signed bytes, so
+// the windows have no zero point.
 #include "kernels/kernels.h"
 
 #if defined(GXNOR_AMX)

@@ -1,5 +1,5 @@
-// 16 output channels x up to 6 tiles: two registers of 16-bit sums each, of pairs of products, that are widened after as many
-// quads as fit and added to the sums in memory.
+// The products of points (kernels.h): 16 output channels x up to 6 tiles. vpmaddubsw adds pairs of products in 16 bits; each
+// tile has two registers of such sums, which are widened after as many quads as fit and added to the sums in memory.
 #if defined(__x86_64__)
 #include <immintrin.h>
 

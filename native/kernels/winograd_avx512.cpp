@@ -1,4 +1,5 @@
-// Products of points, a quad of channels at a time.
+// The products of points (kernels.h): up to 32 output channels x up to 12 tiles, in 24 registers of sums. vpdpbusd
+// multiplies and adds a quad of channels at a time.
 #if defined(__x86_64__)
 #include <immintrin.h>
 

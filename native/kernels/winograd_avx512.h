@@ -1,4 +1,4 @@
-// What AVX-512 and AMX share of Winograd (winograd_body.h): bits to levels, and sums to bits in registers; and the tiles of
+// What AVX-512 and AMX share of Winograd (winograd_body.h): bits to levels, sums to bits in registers, and the tiles of
 // AVX-512's two products.
 #pragma once
 
@@ -37,8 +37,8 @@ inline void spread_avx512(const uint8_t* nonzero, const uint8_t* minus, int64_t 
   }
 }
 
-// Thresholds are as many times too large as the outputs are, so that nothing is divided. In a cell that is pooled all outputs
-// are made as large as the largest ones, of position 0, so that their maximum meets the thresholds.
+// Thresholds are as many times too large as the outputs are, so that nothing is divided. In a cell that is pooled all
+// outputs are made as large as the largest ones, of position 0, so that their maximum meets the thresholds.
 template <bool kPooled, int kGroup, int kBlocks>
 void pack_tiles(const int32_t* m, int tiles, const Packing& packing, uint8_t* const* outputs) {
   constexpr int kSize = 4, kStep = kPooled ? 2 : 1;
@@ -75,8 +75,8 @@ void pack_tiles(const int32_t* m, int tiles, const Packing& packing, uint8_t* co
   }
 }
 
-// The products of all points, by Product::tile<M, B, P> of B blocks of output channels and P tiles: 24 registers of sums. With
-// two of weights a quad of the windows is read, and its address found, once for two products.
+// The products of all points, by Product::tile<M, B, P> of B blocks of output channels and P tiles: 24 registers of sums.
+// With two of weights a quad of the windows is read, and its address found, once for two products.
 constexpr int kBlocksAvx512 = 2;
 
 template <typename Product, int M, int B>

@@ -1,4 +1,5 @@
-// As winograd_avx2.cpp, with four products and their sum of 32 bits in one instruction.
+// The products of points (kernels.h) as in winograd_avx2.cpp, but with vpdpbusd, which adds four products into 32 bits, so
+// nothing is widened.
 #if defined(__x86_64__) && __has_include(<avxvnniintrin.h>)  // GCC 11, Clang 12
 #include <immintrin.h>
 

@@ -1,5 +1,5 @@
-// What the instruction sets share of Winograd's F(M x M, 3x3) (winograd.h): the steps around the products, compiled for each
-// of them, and the cutting of many tiles into as many as a product takes.
+// What the instruction sets share of Winograd's F(M x M, 3x3) (winograd.h): the steps before and after the products,
+// compiled for each of them, and the division of many tiles into as many as a product takes at once.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ constexpr int kNearStrip = 448 * 1024, kFarStrip = 1792 * 1024;
 // quads, in pairs.
 struct TileProduct {
   int tiles;
-  void (*run)(const uint8_t* v, int quads, const int8_t* u, const int32_t* offsets, const int32_t* own, int32_t* m, int piece);
+  void (*run)(const uint8_t* v, int quads, const int8_t* u, const int32_t* offsets, const int32_t* own, int32_t* m,
+              int piece);
 };
 
 // `kernels`: of the most tiles first, of one tile last. kGroup and kBlocks: those of the WinogradKernels.
@@ -57,8 +58,8 @@ GXNOR_BODY void winograd_spread(const uint8_t* nonzero, const uint8_t* minus, in
   }
 }
 
-// What is added to V: the size of the point, as many times as the largest level is, which makes it unsigned; nothing; or, for
-// fast inner products, 128, but to the second quad of each pair.
+// What is added to V: the size of the point, as many times as the largest level is, which makes it unsigned; nothing; or,
+// for fast inner products, 128, but to the second quad of each pair.
 enum class Raise { size, none, fip };
 
 // Fast inner products (winograd_fip_avx512.cpp) take the first six quads of each eight in pairs.
@@ -106,8 +107,8 @@ GXNOR_BODY void enter_some(const uint8_t* rows, int64_t row, int64_t width, int 
 // B^T x B of neighbouring tiles, raised. rows: levels + 1 of M + 2 rows of pixels, `row` bytes apart, of `width` channels, a
 // multiple of 32; tiles are M pixels apart. points: [points][...][width], `point` bytes from one to the next.
 template <int M, int kSome, Raise kRaise = Raise::size>
-GXNOR_BODY void winograd_input_transform(const uint8_t* rows, int64_t row, int64_t width, int tiles, int top, uint8_t* points,
-                               int64_t point) {
+GXNOR_BODY void winograd_input_transform(const uint8_t* rows, int64_t row, int64_t width, int tiles, int top,
+                                         uint8_t* points, int64_t point) {
   for (int tile = 0; tile < tiles; ++tile) {
     int64_t c = 0;
     for (; c + kSome <= width; c += kSome) enter_some<M, kSome, kRaise>(rows + c, row, width, top, points + c, point);
@@ -164,15 +165,29 @@ GXNOR_BODY void winograd_output_transform(const int32_t* m, int tiles, int32_t* 
 // All kernels of an instruction set whose `products` take one block at a time.
 template <int M, Raise kRaise = Raise::size>
 constexpr WinogradKernels plain_around(void (*products)(const PointProducts&)) {
-  return {plain<winograd_spread>, plain<winograd_filter_transform_raised<M, 32>>, plain<winograd_input_transform<M, 32, kRaise>>, products,
-          plain<winograd_output_transform<M, 32, kUsualGroup, 1>>, nullptr, 1, kUsualGroup, kNearStrip};
+  return {plain<winograd_spread>,
+          plain<winograd_filter_transform_raised<M, 32>>,
+          plain<winograd_input_transform<M, 32, kRaise>>,
+          products,
+          plain<winograd_output_transform<M, 32, kUsualGroup, 1>>,
+          nullptr,
+          1,
+          kUsualGroup,
+          kNearStrip};
 }
 
 #if defined(__x86_64__)
 template <int M>
 constexpr WinogradKernels avx2_around(void (*products)(const PointProducts&)) {
-  return {avx2<winograd_spread>, avx2<winograd_filter_transform_raised<M, 32>>, avx2<winograd_input_transform<M, 32>>, products,
-          avx2<winograd_output_transform<M, 32, kUsualGroup, 1>>, nullptr, 1, kUsualGroup, kNearStrip};
+  return {avx2<winograd_spread>,
+          avx2<winograd_filter_transform_raised<M, 32>>,
+          avx2<winograd_input_transform<M, 32>>,
+          products,
+          avx2<winograd_output_transform<M, 32, kUsualGroup, 1>>,
+          nullptr,
+          1,
+          kUsualGroup,
+          kNearStrip};
 }
 #endif
 

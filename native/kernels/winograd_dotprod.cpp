@@ -1,4 +1,5 @@
-// 16 output channels x up to 4 tiles, by the dot products of ARMv8.2, which take signed bytes: the windows are not raised.
+// The products of points (kernels.h): 16 output channels x up to 4 tiles. The dot products of ARMv8.2 multiply signed bytes,
+// so the windows have no zero point.
 #include "kernels/kernels.h"
 
 #if defined(GXNOR_DOTPROD)

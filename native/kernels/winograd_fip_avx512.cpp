@@ -1,13 +1,15 @@
-// Products of points with fewer multiplications (S. Winograd, A new algorithm for inner product, IEEE Transactions on Computers
-// C-17, 1968). For two quads of channels of a tile, v1 and v2, and their weights u1 and u2
+// The products of points (kernels.h) by fast inner products, with fewer multiplications (S. Winograd, A new algorithm for
+// inner product, IEEE Transactions on Computers C-17, 1968): 16 output channels x up to 16 tiles. For two quads of channels
+// of a tile, v1 and v2, and their weights u1 and u2
 //
 //   v1 . u1 + v2 . u2 = (v1 + u2) . (v2 + u1) - v1 . v2 - u1 . u2
 //
-// where v1 . v2 is the tile's own, for all output channels, and u1 . u2 the output channel's, for all tiles. Two additions of
-// bytes take the place of a multiplication, which pays where they run beside it: AMD's cores add in four units and multiply
-// in two of them. Three pairs of quads and two quads as they are, of each eight, leave none of the four idle.
+// where v1 . v2 is the same for all output channels, and u1 . u2 for all tiles. Two additions of bytes replace a
+// multiplication, which pays where both run in parallel: AMD's cores add in four units and multiply in two of them. Of every
+// eight quads, three pairs by this formula and two quads directly keep all four busy.
 //
-// At no point are v and u together beyond 127 (`fits` in winograd.cpp), so v1 + u2, raised by 128, and v2 + u1 are bytes.
+// At no point is v + u larger than 127 (`fits` in winograd.cpp), so v1 + u2, with a zero point of 128, and v2 + u1 are
+// bytes.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -77,7 +79,8 @@ template <int M, int B, int... p>
 
 struct Fast {
   template <int M, int B, int P>
-  static void tile(const uint8_t* v, int quads, const int8_t* u, const int32_t* offsets, const int32_t* own, int32_t* m, int) {
+  static void tile(const uint8_t* v, int quads, const int8_t* u, const int32_t* offsets, const int32_t* own, int32_t* m,
+                   int) {
     tiles_at_once<M, B>(std::make_integer_sequence<int, P>(), v, quads, u, offsets, own, m);
   }
 };

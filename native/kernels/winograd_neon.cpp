@@ -1,5 +1,6 @@
-// 16 output channels x up to 2 tiles, of signed bytes: the windows are not raised. A 16-bit sum for each of a quad's four
-// channels, widened after as many quads as fit and added to the sums in memory.
+// The products of points (kernels.h): 16 output channels x up to 2 tiles, of signed bytes, so the windows have no zero
+// point. Each of a quad's four channels has a 16-bit sum, which is widened after as many quads as fit and added to the sums
+// in memory.
 #if defined(__aarch64__)
 #include <arm_neon.h>
 

@@ -1,3 +1,4 @@
+// The products of points (kernels.h) in plain loops: 16 output channels x 1 tile. This form defines the others.
 #include "kernels/winograd_body.h"
 
 namespace gxnor {

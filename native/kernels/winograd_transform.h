@@ -105,7 +105,9 @@ struct Point {
 
   // V of levels -1..1 is in -size..size, and raised by that to be unsigned; U is in -weight..weight.
   static constexpr int size(int p) { return row_size(In1d::kB[p / In1d::kPoints]) * row_size(In1d::kB[p % In1d::kPoints]); }
-  static constexpr int weight(int p) { return row_size(In1d::kG[p / In1d::kPoints]) * row_size(In1d::kG[p % In1d::kPoints]); }
+  static constexpr int weight(int p) {
+    return row_size(In1d::kG[p / In1d::kPoints]) * row_size(In1d::kG[p % In1d::kPoints]);
+  }
 };
 
 // Tables, for the compiler does not fold what is after them where it vectorises.

@@ -1,4 +1,5 @@
-// Weights to points, for all instruction sets (winograd.h): U = G w G^T in bytes, from packed levels.
+// The filter transform of all instruction sets (winograd.h): U = G w G^T in bytes, [points][quads][16 lanes][4], from packed
+// levels.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@
 
 namespace gxnor {
 
-// What U times what V is raised by adds, the other way round, of 16 output channels. sums: [9 taps][16 lanes] of the weights;
-// offsets: [points][16 lanes].
+// What U times what V is raised by adds, the other way round, of 16 output channels. sums: [9 taps][16 lanes] of the
+// weights; offsets: [points][16 lanes].
 template <int M, int kSome>
 GXNOR_BODY void winograd_offsets(const int16_t* sums, int top, int32_t* offsets) {
   using F = Transform<M>;
@@ -88,7 +89,8 @@ GXNOR_BODY void winograd_filter_transform(const PackedWeights& weights, int8_t* 
 
 // Both.
 template <int M, int kSome>
-GXNOR_BODY void winograd_filter_transform_raised(const PackedWeights& weights, int top, int8_t* u, int64_t point, int32_t* offsets) {
+GXNOR_BODY void winograd_filter_transform_raised(const PackedWeights& weights, int top, int8_t* u, int64_t point,
+                                                 int32_t* offsets) {
   winograd_offsets<M, kSome>(weights.sums, top, offsets);
   winograd_filter_transform<M, kSome>(weights, u, point);
 }

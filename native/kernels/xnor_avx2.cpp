@@ -1,9 +1,9 @@
-// 16 channels of one position at a time, in one pass over the weights, which may be far away. Bits are counted by looking
-// nibbles up; gates count +1 and minus signs -2 straight into one signed byte each, of which 15 additions of -8..8 stay in
+// xnor (kernels.h): 16 output channels x 1 position, in one pass over the weights, which may come from memory. Bits are
+// counted by looking up nibbles. Gates count +1 and minus signs -2 in one signed byte, and 15 additions of -8..8 stay in its
 // range.
 //
 // With binary weights the gates are the same in all channels, with binary activations in all positions: they are counted
-// once, and channel by channel only minus signs, as -1.
+// once, and per channel only the minus signs are counted, as -1.
 #if defined(__x86_64__)
 #include "kernels/xnor_avx2.h"
 

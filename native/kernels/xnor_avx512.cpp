@@ -1,6 +1,6 @@
-// 16 channels x up to 4 positions: 16 counters of 8 x 64 bits stay in registers. Six instructions make 512 products:
-// and, popcount, add for the gates; and-xor in one ternary logic operation, popcount, add for the minus signs. With binary
-// weights the gates are counted once per position, with binary activations they are known.
+// xnor (kernels.h): 16 output channels x up to 4 positions, whose 16 counters of 8 x 64 bits stay in registers. Six
+// instructions make 512 products: and, popcount, add for the gates; and-xor in one ternary logic operation, popcount, add
+// for the minus signs. With binary weights the gates are counted once per position; with binary activations they are known.
 #if defined(__x86_64__)
 #include "kernels/xnor_avx512.h"
 

@@ -1,5 +1,5 @@
-// 16 channels x up to 2 positions. Gates count +1 and minus signs -2 straight into one signed byte each, of which 15
-// additions of -8..8 stay in range. Where the gates are known, minus signs alone, as -1.
+// xnor (kernels.h): 16 output channels x up to 2 positions. Gates count +1 and minus signs -2 in one signed byte, and 15
+// additions of -8..8 stay in its range. Where the gates are known, only the minus signs are counted, as -1.
 #if defined(__aarch64__)
 #include <arm_neon.h>
 

@@ -1,3 +1,5 @@
+// xnor (kernels.h) in plain 64-bit words: 16 output channels, one position at a time; a unit is 64 channels. Counts of set
+// bits are kept per byte for 31 units, the most that 8 bits hold, before they are added up. This form defines the others.
 #include <cstring>
 
 #include "kernels/kernels.h"

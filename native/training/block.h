@@ -38,8 +38,8 @@ GXNOR_BODY void differentiate(const gxnor_phi* phi, const float* coefficients, c
 
 // dy of these.
 template <bool kBoth, bool kTriangular>
-GXNOR_BODY void propagate(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, const float* dz, int64_t begin,
-                          int64_t channels, int n, float* dy) {
+GXNOR_BODY void propagate(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, const float* dz,
+                          int64_t begin, int64_t channels, int n, float* dy) {
   differentiate<kBoth, kTriangular>(phi, coefficients, sums, dz, begin, channels, n, dy);
   const float *by_g = coefficients + 2 * channels + begin, *by_s = by_g + channels, *by_one = by_s + channels;
   sums += begin;
@@ -50,7 +50,8 @@ GXNOR_BODY void propagate(const gxnor_phi* phi, const float* coefficients, const
 template <typename F>
 auto for_windows(const gxnor_phi& phi, F&& function) {
   const bool triangular = phi.triangular != 0;
-  if (phi.count) return triangular ? function(std::true_type(), std::true_type()) : function(std::true_type(), std::false_type());
+  if (phi.count)
+    return triangular ? function(std::true_type(), std::true_type()) : function(std::true_type(), std::false_type());
   return triangular ? function(std::false_type(), std::true_type()) : function(std::false_type(), std::false_type());
 }
 

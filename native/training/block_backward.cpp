@@ -1,4 +1,5 @@
-// The backward pass of a block: the two sums of batch norm, and the gradient of the layer's sums, rounded, never held as floats.
+// The backward pass of a block: the two sums of batch norm, and the gradient of the layer's sums, rounded, never held as
+// floats.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -125,8 +126,8 @@ GXNOR_BODY void round_rows(const Gradient* of, const Rounding* how, const gxnor_
 }  // namespace
 }  // namespace gxnor
 
-int32_t gxnor_block_reduce(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, const float* dz, int64_t rows,
-                           int64_t channels, double* totals, int32_t threads) {
+int32_t gxnor_block_reduce(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, const float* dz,
+                           int64_t rows, int64_t channels, double* totals, int32_t threads) {
   using namespace gxnor;
   const int64_t parts = (rows + kRows - 1) / kRows;
   const Memory<double> some(parts * 2 * channels);

@@ -1,4 +1,5 @@
-// The forward pass of a block: sums, pooled where there is a pool, with what batch norm's statistics are made of; then states.
+// The forward pass of a block: sums, pooled where there is a pool, with what batch norm's statistics are made of; then
+// states.
 #include <cstring>
 #include <mutex>
 #include <new>
@@ -24,8 +25,8 @@ GXNOR_BODY void take_rows(const float* y, int64_t rows, int64_t channels, int16_
   }
 }
 
-GXNOR_BODY void states_of(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, int64_t rows, int64_t channels,
-                          int8_t* states) {
+GXNOR_BODY void states_of(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, int64_t rows,
+                          int64_t channels, int8_t* states) {
   for (int64_t row = 0; row < rows; ++row, sums += channels, states += channels) {
     for (int64_t begin = 0; begin < channels; begin += kBlockChannels) {
       const int n = static_cast<int>(channels - begin < kBlockChannels ? channels - begin : kBlockChannels);

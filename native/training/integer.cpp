@@ -30,7 +30,8 @@ constexpr double kSaved = 2.25;
 
 // Whether sums of so many products of levels stay in int32, and those of two in 16 bits.
 bool fits(int64_t count, int64_t bound, int64_t other) {
-  return piece(static_cast<int>(bound), static_cast<int>(other)) > 0 && (!bound || !other || count <= INT32_MAX / (bound * other));
+  return piece(static_cast<int>(bound), static_cast<int>(other)) > 0 &&
+         (!bound || !other || count <= INT32_MAX / (bound * other));
 }
 
 bool is_shape(const gxnor_int_conv& c) {
@@ -40,7 +41,8 @@ bool is_shape(const gxnor_int_conv& c) {
     if (bound < 0 || bound > 128) return false;
   for (int axis = 0; axis < 2; ++axis) {
     if (c.kernel[axis] < 1 || c.stride[axis] < 1 || c.padding[axis] < 0 || c.dilation[axis] < 1) return false;
-    const int64_t free = int64_t{axis ? c.w : c.h} + int64_t{2} * c.padding[axis] - int64_t{c.dilation[axis]} * (c.kernel[axis] - 1) - 1;
+    const int64_t free =
+        int64_t{axis ? c.w : c.h} + int64_t{2} * c.padding[axis] - int64_t{c.dilation[axis]} * (c.kernel[axis] - 1) - 1;
     if (free < 0 || free / c.stride[axis] + 1 != (axis ? c.wo : c.ho)) return false;
   }
   return true;
@@ -72,7 +74,8 @@ int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t* q, const 
                              int32_t threads) {
   const gxnor_int_conv& c = *conv;
   if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
-  if (!gxnor::fits(int64_t{c.c_out / c.groups} * c.kernel[0] * c.kernel[1], c.q_bound, c.w_bound)) return gxnor::kUnsupported;
+  if (!gxnor::fits(int64_t{c.c_out / c.groups} * c.kernel[0] * c.kernel[1], c.q_bound, c.w_bound))
+    return gxnor::kUnsupported;
   const gxnor::Correlation of = {
       c.n, {c.ho, c.wo}, c.c_out, {c.h, c.w}, c.c_in, {c.kernel[0], c.kernel[1]}, {c.stride[0], c.stride[1]},
       {c.dilation[0] * (c.kernel[0] - 1) - c.padding[0], c.dilation[1] * (c.kernel[1] - 1) - c.padding[1]}, {1, 1},

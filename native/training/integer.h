@@ -44,7 +44,9 @@ constexpr int64_t quads_of(int64_t values) { return (values + kQuad - 1) / kQuad
 // What makes levels of this size unsigned, and how many units 16 bits then hold the products of with levels of the other
 // operand; 0 where not even one.
 constexpr int raised(int bound) { return 2 * bound < 255 ? 2 * bound : 255; }
-constexpr int piece(int bound, int other) { return other > 0 && bound > 0 ? INT16_MAX / (2 * raised(bound) * other) : INT16_MAX; }
+constexpr int piece(int bound, int other) {
+  return other > 0 && bound > 0 ? INT16_MAX / (2 * raised(bound) * other) : INT16_MAX;
+}
 
 // to[lane][4] = rows[4][lane], of all 16 lanes; compilers do not find these instructions.
 GXNOR_BODY void interleave(const int8_t* const* rows, int8_t* to) {

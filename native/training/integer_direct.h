@@ -28,7 +28,8 @@ void surround(const Correlation& of, const int8_t* x, int8_t* to);
 // Where in there the window of an output begins.
 int64_t first_byte(const Correlation& of, int64_t output);
 
-// Neighbouring bytes that a window covers, `bytes` of each of `count` runs: taps that are neighbours, of all channels, are one.
+// Neighbouring bytes that a window covers, `bytes` of each of `count` runs: taps that are neighbours, of all channels, are
+// one.
 struct Runs {
   int64_t count, bytes;
   int64_t units() const { return count * quads_of(bytes); }

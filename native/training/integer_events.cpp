@@ -19,15 +19,17 @@ constexpr int kOutputs = 64;          // outputs whose events are listed togethe
 constexpr int kShort = kRowLanes;     // bytes of a run below which whole windows are brought together in a row
 
 constexpr int64_t padded(int64_t lanes) { return (lanes + kRowLanes - 1) / kRowLanes * kRowLanes; }
-AddRows add_rows_of(int64_t lanes) { return add_rows(static_cast<int>(padded(std::min<int64_t>(lanes, kMostRowLanes)) / kRowLanes)); }
+AddRows add_rows_of(int64_t lanes) {
+  return add_rows(static_cast<int>(padded(std::min<int64_t>(lanes, kMostRowLanes)) / kRowLanes));
+}
 
 // to[i] = from[i] + bound
 GXNOR_BODY void raise(const int8_t* from, int64_t n, int bound, uint8_t* to) {
   for (int64_t i = 0; i < n; ++i) to[i] = static_cast<uint8_t>(from[i] + bound);
 }
 
-// Calls each(i, q[i]) for all that are not zero and, where these are `many`, for the zeros as well: what to do is then hard to
-// foresee, and a branch costs more than a value.
+// Calls each(i, q[i]) for all that are not zero and, where these are `many`, for the zeros as well: what to do is then hard
+// to foresee, and a branch costs more than a value.
 template <typename F>
 GXNOR_BODY void for_events(const int8_t* q, int64_t n, bool many, F&& each) {
   if (many) {
@@ -83,7 +85,8 @@ Memory<int32_t> list_seers(const gxnor_int_conv& c, int axis) {
 
 int64_t count_events(const gxnor_int_conv& c, const int8_t* q, int threads) {
   std::atomic<int64_t> total{0};
-  team_for(values_of_q(c), 1 << 18, threads, [&](int64_t begin, int64_t end) { total += vectorised<count_some>(q + begin, end - begin); });
+  team_for(values_of_q(c), 1 << 18, threads,
+           [&](int64_t begin, int64_t end) { total += vectorised<count_some>(q + begin, end - begin); });
   return total;
 }
 
@@ -93,8 +96,8 @@ bool suits_events(const gxnor_int_conv& c, int64_t events, double saved) {
   return c.groups == 1 && static_cast<double>(events) * saved < share * values_of_q(c);
 }
 
-int input_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t* q, const int8_t* w, const float* scale, float* dx,
-                          int threads) {
+int input_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t* q, const int8_t* w, const float* scale,
+                          float* dx, int threads) {
   const int64_t pixels = int64_t{c.h} * c.w, outputs = int64_t{c.ho} * c.wo, taps = int64_t{c.kernel[0]} * c.kernel[1];
   const int64_t row = taps * c.c_in;
   const Rows rule(c.w_bound, c.q_bound);
@@ -138,8 +141,8 @@ int input_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t* 
               for (int b = 0; b < c.kernel[1] && y >= 0; ++b) {
                 const int64_t x = columns.get()[p % c.w * c.kernel[1] + b], seer = i * outputs + y * c.wo + x;
                 if (x < 0 || first.get()[seer] == first.get()[seer + 1]) continue;
-                segments.get()[segment++] = {weights.get() + (a * c.kernel[1] + b) * c.c_in + lane, events.get() + first.get()[seer],
-                                           first.get()[seer + 1] - first.get()[seer]};
+                segments.get()[segment++] = {weights.get() + (a * c.kernel[1] + b) * c.c_in + lane,
+                                             events.get() + first.get()[seer], first.get()[seer + 1] - first.get()[seer]};
               }
             }
             alignas(64) int32_t totals[kMostRowLanes] = {};
@@ -154,15 +157,16 @@ int input_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t* 
   return failed ? kNoMemory : kDone;
 }
 
-int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t* q, const int8_t* x, const float* scale, float* dw,
-                           int threads) {
+int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t* q, const int8_t* x, const float* scale,
+                           float* dw, int threads) {
   const Correlation of = forward_correlation(c);
   const Runs runs = forward_runs(of);
   const int64_t outputs = int64_t{c.ho} * c.wo, fan = runs.count * runs.bytes, image_bytes = surrounded_bytes(of);
   const bool gathered = runs.bytes < kShort;
   const int64_t gathered_row = padded(fan);
   const int64_t images_at_once = std::clamp<int64_t>(kPositions / outputs, 1, c.n);
-  const int64_t room = images_at_once * outputs + 17;  // no power of two, by which all lists would fall on the same cache lines
+  const int64_t room =
+      images_at_once * outputs + 17;  // no power of two, by which all lists would fall on the same cache lines
   const Rows rule(c.x_bound, c.q_bound);
   const bool many = are_many(c, count);
   if (images_at_once * std::max(image_bytes, outputs * gathered_row) > INT32_MAX) return kUnsupported;
@@ -193,12 +197,14 @@ int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t*
         const int64_t images = std::min(images_at_once, c.n - image), positions = images * outputs;
         for (int64_t i = 0; i < images; ++i)
           surround(of, x + (image + i) * c.h * c.w * c.c_in, reinterpret_cast<int8_t*>(surrounded.get()) + i * image_bytes);
-        vectorised<raise>(reinterpret_cast<const int8_t*>(surrounded.get()), images * image_bytes, c.x_bound, surrounded.get());
+        vectorised<raise>(reinterpret_cast<const int8_t*>(surrounded.get()), images * image_bytes, c.x_bound,
+                          surrounded.get());
         if (gathered) {
           uint8_t* row = windows.get();
           for (int64_t p = 0; p < positions; ++p, row += gathered_row) {
             for (int64_t run = 0; run < runs.count; ++run)
-              std::memcpy(row + run * runs.bytes, surrounded.get() + seen.get()[p] + offsets.get()[run], kShort);  // and beyond
+              std::memcpy(row + run * runs.bytes, surrounded.get() + seen.get()[p] + offsets.get()[run],
+                          kShort);  // and beyond
           }
         }
         std::fill_n(counts.get(), share, 0);

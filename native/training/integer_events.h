@@ -1,5 +1,5 @@
-// Gradients from the values of q that are not zero: its events. Behind max-pooling three quarters of q are zeros for certain,
-// and rounding to a scale that few values reach makes most others so.
+// Gradients from the values of q that are not zero: its events. Behind max-pooling three quarters of q are zeros for
+// certain, and rounding to a scale that few values reach makes most others so.
 #pragma once
 
 #include "training/integer_direct.h"

@@ -16,9 +16,10 @@ template <int kVectors>
 inline __attribute__((always_inline)) void empty(__m256i (&low)[kVectors], __m256i (&high)[kVectors], int32_t* totals) {
   for (int v = 0; v < kVectors; ++v) {
     // unpack works on halves of 16 bytes: low has lanes 0 to 7 and 16 to 23
-    const __m256i first = _mm256_permute2x128_si256(low[v], high[v], 0x20), second = _mm256_permute2x128_si256(low[v], high[v], 0x31);
-    const __m128i parts[] = {_mm256_castsi256_si128(first), _mm256_extracti128_si256(first, 1), _mm256_castsi256_si128(second),
-                             _mm256_extracti128_si256(second, 1)};
+    const __m256i first = _mm256_permute2x128_si256(low[v], high[v], 0x20),
+                  second = _mm256_permute2x128_si256(low[v], high[v], 0x31);
+    const __m128i parts[] = {_mm256_castsi256_si128(first), _mm256_extracti128_si256(first, 1),
+                             _mm256_castsi256_si128(second), _mm256_extracti128_si256(second, 1)};
     for (int i = 0; i < 4; ++i) {
       __m256i* const to = reinterpret_cast<__m256i*>(totals + v * kRowLanes) + i;
       _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), _mm256_cvtepi16_epi32(parts[i])));

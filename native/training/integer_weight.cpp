@@ -1,5 +1,6 @@
-// The gradient of weights by dot8: q and the windows of x, both with four output positions to a unit, are blocks of a product
-// of matrices,  dw[o][f] = scale[o] * sum over positions of q[position][o] * x[position][f],  f the taps and their channels.
+// The gradient of weights by dot8: q and the windows of x, both with four output positions to a unit, are blocks of a
+// product of matrices,  dw[o][f] = scale[o] * sum over positions of q[position][o] * x[position][f],  f the taps and their
+// channels.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -114,7 +115,8 @@ GXNOR_BODY void finish(const int32_t* totals, int lanes, float scale, float* dw)
 
 }  // namespace
 
-int weight_gradient(const gxnor_int_conv& conv, const int8_t* q, const int8_t* x, const float* scale, float* dw, int threads) {
+int weight_gradient(const gxnor_int_conv& conv, const int8_t* q, const int8_t* x, const float* scale, float* dw,
+                    int threads) {
   const Shape shape = {conv};
   const Kernels& kernels = training_kernels();
   const int64_t slab = shape.blocks * shape.panel(), wides = (blocks_of(shape.fan) + kWide - 1) / kWide;
@@ -149,7 +151,8 @@ int weight_gradient(const gxnor_int_conv& conv, const int8_t* q, const int8_t* x
       std::memset(totals.get(), 0, share * kLanes * kMostLanes * sizeof(int32_t));
       for (int64_t chunk = 0; chunk < shape.chunks; ++chunk) {
         const int units = static_cast<int>(shape.units(chunk));
-        vectorised<pack_windows>(&shape, x, chunk, static_cast<const Part*>(parts), count, wide, conv.q_bound, windows.get());
+        vectorised<pack_windows>(&shape, x, chunk, static_cast<const Part*>(parts), count, wide, conv.q_bound,
+                                 windows.get());
         Window window = {offsets, units, 0, conv.q_bound, std::min(units, piece(conv.q_bound, conv.x_bound)), 1};
         for (int64_t o = first; o < last; ++o) {
           const int8_t* panel = gradient.get() + (group * shape.chunks + chunk) * slab + o * units * kUnitBytes;

@@ -1,5 +1,5 @@
-// The gradient of 3x3 weights by Winograd's F(3x3, 2x2): nine sums over tiles of 2x2 gradients and the 4x4 inputs they meet for
-// 16 products instead of 36, exact in integers.
+// The gradient of 3x3 weights by Winograd's F(3x3, 2x2): nine sums over tiles of 2x2 gradients and the 4x4 inputs they meet
+// for 16 products instead of 36, exact in integers.
 //
 //   4 dw = A^T [ sum over tiles of (G q G^T) . (B^T x B) ] A,   B as in kernels/winograd_transform.h,
 //   G = [1 0; 1 1; 1 -1; 0 1],   A^T = [2 1 1 0; 0 1 -1 0; 0 1 1 -2]
@@ -28,9 +28,12 @@ constexpr int growth(int p) { return (p / kSide % 3 ? 2 : 1) * (p % kSide % 3 ? 
 
 struct Tiling {
   const gxnor_int_conv& conv;
-  const int64_t down = (conv.ho + 1) / 2, across = (conv.wo + 1) / 2, tiles = conv.n * down * across, quads = quads_of(tiles);
-  const int64_t inputs = (conv.c_in + kWide - 1) / kWide * kBlocksWide, outputs = (conv.c_out + kWide - 1) / kWide * kBlocksWide;
-  const int64_t most = std::min(quads, std::clamp<int64_t>(kPanels / (kPoints * kUnitBytes * (inputs + outputs)), 32, kMostUnits));
+  const int64_t down = (conv.ho + 1) / 2, across = (conv.wo + 1) / 2, tiles = conv.n * down * across,
+                quads = quads_of(tiles);
+  const int64_t inputs = (conv.c_in + kWide - 1) / kWide * kBlocksWide,
+                outputs = (conv.c_out + kWide - 1) / kWide * kBlocksWide;
+  const int64_t most =
+      std::min(quads, std::clamp<int64_t>(kPanels / (kPoints * kUnitBytes * (inputs + outputs)), 32, kMostUnits));
 };
 
 // kSize x kSize pixels of an image whose first one is at (y, x); those outside, and of no image, are zeros.
@@ -98,7 +101,8 @@ GXNOR_BODY void transform_tile(const Pixels<Of::kSize>& pixels, int64_t channel,
   }
 }
 
-// The points of one unit, of x or q with so many channels, to panels [points][blocks], `panel` bytes each; `to` is where that unit is.
+// The points of one unit, of x or q with so many channels, to panels [points][blocks], `panel` bytes each; `to` is where
+// that unit is.
 template <typename Of>
 GXNOR_BODY void transform_unit(const Tiling* tiling, const int8_t* tensor, int64_t height, int64_t width, int64_t channels,
                                int64_t unit, int64_t blocks, int64_t panel, int8_t* to) {
@@ -129,7 +133,8 @@ GXNOR_BODY void put(const int32_t* sums, int64_t count, bool first, int32_t* tot
     for (int64_t i = 0; i < count; ++i) totals[i] += sums[i];
 }
 
-// dw of one output, of 16 inputs: [9][inputs]. `totals`: its 16 sums of the first point, `point` numbers from one to the next.
+// dw of one output, of 16 inputs: [9][inputs]. `totals`: its 16 sums of the first point, `point` numbers from one to the
+// next.
 GXNOR_BODY void finish(const int32_t* totals, int64_t point, int lanes, float scale, int64_t inputs, float* dw) {
   int32_t half[3][kSide][kLanes], sums[kTaps][kLanes];
   const auto outputs = [](int32_t a, int32_t b, int32_t c, int32_t d, int32_t& y0, int32_t& y1, int32_t& y2) {
@@ -145,8 +150,8 @@ GXNOR_BODY void finish(const int32_t* totals, int64_t point, int lanes, float sc
   }
   for (int i = 0; i < 3; ++i)
     for (int lane = 0; lane < kLanes; ++lane)
-      outputs(half[i][0][lane], half[i][1][lane], half[i][2][lane], half[i][3][lane], sums[3 * i][lane], sums[3 * i + 1][lane],
-              sums[3 * i + 2][lane]);
+      outputs(half[i][0][lane], half[i][1][lane], half[i][2][lane], half[i][3][lane], sums[3 * i][lane],
+              sums[3 * i + 1][lane], sums[3 * i + 2][lane]);
   for (int t = 0; t < kTaps; ++t, dw += inputs)
     for (int lane = 0; lane < lanes; ++lane) dw[lane] = static_cast<float>(sums[t][lane] >> 2) * scale;
 }
@@ -165,7 +170,8 @@ int weight_gradient_winograd(const gxnor_int_conv& conv, const int8_t* q, const 
                              int threads) {
   const Tiling tiling = {conv};
   const Kernels& kernels = training_kernels();
-  const int64_t in_blocks = blocks_of(conv.c_in), out_blocks = blocks_of(conv.c_out), point = out_blocks * in_blocks * kBlock;
+  const int64_t in_blocks = blocks_of(conv.c_in), out_blocks = blocks_of(conv.c_out),
+                point = out_blocks * in_blocks * kBlock;
   const Memory<int8_t> inputs(kPoints * tiling.inputs * (tiling.most + 1) * kUnitBytes);
   const Memory<int8_t> gradients(kPoints * tiling.outputs * tiling.most * kUnitBytes);
   const Memory<int32_t> totals(kPoints * point);
@@ -179,8 +185,9 @@ int weight_gradient_winograd(const gxnor_int_conv& conv, const int8_t* q, const 
       for (int64_t i = begin; i < end; ++i) {
         const int64_t u = i % units;
         if (i < units)
-          vectorised<transform_unit<InputTransform>>(&tiling, x, int64_t{conv.h}, int64_t{conv.w}, int64_t{conv.c_in}, first + u,
-                                                     tiling.inputs, input_panel, inputs.get() + (u + 1) * kUnitBytes);
+          vectorised<transform_unit<InputTransform>>(&tiling, x, int64_t{conv.h}, int64_t{conv.w}, int64_t{conv.c_in},
+                                                     first + u, tiling.inputs, input_panel,
+                                                     inputs.get() + (u + 1) * kUnitBytes);
         else
           vectorised<transform_unit<GradientTransform>>(&tiling, q, int64_t{conv.ho}, int64_t{conv.wo}, int64_t{conv.c_out},
                                                         first + u, tiling.outputs, gradient_panel,

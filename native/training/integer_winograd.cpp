@@ -16,8 +16,8 @@ constexpr int64_t kTiles = 96;  // at least, that a piece of work has, where the
 
 // The weights of 16 output channels, one quad of input channels after the other, from [outputs][9][inputs], or from
 // [inputs][9][outputs] with the taps in reverse.
-GXNOR_BODY void arrange_block(const int8_t* w, int64_t inputs, int64_t outputs, int64_t first, int quads, bool backward, int top,
-                              int8_t* levels, int16_t* sums) {
+GXNOR_BODY void arrange_block(const int8_t* w, int64_t inputs, int64_t outputs, int64_t first, int quads, bool backward,
+                              int top, int8_t* levels, int16_t* sums) {
   static constexpr int8_t kZeros[kTaps * kLanes] = {};
   const int lanes = static_cast<int>(outputs - first < kLanes ? outputs - first : kLanes);
   int32_t total[kTaps][kLanes] = {};
@@ -34,10 +34,12 @@ GXNOR_BODY void arrange_block(const int8_t* w, int64_t inputs, int64_t outputs, 
         if (c + kQuad <= inputs)
           for (int lane = 0; lane < lanes; ++lane, from += kTaps * inputs) std::memcpy(levels + kQuad * lane, from, kQuad);
         else if (c < inputs)
-          for (int lane = 0; lane < lanes; ++lane, from += kTaps * inputs) std::memcpy(levels + kQuad * lane, from, inputs - c);
+          for (int lane = 0; lane < lanes; ++lane, from += kTaps * inputs)
+            std::memcpy(levels + kQuad * lane, from, inputs - c);
       }
       for (int lane = 0; lane < kLanes; ++lane)
-        total[t][lane] += levels[kQuad * lane] + levels[kQuad * lane + 1] + levels[kQuad * lane + 2] + levels[kQuad * lane + 3];
+        total[t][lane] +=
+            levels[kQuad * lane] + levels[kQuad * lane + 1] + levels[kQuad * lane + 2] + levels[kQuad * lane + 3];
       for (int i = 0; i < kUnitBytes; ++i) levels[i] = static_cast<int8_t>(levels[i] + top);
     }
   }
@@ -49,8 +51,8 @@ WinogradWeights arrange(const Correlation& of, const int8_t* w, bool backward, i
   WinogradWeights weights(of.channels, of.out_channels, 8, of.w_bound);
   team_for(weights.blocks, 1, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b)
-      vectorised<arrange_block>(w, int64_t{of.channels}, int64_t{of.out_channels}, b * kLanes, weights.quads, backward, weights.top,
-                                reinterpret_cast<int8_t*>(weights.levels.data() + b * weights.block_bytes()),
+      vectorised<arrange_block>(w, int64_t{of.channels}, int64_t{of.out_channels}, b * kLanes, weights.quads, backward,
+                                weights.top, reinterpret_cast<int8_t*>(weights.levels.data() + b * weights.block_bytes()),
                                 weights.sums.data() + b * kTaps * kLanes);
   });
   return weights;
@@ -95,7 +97,8 @@ int run(const Correlation& of, const WinogradKernels& winograd, const int8_t* x,
         float* const to = take ? part.get() : y + image * outputs;
         lend(to);
         convolution.run(buffers, {tensors, images, 1, nullptr, nullptr});
-        for (int64_t i = 0; i < images; ++i) vectorised<to_float>(to + i * outputs, outputs, scale ? scale[image + i] : 1.0f);
+        for (int64_t i = 0; i < images; ++i)
+          vectorised<to_float>(to + i * outputs, outputs, scale ? scale[image + i] : 1.0f);
         if (take) (*take)(image, images, to);
       }
     } catch (const std::bad_alloc&) {
@@ -109,7 +112,8 @@ int run(const Correlation& of, const WinogradKernels& winograd, const int8_t* x,
 
 gxnor_kernel fastest_kernel(const Correlation& of) {
   const auto all = [](const int (&pair)[2], int value) { return pair[0] == value && pair[1] == value; };
-  if (!all(of.kernel, 3) || !all(of.stride, 1) || !all(of.up, 1) || !all(of.dilation, 1) || of.groups != 1) return GXNOR_DIRECT;
+  if (!all(of.kernel, 3) || !all(of.stride, 1) || !all(of.up, 1) || !all(of.dilation, 1) || of.groups != 1)
+    return GXNOR_DIRECT;
   if (of.before[0] < 0 || of.before[1] < 0 || of.w_bound < 1) return GXNOR_DIRECT;
   const Kernels& kernels = training_kernels();
   gxnor_kernel fastest = GXNOR_DIRECT;

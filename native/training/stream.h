@@ -19,7 +19,9 @@ struct StreamSteps {
 };
 
 // Where draw `first` of the stream with this key begins.
-GXNOR_BODY uint64_t stream_begin(uint64_t key, int64_t first) { return key + static_cast<uint64_t>(first + 1) * kStreamStep; }
+GXNOR_BODY uint64_t stream_begin(uint64_t key, int64_t first) {
+  return key + static_cast<uint64_t>(first + 1) * kStreamStep;
+}
 
 // The 24 bits of the draw that begins there. The stream's last step, z ^ z >> 31, does not reach them.
 GXNOR_BODY int32_t stream_bits(uint64_t z) {

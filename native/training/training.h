@@ -131,8 +131,9 @@ GXNOR_API int32_t gxnor_int_conv_weight(const gxnor_int_conv* conv, const int8_t
 // norm, phi. The reference is gxnor/nn/integer_block.py. `channels` floats a row, coefficients[5][channels] are
 //   z = s * [0] + [1],   g = dz * phi's window at z,   dy = g * [2] + (s * [3] + [4]).
 
-// x, w as gxnor_int_conv_forward has them -> sums and, with a pool (null: none), place as gxnor_pool_forward has it; totals[2]
-// [c_out]: of all s, and of all s^2. |s| is at most 32767, the totals at most 2^53. Returns as gxnor_int_conv_forward.
+// x, w as gxnor_int_conv_forward has them -> sums and, with a pool (null: none), place as gxnor_pool_forward has it;
+// totals[2] [c_out]: of all s, and of all s^2. |s| is at most 32767, the totals at most 2^53. Returns as
+// gxnor_int_conv_forward.
 GXNOR_API int32_t gxnor_block_sums(const gxnor_int_conv* conv, const gxnor_pool* pool, const int8_t* x, const int8_t* w,
                                    int16_t* sums, uint8_t* place, double* totals, int32_t threads);
 
@@ -140,14 +141,14 @@ GXNOR_API int32_t gxnor_block_sums(const gxnor_int_conv* conv, const gxnor_pool*
 GXNOR_API void gxnor_block_states(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, int64_t rows,
                                   int64_t channels, int8_t* states, int32_t threads);
 
-// totals[2][channels]: of all g, and of all g * s, in double: of 256 rows one after the other, and then of all these. Returns 3
-// where memory is short.
+// totals[2][channels]: of all g, and of all g * s, in double: of 256 rows one after the other, and then of all these.
+// Returns 3 where memory is short.
 GXNOR_API int32_t gxnor_block_reduce(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, const float* dz,
                                      int64_t rows, int64_t channels, double* totals, int32_t threads);
 
-// gxnor_int_quantize of dy, which with a pool lies at the place of each maximum, between zeros: q[samples][positions before the
-// pool][channels]. `positions` are those of s.
+// gxnor_int_quantize of dy, which with a pool lies at the place of each maximum, between zeros: q[samples][positions before
+// the pool][channels]. `positions` are those of s.
 GXNOR_API int32_t gxnor_block_round(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, const float* dz,
                                     const gxnor_pool* pool, const uint8_t* place, int64_t samples, int64_t positions,
-                                    int64_t channels, int32_t bits, int32_t per_channel, uint64_t key, int8_t* q, float* scale,
-                                    int32_t threads);
+                                    int64_t channels, int32_t bits, int32_t per_channel, uint64_t key, int8_t* q,
+                                    float* scale, int32_t threads);

@@ -169,7 +169,8 @@ int64_t gxnor_transition(const gxnor_rule* given, uint8_t* packed, uint8_t* coun
                          int32_t threads) {
   const auto& [bits, states, counter_bits, tanh, step, m, key] = *given;
   const int half = (1 << counter_bits) / 2;
-  const Rule rule{half, (states << counter_bits) - 1 - half, counter_bits, std::ldexp(step, -counter_bits), m, tanh != 0, key};
+  const Rule rule{half, (states << counter_bits) - 1 - half, counter_bits, std::ldexp(step, -counter_bits), m, tanh != 0,
+                  key};
   if (gxnor::vectorised<any_nan>(dW, n)) return -1;  // looked for first, so that a refused call moves nothing
   const auto move_some = bits == 1 ? move<1> : bits == 2 ? move<2> : bits == 4 ? move<4> : move<8>;
   std::atomic<int64_t> moved{0};

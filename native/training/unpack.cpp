@@ -1,4 +1,4 @@
-// Packed states to the float values they stand for; the reference is DiscreteParameter.values in gxnor/nn/parameter.py.
+// Packed states to the float values they stand for; the reference is dequantize_reference in gxnor/nn/parameter.py.
 #include <cstdint>
 #include <cstring>
 

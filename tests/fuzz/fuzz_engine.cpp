@@ -31,7 +31,8 @@ std::atomic<int> allocations_left{INT_MAX};  // INT_MAX: none fails
 void* allocate(size_t size, size_t alignment) {
   if (allocations_left.load(std::memory_order_relaxed) != INT_MAX && allocations_left.fetch_sub(1) <= 0)
     throw std::bad_alloc();
-  void* memory = alignment ? std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment) : std::malloc(size);
+  void* memory =
+      alignment ? std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment) : std::malloc(size);
   if (!memory) throw std::bad_alloc();
   return memory;
 }
@@ -77,7 +78,8 @@ void check_repack(Choices& choices) {
   for (uint16_t& entry : table) entry = static_cast<uint16_t>(choices.random() % (1u << wide));
   std::vector<uint8_t> out((packed.size() * wide + 7) / 8, 255);
   if (choices.one_in(2)) out.resize(choices.byte() % (out.size() + 1));
-  gxnor_repack(packed.data(), static_cast<int64_t>(packed.size()), table.data(), wide, out.data(), static_cast<int64_t>(out.size()));
+  gxnor_repack(packed.data(), static_cast<int64_t>(packed.size()), table.data(), wide, out.data(),
+               static_cast<int64_t>(out.size()));
   for (size_t bit = 0; bit < 8 * out.size(); ++bit) {
     const int expected = bit / wide < packed.size() ? table[packed[bit / wide]] >> bit % wide & 1 : 0;
     expect((out[bit / 8] >> bit % 8 & 1) == expected, "repacked bits that are others");
@@ -97,7 +99,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Grower(choices, p);
   if (mode % 4 == 3)
     for (int left = 1 + mode / 64; left > 0; --left) damage(choices, p);
-  const int32_t count = mode == 255 ? choices.below(static_cast<int>(p.layers.size()) + 1) - 1 : static_cast<int32_t>(p.layers.size());
+  const int32_t count =
+      mode == 255 ? choices.below(static_cast<int>(p.layers.size()) + 1) - 1 : static_cast<int32_t>(p.layers.size());
   const int threads = run_mode % 8 - 1;
 
   std::vector<gxnor_plan*> plans;
@@ -151,7 +154,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       int32_t run_status = GXNOR_OK;
       const int left = choices.byte();
       allocations_left = left;
-      const int32_t status = gxnor_plan_create(&p.input, p.layers.data(), count, gxnor_isa(0), run_mode % 4, threads, &plan, &layer);
+      const int32_t status =
+          gxnor_plan_create(&p.input, p.layers.data(), count, gxnor_isa(0), run_mode % 4, threads, &plan, &layer);
       if (plan) run_status = gxnor_plan_run(plan, batches[0].x.data(), batches[0].size, threads, logits.data(), nullptr);
       allocations_left = INT_MAX;
       expect(status == GXNOR_OK || status == GXNOR_NO_MEMORY, "missing memory that is called something else");

@@ -39,7 +39,8 @@ class Grower {
   Grower(Choices& choices, Program& program) : choices_(choices), p_(program) {
     p_.input.space = choices_.below(8) - 1;
     p_.input.shape[0] = choices_.among(kChannels);
-    for (int axis = 1; axis < 3; ++axis) p_.input.shape[axis] = choices_.one_in(8) ? choices_.byte() + 1 : choices_.below(9) + 1;
+    for (int axis = 1; axis < 3; ++axis)
+      p_.input.shape[axis] = choices_.one_in(8) ? choices_.byte() + 1 : choices_.below(9) + 1;
     if (choices_.one_in(3)) p_.input.shape[1] = 1;
     p_.bounds = {p_.input.space < 0 ? 255.0 : std::max(1.0, std::ldexp(1, p_.input.space - 1))};
     p_.infer();
@@ -55,7 +56,8 @@ class Grower {
   }
 
  private:
-  static constexpr int kChannels[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, 72, 100, 128, 130, 200};
+  static constexpr int kChannels[] = {1,  2,  3,  4,  5,  7,  8,  9,  15,  16,  17,  24,
+                                      31, 32, 33, 48, 63, 64, 65, 72, 100, 128, 130, 200};
 
   const Shape& shape() const { return p_.shapes.back(); }
 
@@ -183,7 +185,8 @@ class Grower {
         if (b.c != x.c || b.h != x.h || b.w != x.w) return;
         gxnor_layer& l = add(GXNOR_ADD);
         l.inputs[1] = other;
-        for (int32_t& factor : l.factors) factor = choices_.one_in(8) ? choices_.byte() * 1000 - 100000 : choices_.below(7) - 3;
+        for (int32_t& factor : l.factors)
+          factor = choices_.one_in(8) ? choices_.byte() * 1000 - 100000 : choices_.below(7) - 3;
         p_.bounds.back() = std::abs(l.factors[0]) * p_.bounds[l.inputs[0]] + std::abs(l.factors[1]) * p_.bounds[other];
         return;
       }
@@ -204,7 +207,8 @@ class Grower {
 };
 
 inline int wild(Choices& choices) {
-  static constexpr int kWild[] = {0, 1, 2, 3, 7, 8, 16, 255, -1, -2, 65535, 65536, 1 << 20, 1 << 26, INT_MAX, INT_MIN, 40000};
+  static constexpr int kWild[] = {0,  1,     2,     3,       7,       8,       16,      255,  -1,
+                                  -2, 65535, 65536, 1 << 20, 1 << 26, INT_MAX, INT_MIN, 40000};
   if (choices.one_in(4)) {
     uint32_t value = 0;
     for (int i = 0; i < 4; ++i) value = value << 8 | static_cast<uint32_t>(choices.byte());
@@ -223,9 +227,11 @@ inline void damage(Choices& choices, Program& p) {
     }
     case 1: {  // a tensor of another size
       const int index = choices.below(2);
-      const int64_t size = std::clamp<int64_t>(choices.one_in(4) ? choices.byte() : l.sizes[index] + choices.below(9) - 4, 0, kTensor);
+      const int64_t size =
+          std::clamp<int64_t>(choices.one_in(4) ? choices.byte() : l.sizes[index] + choices.below(9) - 4, 0, kTensor);
       std::vector<char> longer(static_cast<size_t>(size));
-      if (l.data[index] && size) std::memcpy(longer.data(), l.data[index], static_cast<size_t>(std::min(size, l.sizes[index])));
+      if (l.data[index] && size)
+        std::memcpy(longer.data(), l.data[index], static_cast<size_t>(std::min(size, l.sizes[index])));
       p.memory.push_back(std::move(longer));
       l.data[index] = choices.one_in(4) ? nullptr : p.memory.back().data();
       l.sizes[index] = choices.one_in(8) && !l.data[index] ? wild(choices) : size;

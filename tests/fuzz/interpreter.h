@@ -89,8 +89,8 @@ struct Program {
   bool run(const uint8_t* x, std::vector<float>& logits) const;
 };
 
-inline std::vector<int64_t> layer_output(const gxnor_layer& l, const Shape& in, const Shape& out, const std::vector<int64_t>& x,
-                                  const std::vector<int64_t>& second) {
+inline std::vector<int64_t> layer_output(const gxnor_layer& l, const Shape& in, const Shape& out,
+                                         const std::vector<int64_t>& x, const std::vector<int64_t>& second) {
   const auto* bytes = static_cast<const uint8_t*>(l.data[0]);
   const auto weight = [&](int64_t i) {
     const int bits = storage(l.space), each = 8 / bits;
