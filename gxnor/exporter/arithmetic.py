@@ -62,6 +62,13 @@ def _common(build: Builder, parts: list[Tensor]) -> tuple[list[Tensor], Fraction
     return [build.requantize(x, unit) for x in parts], unit, [1] * len(parts)
 
 
+def expanded(build: Builder, constant, x) -> torch.Tensor:
+    """A constant as large as x: arithmetic with it needs but one number per channel."""
+    if not isinstance(constant, torch.Tensor):
+        raise GxnorError("expected a constant, for a value has its own size: nn.Upsample copies places")
+    return constant
+
+
 def multiply(build: Builder, a, b) -> Tensor:
     """By a number: pixels to [-1, 1], for one."""
     return _scaled(build, b, a, 1) if not isinstance(a, Tensor) and a is not UNKNOWN else _scaled(build, a, b, 1)

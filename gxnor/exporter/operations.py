@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gxnor.exporter.arithmetic import add, concat, divide, multiply, negative, subtract
+from gxnor.exporter.arithmetic import add, concat, divide, expanded, multiply, negative, subtract
 from gxnor.exporter.builder import Builder
 from gxnor.exporter.layers import activation, as_float, dropout, left_out, norm, pixels, quantize, same, weighted
 from gxnor.exporter.pooling import (
@@ -156,6 +156,7 @@ METHODS = {
     "div": divide,
     "div_": divide,
     "contiguous": same,
+    "expand_as": expanded,
     "size": size,
     "dim": lambda build, x: len(size(build, x)),
 }

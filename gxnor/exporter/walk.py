@@ -246,6 +246,9 @@ class Walk(fx.Interpreter):
         raise GxnorError(f"no operation of an integer program{instead(getattr(target, '__name__', ''))}")
 
     def call_method(self, target, args, kwargs):
+        given = tree_leaves((args, kwargs))
+        if not any(x is UNKNOWN or isinstance(x, Tensor | Grouped) for x in given):
+            return super().call_method(target, args, kwargs)  # of constants and sizes
         if target not in METHODS:
             raise GxnorError(f"no operation of an integer program{instead(target)}")
         return METHODS[target](self.build, *args, **kwargs)

@@ -218,6 +218,19 @@ def test_an_end_that_a_program_needs_not_is_left_out_with_a_word(end):
         np.testing.assert_allclose(reference.run(program, x.numpy()), net[:-1](x).numpy(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("spread", [
+    lambda b, x: b.view(1, -1, 1, 1), lambda b, x: b[:, None, None], lambda b, x: b.reshape(1, 8, 1, 1).expand_as(x),
+])  # fmt: skip
+def test_constants_per_channel_in_any_form(spread):
+    """A trained shift, as ReActNet has it, and a trained factor."""
+    shift, factor = nn.Parameter(torch.linspace(-1, 1, 8)), nn.Parameter(torch.linspace(-0.5, 1, 8))
+
+    def body(x, a, c):
+        return c((x + spread(shift, x)) * spread(factor, x) + a(x))
+
+    check(body, 8 * 64, exact=False, a=conv(8, 8, 3, padding=1), c=act())
+
+
 class End(nn.Module):
     def __init__(self, function):
         super().__init__()
