@@ -207,6 +207,25 @@ def one_d(N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
     return net.program()
 
 
+def u_net(N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
+    """Scores for every place, by way of every layer that moves values."""
+    net = Builder((2, 8, 6), seed=seed)
+    net.conv(6, 3, N1, padding=1)
+    skip = net.threshold(N2)
+    net.max_pool(2)
+    net.conv(8, 3, N1, padding=1)
+    net.threshold(N2)
+    net.upsample(2)
+    net.concat(net.last, skip)
+    net.channels(np.arange(14)[::-1])
+    net.pad((1, 0), (0, 1))
+    net.conv(8, 2, N1)
+    net.requantize()
+    net.threshold(N2)
+    net.conv(3, 1, N1)
+    return net.program()
+
+
 def two_heads(N1: int = 1, N2: int = 1, seed: int = 0) -> Program:
     """Scores of the sample, scores for every place, and states themselves, from one trunk."""
     net = Builder((2, 6, 7), seed=seed)

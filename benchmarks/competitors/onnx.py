@@ -18,24 +18,39 @@ from onnxruntime import quantization
 
 from benchmarks.competitors import inputs, weights
 from gxnor.program import Program
-from gxnor.program.ops import Add, Conv, Dense, Flatten, Layer, MaxPool, Requantize, Scale, SumPool, Threshold
+from gxnor.program.ops import (
+    Add,
+    Channels,
+    Concat,
+    Conv,
+    Dense,
+    Flatten,
+    Layer,
+    MaxPool,
+    Pad,
+    Requantize,
+    Scale,
+    SumPool,
+    Threshold,
+    Upsample,
+)  # fmt: skip
 
 
 def float_model(program: Program, batch: int) -> onnx.ModelProto:
     """The network for batches of this size; input "0", output the last value's number."""
     nodes, constants = [], []
 
-    def constant(name: str, values: np.ndarray) -> str:
-        constants.append(numpy_helper.from_array(values.astype(np.float32), name))
+    def constant(name: str, values: np.ndarray, dtype=np.float32) -> str:
+        constants.append(numpy_helper.from_array(values.astype(dtype), name))
         return name
 
     for number, layer in enumerate(program.layers, start=1):
-        nodes += _nodes(layer, str(number), constant)
-    shape, classes = (batch, *program.input.shape), len(program.classes)
+        nodes += _nodes(layer, str(number), constant, len(program.values[number].shape))
+    shape, logits = (batch, *program.input.shape), (batch, *program.values[-1].shape)
     graph = helper.make_graph(
         nodes, "network",
         [helper.make_tensor_value_info("0", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(str(len(program.layers)), TensorProto.FLOAT, (batch, classes))],
+        [helper.make_tensor_value_info(str(len(program.layers)), TensorProto.FLOAT, logits)],
         constants,
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -81,7 +96,8 @@ def _int8_models(program: Program, batch: int) -> Iterator[tuple[str, onnx.Model
             yield form, onnx.load(path)
 
 
-def _nodes(layer: Layer, name: str, constant) -> list[onnx.NodeProto]:
+def _nodes(layer: Layer, name: str, constant, axes: int) -> list[onnx.NodeProto]:
+    """`axes`: of a sample's value."""
     names, end = [str(i) for i in layer.inputs], [name]
     match layer:
         case Conv() | Dense():
@@ -117,9 +133,25 @@ def _nodes(layer: Layer, name: str, constant) -> list[onnx.NodeProto]:
             return [helper.make_node("Identity", names, end)]
         case Flatten():
             return [helper.make_node("Flatten", names, end)]
+        case Concat():
+            return [helper.make_node("Concat", names, end, axis=1)]
+        case Pad():
+            sizes = np.array([0, 0, *layer.before, 0, 0, *layer.after], dtype=np.int64)
+            return [_small(f"p{name}", sizes), helper.make_node("Pad", [*names, f"p{name}"], end)]
+        case Upsample():
+            factors = _small(f"f{name}", np.array([1, 1, *layer.factors], dtype=np.float32))
+            how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            return [factors, helper.make_node("Resize", [*names, "", f"f{name}"], end, **how)]
+        case Channels():
+            return [helper.make_node("Gather", [*names, constant(f"o{name}", layer.order, np.int64)], end, axis=1)]
         case Scale():
-            scaled = f"s{name}"
+            scaled, each = f"s{name}", (-1, *(1,) * (axes - 1))
             return [
-                helper.make_node("Mul", [*names, constant(f"m{name}", layer.scale)], [scaled]),
-                helper.make_node("Add", [scaled, constant(f"a{name}", layer.bias)], end),
+                helper.make_node("Mul", [*names, constant(f"m{name}", layer.scale.reshape(each))], [scaled]),
+                helper.make_node("Add", [scaled, constant(f"a{name}", layer.bias.reshape(each))], end),
             ]
+
+
+def _small(name: str, values: np.ndarray) -> onnx.NodeProto:
+    """A constant that shapes follow from, in the graph: quantising lays initializers outside, where they are not read."""
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values))

@@ -17,14 +17,30 @@ from torch.nn import functional as F
 
 from benchmarks.competitors import inputs, weights
 from gxnor.program import Program
-from gxnor.program.ops import Add, Conv, Dense, Flatten, Layer, MaxPool, Scale, SumPool, Threshold
+from gxnor.program.ops import (
+    Add,
+    Channels,
+    Concat,
+    Conv,
+    Dense,
+    Flatten,
+    Layer,
+    MaxPool,
+    Pad,
+    Requantize,
+    Scale,
+    SumPool,
+    Threshold,
+    Upsample,
+)  # fmt: skip
 
 
 def build(program: Program, x: np.ndarray, threads: int) -> dict[str, tuple[Callable[[], torch.Tensor], dict]]:
     torch.set_num_threads(threads)
     order = torch.channels_last if x.ndim == 4 else torch.contiguous_format
     readers = Counter(i for layer in program.layers for i in layer.inputs)
-    steps = [(layer.inputs, _step(layer, order, readers)) for layer in program.layers]
+    readers.update(i for i, layer in enumerate(program.layers, 1) if isinstance(layer, Requantize))  # it is its input
+    steps = [(layer.inputs, _step(layer, order, readers, len(program.values[-1].shape))) for layer in program.layers]
     batch = torch.from_numpy(inputs(program, x)).contiguous(memory_format=order)
 
     def network(x: torch.Tensor) -> torch.Tensor:
@@ -46,7 +62,8 @@ def build(program: Program, x: np.ndarray, threads: int) -> dict[str, tuple[Call
     return contestants
 
 
-def _step(layer: Layer, order: torch.memory_format, readers: Counter) -> Callable[..., torch.Tensor]:
+def _step(layer: Layer, order: torch.memory_format, readers: Counter, places: int) -> Callable[..., torch.Tensor]:
+    """`places`: the axes of a sample's logits."""
     match layer:
         case Conv() | Dense():
             weight = torch.from_numpy(weights(layer))
@@ -68,6 +85,19 @@ def _step(layer: Layer, order: torch.memory_format, readers: Counter) -> Callabl
             return torch.add
         case Flatten():
             return lambda x: torch.flatten(x, 1)
+        case Requantize():  # batch norm, which float networks have folded into the convolution before it
+            return lambda x: x
+        case Concat():
+            return lambda *x: torch.cat(x, 1)
+        case Pad():
+            pads = [n for pair in zip(reversed(layer.before), reversed(layer.after), strict=True) for n in pair]
+            return lambda x: F.pad(x, pads)
+        case Upsample():
+            return lambda x: F.interpolate(x, scale_factor=layer.factors)
+        case Channels():
+            chosen = torch.from_numpy(layer.order)
+            return lambda x: x.index_select(1, chosen)
         case Scale():
-            scale, bias = torch.from_numpy(layer.scale), torch.from_numpy(layer.bias)
+            each = (-1, *(1,) * (places - 1))
+            scale, bias = (torch.from_numpy(array).view(each) for array in (layer.scale, layer.bias))
             return lambda x: torch.addcmul(bias, x, scale)

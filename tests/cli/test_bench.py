@@ -86,7 +86,7 @@ def test_wrong_calls_are_refused(path, capsys):
 
 
 @pytest.mark.parametrize("name", ["torch", "onnxruntime", "openvino"])
-@pytest.mark.parametrize("network", [programs.mnist, programs.residual, programs.one_d])
+@pytest.mark.parametrize("network", [programs.mnist, programs.residual, programs.one_d, programs.u_net])
 def test_competitors_run_a_network_of_the_same_shape(name, network):
     for package in {"torch", name}:
         pytest.importorskip(package)
@@ -97,10 +97,17 @@ def test_competitors_run_a_network_of_the_same_shape(name, network):
         if form == "torch-compiled":  # takes half a minute
             continue
         logits[form] = np.array(np.asarray(run()))  # a copy: the next run may write there
-        assert logits[form].shape == (3, len(program.classes)) and about["threads"] == 1
+        assert logits[form].shape == (3, *program.values[-1].shape) and about["threads"] == 1
         np.testing.assert_array_equal(np.asarray(run()), logits[form])  # a run leaves its input as it was
     expected = np.asarray(competitors.find("torch").build(program, x, 1)["torch"][0]())
     np.testing.assert_allclose(logits[name], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def test_competitors_want_one_output(tmp_path, capsys):
+    pytest.importorskip("torch")
+    programs.two_heads().save(tmp_path / "net.gxnor")
+    assert cli.main(["bench", str(tmp_path / "net.gxnor"), "--against", "torch"]) == 2
+    assert "a network with one output, got head 1, head 2, head 3" in capsys.readouterr().err
 
 
 def test_a_missing_package_is_named(path, capsys, monkeypatch):
