@@ -83,7 +83,7 @@ static void add_events(uint32_t *counter, int32_t planes, const struct weights *
             *plane = sixteens;
             plane = &plane[1];
         }
-        while ((carry != 0) && (plane != &counter[planes])) {
+        while ((carry != 0U) && (plane != &counter[planes])) {
             const uint32_t old = *plane;
             *plane = old ^ carry;
             carry &= old;
@@ -152,7 +152,7 @@ static uint32_t count_kind(const struct events *layer, const uint32_t *in, int32
                     const uint32_t *const states = &in[word + (pair * group)];
                     found = (states[negative] & masks[2 * group]) | (found & ~(states[0] | states[1]));
                 }
-                if (found != 0) {
+                if (found != 0U) {
                     const uint32_t first = (uint32_t)(row + (32 * group));
                     if ((end - event_list) > (LIST - 32)) {
                         events += count_list(layer, counters, bit, end);
@@ -162,7 +162,7 @@ static uint32_t count_kind(const struct events *layer, const uint32_t *in, int32
                         *end = (event_row)(first + lowest(found));
                         end++;
                         found &= found - 1U;
-                    } while (found != 0);
+                    } while (found != 0U);
                 }
             }
             row += channels;

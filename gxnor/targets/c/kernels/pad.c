@@ -6,9 +6,9 @@ static void pad(const int32_t *in, int32_t *out, int32_t in_height, int32_t in_w
     for (y = 0; y < height; y++) {
         for (x = 0; x < width; x++) {
             const int32_t at = y - top, beside = x - left;
-            const int32_t inside = (at >= 0) && (at < in_height) && (beside >= 0) && (beside < in_width);
+            const int32_t inside = ((at >= 0) && (at < in_height) && (beside >= 0) && (beside < in_width)) ? 1 : 0;
             for (channel = 0; channel < channels; channel++) {
-                *out = inside ? *in : 0;
+                *out = (inside != 0) ? *in : 0;
                 in = &in[inside];
                 out++;
             }

@@ -32,7 +32,7 @@ static uint32_t *list_pixels(const struct pixels *layer, const uint8_t *in, int3
                 if ((column >= 0) && (column < last)) {
                     value = factor * in[first + column];
                 }
-                if (value != 0) {
+                if (value != 0U) {
                     list[0] = row;
                     list[1] = value;
                     list = &list[2];

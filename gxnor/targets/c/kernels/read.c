@@ -4,7 +4,7 @@ static void read_input(const uint8_t *in, int32_t *out, int32_t places, int32_t 
     int32_t place, channel;
     for (place = 0; place < places; place++) {
         for (channel = 0; channel < channels; channel++) {
-            *out = (factor * in[(channel * places) + place]) + offset;
+            *out = (factor * (int32_t)in[(channel * places) + place]) + offset;
             out++;
         }
     }
