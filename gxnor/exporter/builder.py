@@ -133,18 +133,21 @@ class Builder:
         return replace(y, rounding=x.rounding + 8 / EXACT + off / max(self.values[y.number].bound, 1))
 
     def settled(self, x: Tensor) -> Tensor:
-        """x with no layer left that waits after its norms: those that never fall may come after the pooling as well."""
+        """x with no layer left that waits after its norms. Those that rise may come after the pooling as well; in channels
+        where they fall, the largest is that of the negative sums."""
         if not x.later:
             return x
-        if any(isinstance(layer, MaxPool) for layer in x.later) and not all(step.rises() for step in x.norms):
-            raise GxnorError(
-                "what comes after a max pooling needs the batch norm before it, which has a negative weight: put the batch "
-                "norm after the pooling"
-            )
         value = self.values[x.number]
-        plain = self.settle(replace(x, norms=(), later=(), shape=value.shape), x.later)
+        plain = replace(x, norms=(), later=(), shape=value.shape)
+        sign = np.where(folding.affine(x.norms, x.unit, value.shape[0])[0] < 0, -1, 1).astype(np.int32)
+        turned = (sign < 0).any() and any(isinstance(layer, MaxPool) for layer in x.later)
+        plain = self.settle(self._signed(plain, sign) if turned else plain, x.later)
         order = torch.arange(value.shape[0]).repeat_interleave(plain.shape[0] // value.shape[0])  # flattened channels
+        plain = self._signed(plain, sign[order.numpy()]) if turned else plain
         return replace(plain, norms=tuple(step.pick(order) for step in x.norms))
+
+    def _signed(self, x: Tensor, sign: np.ndarray) -> Tensor:
+        return self.emit(Requantize((x.number,), 0, sign, np.zeros(len(sign), np.int64)), x.unit, x)
 
     def copy(self, x: Tensor, layer: Layer, order: torch.Tensor | None = None) -> Tensor:
         """A layer that only copies values, channels in `order`: it may come before the norms."""

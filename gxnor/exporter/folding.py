@@ -50,10 +50,6 @@ class Norm:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, training=False, eps=self.eps)
 
-    def rises(self) -> bool:
-        """Whether no channel falls."""
-        return bool((self.weight >= 0).all())
-
     def pick(self, order: torch.Tensor) -> Norm:
         """The same for those channels, in that order."""
         return Norm(self.mean[order], self.var[order], self.weight[order], self.bias[order], self.eps)
@@ -74,9 +70,6 @@ class Arithmetic:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return self.function(x, self.constant.view(-1, *(1,) * (x.dim() - 2)))
-
-    def rises(self) -> bool:
-        return self.function in (torch.add, torch.sub) or bool((self.constant >= 0).all())
 
     def pick(self, order: torch.Tensor) -> Arithmetic:
         return Arithmetic(self.function, self.constant[order])

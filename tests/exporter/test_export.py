@@ -398,12 +398,6 @@ def test_everything_that_cannot_be_exported_is_named():
     assert not named & {"pixels", "body.0", "norm", "norm2", "fc"}
 
 
-def falling():
-    norm = nn.BatchNorm2d(3)
-    nn.init.constant_(norm.weight, -1)
-    return norm
-
-
 @pytest.mark.parametrize(
     "model, words",
     [
@@ -413,13 +407,6 @@ def falling():
         (lambda: nn.Sequential(Pixels(), Conv2d(1, 3, 5), nn.Flatten(), Linear(3, 3)), "1: a window of 5"),
         (lambda: nn.Sequential(Pixels(), nn.Flatten(0), Linear(16, 3)), "1: expected to flatten"),
         (lambda: nn.Sequential(Pixels(), nn.Flatten(), nn.MaxPool1d(2), Linear(16, 3)), "2: MaxPool1d does not fit"),
-        (
-            lambda: nn.Sequential(
-                Pixels(), Conv2d(1, 3, 3), falling(), nn.MaxPool2d(2), nn.BatchNorm2d(3), Activation(),
-                nn.Flatten(), Linear(3, 3),
-            ),
-            "4: what comes after a max pooling",
-        ),
     ],
 )  # fmt: skip
 def test_models_that_do_not_fit_are_refused(model, words):
