@@ -47,7 +47,7 @@ class Rest:
     norm: nn.Module
     phi: integer_block.Phi
     pool: integer_block.Pool | None
-    size: tuple[int, int]  # of the images before the pool
+    size: tuple[int, ...]  # of the images before the pool
 
 
 def _length(modules: list[nn.Module]) -> int:
@@ -61,7 +61,7 @@ def _length(modules: list[nn.Module]) -> int:
     return len(expected) if kinds[: len(expected)] == expected else 0
 
 
-def _run(block: list[nn.Module], x: torch.Tensor) -> torch.Tensor | None:
+def _run(block: list, x: torch.Tensor) -> torch.Tensor | None:
     """What the block puts out; None, and a note of why, where its layers are to run on their own."""
     layer, *pools, norm, activation = block
     reason, now = _obstacle(block, x), products.state.now
@@ -179,7 +179,7 @@ class _Block(torch.autograd.Function):
         return *products.gradients(ctx, data, weight, rounded), dgamma.float(), of_g.float(), None, None, None
 
 
-def _update(norm: nn.Module, mean: torch.Tensor, variance: torch.Tensor) -> None:
+def _update(norm, mean: torch.Tensor, variance: torch.Tensor) -> None:
     """The running statistics of batch norm."""
     if not norm.track_running_stats or norm.running_mean is None:
         return

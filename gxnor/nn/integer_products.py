@@ -120,7 +120,7 @@ def make_plan(layer, x: torch.Tensor, stride=(1,), padding=(0,), dilation=(1,), 
 
 def hold(x: torch.Tensor, data: torch.Tensor, form: saved_formats.Form) -> torch.Tensor:
     """x, with its small form beside it for as long as it is not written to."""
-    x._held = x._version, data, form
+    x._held = x._version, data, form  # type: ignore[attr-defined]
     return x
 
 
