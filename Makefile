@@ -18,7 +18,7 @@ lint: .venv/ready
 
 docs: .venv/ready
 	$(PIP) $(DOCS)
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 .venv/ready: pyproject.toml native/CMakeLists.txt $(wildcard native/*/*.cpp native/*/*.h)
 	@echo "== setting up .venv (once, and again when pyproject.toml or native/ change; then only what changed is compiled)"
