@@ -39,6 +39,18 @@ void see(const Buffer& in, const PoolWindow& w, const uint8_t* image, int64_t y,
   }
 }
 
+// `count` pixels, `step` bytes from one to the next, to neighbouring ones, or to the part of each that begins at `to`, of the
+// same form.
+void copy(const Buffer& in, const uint8_t* from, int64_t step, const Buffer& out, uint8_t* to, int64_t count) {
+  for (int planes = in.form == Form::bits ? 2 : 1; planes > 0; --planes, from += in.plane, to += out.plane) {
+    if (step == in.pixel && in.pixel == out.pixel) {
+      std::memcpy(to, from, count * in.pixel);
+      continue;
+    }
+    for (int64_t x = 0; x < count; ++x) std::memcpy(to + x * out.pixel, from + x * step, in.pixel);
+  }
+}
+
 // Of a word of channels, from `byte` on: the largest is plus if any is, minus if all are.
 template <typename Word>
 void largest_bits(const Buffer& in, const Buffer& out, const std::vector<const uint8_t*>& seen, const uint8_t* flips,
@@ -202,7 +214,22 @@ gxnor_status FlattenStep::run(const std::vector<Buffer>& buffers, const Run& run
 
 gxnor_status ConcatStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer& out = buffers[output_];
+  bool whole = true;  // whether every part is bytes of the output
+  int channel = 0;
+  for (const int input : inputs_) {
+    whole = whole && buffers[input].form == out.form && (out.form != Form::bits || channel % 8 == 0);
+    channel += buffers[input].channels;
+  }
   each_row(run, out, [&](int64_t image, int y) {
+    if (whole) {
+      int64_t at = 0;
+      for (const int input : inputs_) {
+        copy(buffers[input], pixel(run, buffers, input, image, y, 0), buffers[input].pixel, out,
+             pixel(run, buffers, output_, image, y, 0) + at, out.width);
+        at += buffers[input].pixel;
+      }
+      return;
+    }
     std::vector<int32_t> values(out.channels);
     for (int x = 0; x < out.width; ++x) {
       int32_t* to = values.data();
@@ -218,15 +245,14 @@ gxnor_status ConcatStep::run(const std::vector<Buffer>& buffers, const Run& run)
 
 gxnor_status PadStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
-  each_row(run, out, [&](int64_t image, int y) {
+  each_row(run, in, [&](int64_t image, int y) {  // what is around is zero, and nothing writes there
+    const uint8_t* from = pixel(run, buffers, input_, image, y, 0);
+    uint8_t* to = pixel(run, buffers, output_, image, y + before_[0], before_[1]);
+    if (in.form == out.form) return copy(in, from, in.pixel, out, to, in.width);
     std::vector<int32_t> values(in.channels);
-    for (int x = 0; x < out.width; ++x) {
-      const int from_y = y - before_[0], from_x = x - before_[1];
-      if (from_y < 0 || from_y >= in.height || from_x < 0 || from_x >= in.width)
-        std::fill(values.begin(), values.end(), 0);
-      else
-        load(in, pixel(run, buffers, input_, image, from_y, from_x), values.data());
-      store(out, pixel(run, buffers, output_, image, y, x), values.data());
+    for (int x = 0; x < in.width; ++x, from += in.pixel, to += out.pixel) {
+      load(in, from, values.data());
+      store(out, to, values.data());
     }
   });
   return GXNOR_OK;
@@ -235,12 +261,10 @@ gxnor_status PadStep::run(const std::vector<Buffer>& buffers, const Run& run) co
 gxnor_status UpsampleStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
   each_row(run, out, [&](int64_t image, int y) {
-    std::vector<int32_t> values(in.channels);
-    for (int x = 0; x < out.width; ++x) {
-      if (x % factors_[1] == 0)
-        load(in, pixel(run, buffers, input_, image, y / factors_[0], x / factors_[1]), values.data());
-      store(out, pixel(run, buffers, output_, image, y, x), values.data());
-    }
+    const uint8_t* from = pixel(run, buffers, input_, image, y / factors_[0], 0);
+    uint8_t* to = pixel(run, buffers, output_, image, y, 0);
+    for (int x = 0; x < in.width; ++x, from += in.pixel, to += factors_[1] * out.pixel)
+      copy(in, from, 0, out, to, factors_[1]);
   });
   return GXNOR_OK;
 }

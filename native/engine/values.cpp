@@ -156,7 +156,7 @@ Value output(const gxnor_layer& layer, int number, int count, std::vector<Value>
       }
       y.height += layer.padding[0] + layer.dilation[0];
       y.width += layer.padding[1] + layer.dilation[1];
-      if (y.space <= 0) y.space = kSums;  // binary states have no 0
+      y.space = x.space < 0 ? kSums : std::max(x.space, 1);  // Z_0 has no zero
       break;
     case GXNOR_UPSAMPLE:
       for (int axis = 0; axis < 2; ++axis) require(layer.factors[axis] >= 1 && layer.factors[axis] <= kMaxWindow);

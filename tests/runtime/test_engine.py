@@ -91,6 +91,27 @@ def test_depthwise_convolutions(N1, N2, channels, kernel, stride, padding, dilat
     assert_agrees(program, programs.batch(program, 3))
 
 
+@pytest.mark.parametrize("N", [0, 1, 2, 6, 7])
+@pytest.mark.parametrize("channels", [(8, 5), (16, 24), (3, 8), (7, 1)])
+def test_values_are_joined_padded_and_repeated(N, channels):
+    """Parts that begin at a byte and parts that do not; what is read as bits, as bytes and as sums afterwards."""
+    for weights in (1, 3):
+        net = Builder((2, 5, 6), N)
+        parts = []
+        for part in channels:
+            net.conv(part, 3, 1, padding=1, at=0)
+            parts.append(net.threshold(N))
+        net.concat(*parts)
+        net.pad((1, 0), (2, 3))
+        net.upsample((2, 3))
+        net.conv(9, 3, weights, padding=1)
+        net.threshold(1)
+        net.concat(net.last, net.last)
+        net.channels([17, 3, 3, 0, 9])
+        program = finished(net)
+        assert_agrees(program, programs.batch(program, 3))
+
+
 def test_sums_of_branches_are_taken_while_they_are_in_the_cache():
     steps = Engine(programs.resnet(1, 16, 8)).steps
     assert not {"add", "threshold", "requantize"} & set(steps)
