@@ -18,10 +18,8 @@ from gxnor.errors import GxnorError
 from gxnor.exporter import compare
 from gxnor.exporter.builder import UNKNOWN, Builder, Call, Grouped, Tensor, Unknown, tensor
 from gxnor.exporter.operations import FUNCTIONS, METHODS, MODULES, instead
-from gxnor.nn.activation import Activation, phi
-from gxnor.nn.layers import DiscreteLayer
-from gxnor.nn.networks import Pixels
-from gxnor.nn.quantize import Quantize
+from gxnor.exporter.tracer import Tracer
+from gxnor.nn.activation import phi
 from gxnor.nn.unwrap import unwrap
 from gxnor.program import Input, Program
 from gxnor.space import DiscreteSpace
@@ -100,11 +98,11 @@ def _build(model: nn.Module, source: Input) -> Builder:
 def trace(model: nn.Module, source: Input) -> Walk:
     """The walk over a model in evaluation mode, done. Raises GxnorError where torch.fx cannot trace it."""
     try:
-        traced = fx.GraphModule(model, _Tracer().trace(model))
+        traced = fx.GraphModule(model, Tracer(source).trace(model))
     except Exception as error:  # whatever the model's own code raises
         raise GxnorError(
             f"cannot export: torch.fx cannot trace the model{_line(error)}: {error!s:.200}: expected a forward that takes "
-            "the same way for every input, without if, assert and loops on values or shapes"
+            "the same way for every input: its shapes may decide, its values and the size of the batch may not"
         ) from error
     walk = Walk(traced, Builder(source))
     walk.run()
@@ -113,8 +111,8 @@ def trace(model: nn.Module, source: Input) -> Walk:
 
 def _line(error: Exception) -> str:
     """Where in the model's own code an error comes from."""
-    torchs = Path(torch.__file__).parent
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if torchs not in Path(frame.filename).parents]
+    others = {Path(torch.__file__).parent, Path(__file__).parent}
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not others & {*Path(frame.filename).parents}]
     return f" at {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
 
 
@@ -126,18 +124,6 @@ class Row:
     what: str
     is_: str
     becomes: str
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        ours = type(module).__module__.startswith("gxnor.nn.") and isinstance(
-            module, (DiscreteLayer, Activation, Pixels, Quantize)
-        )
-        return ours or super().is_leaf_module(module, name)
-
-    def create_args_for_root(self, root_fn, is_module, concrete_args=None):
-        """One input; further arguments of forward, targets for example, keep their defaults."""
-        return root_fn, [self.root, self.create_proxy("placeholder", "input", (), {})]
 
 
 def _live(graph: fx.Graph) -> set[fx.Node]:

@@ -1,5 +1,6 @@
 """Blocks of networks as users write them: residual sums, concatenations, paddings, and arithmetic with constants."""
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -79,6 +80,17 @@ def conv(inputs, outputs, kernel=1, norm=True, **options):
     return nn.Sequential(*layers)
 
 
+def fitting(x, like):
+    """As a U-Net pads what has become too small, with checks on the way."""
+    assert x.dim() == 4 and x.size(1) == 8
+    if x.ndim == 3:
+        x = x.unsqueeze(0)
+    if x.shape[2:] != like.shape[2:] or len(x.shape) != 4:
+        missing = like.size(2) - x.size(2)
+        x = F.pad(x, (missing // 2, missing - missing // 2) * 2)
+    return x if math.prod(x.shape[1:]) == 512 else -x
+
+
 def by_hand(x, groups=4):
     batch, channels, height, width = x.shape
     x = x.view(batch, groups, channels // groups, height, width)
@@ -142,6 +154,7 @@ EXACT = {
     ),
     "zero channels": (lambda x: F.pad(x[:, :, ::2, ::2], (1, 0, 0, 0, 2, 3)), 13 * 20, {}),
     "zero channels after": (lambda x, a: F.pad(a(x), (0, 0, 0, 0, 0, 9)), 17 * 64, {"a": conv(8, 8, norm=False)}),
+    "branches on shapes": (lambda x, a: fitting(a(x), x), 8 * 64, {"a": nn.Sequential(conv(8, 8, 3), act())}),
     "add_": (lambda x, a: a(x).add_(x), 8 * 64, {"a": conv(8, 8, norm=False)}),
     "a constant per channel": (
         lambda x, a, c: c((a(x) - torch.arange(8.0).view(1, 8, 1, 1)) / 3), 8 * 64, {"a": conv(8, 8), "c": act()},
@@ -309,7 +322,10 @@ def test_scores_for_every_place():
     (lambda x: x.view(-1, 8, 4, 16), "or channels to groups and back"),
     (lambda x: x.mean(1), "all dimensions but batch and channels"),
     (lambda x: x.mean(3), "with keepdim=True"),
-    (lambda x: x if x.shape[1] == 8 else -x, r"at test_blocks.py, line \d+: .*without if, assert and loops"),
+    (lambda x: x if x.mean() > 0 else -x, r"at test_blocks.py, line \d+: .*its shapes may decide, its values"),
+    (lambda x: x if x.flatten(1)[0, 0] > 0 else -x, "its shapes may decide, its values"),
+    (lambda x: x if x.shape[0] == 2 else -x, "and the size of the batch may not"),
+    (lambda x: next(x for _ in range(x.shape[1])), "cannot trace the model at test_blocks.py"),
     (lambda x: torch.max(x.flatten(2), 2)[1], "expected"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_with_what_was_expected(body, words):
