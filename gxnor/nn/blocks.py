@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as every_module
 
-from gxnor.nn import integer_block, saved_formats
+from gxnor.nn import integer_block, integer_operands, saved_formats
 from gxnor.nn import integer_kernels as kernels
 from gxnor.nn import integer_products as products
 from gxnor.nn.activation import Activation
@@ -72,7 +72,7 @@ def _run(block: list, x: torch.Tensor) -> torch.Tensor | None:
             now.layers.pop()  # the layer, on its own, says so itself
             return None
         data, plan = planned
-        _, *size, channels = shape = products.output_shape(x.shape, layer.weight.shape, plan)
+        _, *size, channels = shape = integer_operands.output_shape(x.shape, layer.weight.shape, plan)
         pool = _geometry(pools[0]) if pools else None
         if pool is not None:
             shape = torch.Size((*kernels.pooled_size(shape, pool), channels))
@@ -128,10 +128,10 @@ def _geometry(pool: nn.MaxPool2d) -> integer_block.Pool:
     return *pairs, pool.ceil_mode
 
 
-def _overflow(plan: products.Plan, fan: int, rows: int) -> str:
+def _overflow(plan: integer_operands.Plan, fan: int, rows: int) -> str:
     """Why the sums, or batch norm's totals of them, may be too large, or are too few."""
     most = plan.geometry.x_bound * plan.geometry.w_bound * fan
-    if most > integer_block.LARGEST or rows * most * most > EXACT or not products.is_one_product(plan):
+    if most > integer_block.LARGEST or rows * most * most > EXACT or not integer_operands.is_one_product(plan):
         return "its sums may leave 16 bits"
     return "" if rows > 1 else "batch norm wants more than one value per channel"
 
@@ -141,10 +141,10 @@ class _Block(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, gamma, beta, data, plan, rest):
-        ctx.plan, ctx.rest, ctx.shape, ctx.contiguous = plan, rest, x.shape, products.comes_first(x)
-        ((_, images, w, g),) = products.operands(data, weight, plan)
+        ctx.plan, ctx.rest, ctx.shape, ctx.contiguous = plan, rest, x.shape, integer_operands.comes_first(x)
+        ((_, images, w, g),) = integer_operands.operands(data, weight, plan)
         s, place, totals = kernels.block_sums(images, w, g, rest.pool)
-        count, unit = s[..., 0].numel(), products.unit_of(plan)
+        count, unit = s[..., 0].numel(), integer_operands.unit_of(plan)
         mean, square = totals / count
         mean, variance = mean * unit, (square - mean * mean).clamp(min=0) * unit**2
         _update(rest.norm, mean, variance * (count / (count - 1)))
@@ -156,7 +156,7 @@ class _Block(torch.autograd.Function):
         y = states.float()
         if rest.phi.N > 1:
             y *= DiscreteSpace(rest.phi.N).step
-        y, states = (products.from_images(t, plan.dense, x.shape, ctx.contiguous) for t in (y, states))
+        y, states = (integer_operands.from_images(t, plan.dense, x.shape, ctx.contiguous) for t in (y, states))
         ctx.mark_non_differentiable(states)
         return y, states
 
@@ -165,7 +165,7 @@ class _Block(torch.autograd.Function):
         products.refuse_double_backward()
         plan, rest = ctx.plan, ctx.rest
         data, weight, s, place, coefficients, gain, mean, inverse = ctx.saved_tensors
-        dy, count, unit = products.as_images(dy, plan.dense), s[..., 0].numel(), products.unit_of(plan)
+        dy, count, unit = integer_operands.as_images(dy, plan.dense), s[..., 0].numel(), integer_operands.unit_of(plan)
         of_g, of_gs = kernels.block_reduce(coefficients, s, dy, rest.phi)
         dgamma = (of_gs * unit - mean * of_g) * inverse
         by_y = -gain * inverse * dgamma / count

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import reduce
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -25,12 +23,20 @@ from torch import nn
 from gxnor.nn import integer_kernels as kernels
 from gxnor.nn import saved_formats
 from gxnor.nn.integer import FLOAT_EXACT, LARGEST_SUM, Geometry
-from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.integer_operands import (
+    Plan,
+    as_images,
+    comes_first,
+    from_images,
+    image_shape,
+    input_unit,
+    levels,
+    operands,
+    unit_of,
+    weight_gradient,
+    weight_unit,
+)
 from gxnor.nn.stream import subkey
-from gxnor.space import DiscreteSpace
-
-BASE = 128  # of the digits of integers that do not fit int8
-SPLIT = 16  # of those of pixels
 
 state = threading.local()  # state.now is the innermost context that is open
 
@@ -74,19 +80,6 @@ class integer_arithmetic:
         return "\n".join(f"{name:{width}}  {what}" for name, what in self.layers)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a product is told beside its tensors."""
-
-    name: str
-    dense: bool  # or a convolution
-    bits: int
-    key: int
-    form: saved_formats.Form  # of the input
-    space: DiscreteSpace  # of the weights
-    geometry: Geometry
-
-
 def multiply(layer, x: torch.Tensor, stride=(1,), padding=(0,), dilation=(1,), groups=1) -> torch.Tensor | None:
     """The layer's x * W, where integer arithmetic is on and possible; else None."""
     planned = make_plan(layer, x, stride, padding, dilation, groups) if is_on() else None
@@ -112,7 +105,7 @@ def make_plan(layer, x: torch.Tensor, stride=(1,), padding=(0,), dilation=(1,), 
         (data, form), dense = held, isinstance(layer, nn.Linear)
         strides, zeros, apart = [(default, *n)[-2:] for default, n in ((1, stride), (0, padding), (1, dilation))]
         g = Geometry(strides, zeros, apart, groups, form.top, layer.space.denominator, 2 ** (now.gradient_bits - 1) - 1)
-        reason = _overflow(_image_shape(x.shape, dense), _image_shape(layer.weight.shape, dense), g)
+        reason = _overflow(image_shape(x.shape, dense), image_shape(layer.weight.shape, dense), g)
     note = now.notes.pop(layer, "")
     now.layers.append((name, f"float: {reason}" if reason else f"integer{note}"))
     return None if reason else (data, Plan(name, dense, now.gradient_bits, key, form, layer.space, g))
@@ -192,13 +185,13 @@ def gradients(ctx, data: torch.Tensor, weight: torch.Tensor, rounded: Callable):
     try:
         if ctx.needs_input_grad[0]:
             q, scale = rounded(0, "sample")
-            shape = _image_shape(ctx.shape, plan.dense)
-            dx = kernels.input_gradient(q, _levels(weight, plan), scale.mul_(_weight_unit(plan)), shape, plan.geometry)
+            shape = image_shape(ctx.shape, plan.dense)
+            dx = kernels.input_gradient(q, levels(weight, plan), scale.mul_(weight_unit(plan)), shape, plan.geometry)
             dx = from_images(dx, plan.dense, ctx.shape, ctx.contiguous)
         if ctx.needs_input_grad[1]:
             q, scale = rounded(1, "channel")
-            x, shape = as_images(plan.form.integers(data), plan.dense), _image_shape(weight.shape, plan.dense)
-            dw = _weight_gradient(q, x, scale.mul_(_input_unit(plan)), shape, plan)
+            x, shape = as_images(plan.form.integers(data), plan.dense), image_shape(weight.shape, plan.dense)
+            dw = weight_gradient(q, x, scale.mul_(input_unit(plan)), shape, plan)
             dw = from_images(dw, plan.dense, weight.shape, True)
     except FloatingPointError:
         raise FloatingPointError(
@@ -206,119 +199,3 @@ def gradients(ctx, data: torch.Tensor, weight: torch.Tensor, rounded: Callable):
             "A lower learning rate, or a look at the loss and the data, is the usual mend"
         ) from None
     return dx, dw
-
-
-def operands(data: torch.Tensor, weight: torch.Tensor, plan: Plan) -> Iterator[tuple]:
-    """(factor, x, W, geometry) of every product of bytes; their sums, times the factors, add up to x * W."""
-    images, w = as_images(plan.form.integers(data), plan.dense), _levels(weight, plan)
-    if _is_split(plan):
-        yield 1, _split(images), torch.stack((w * SPLIT, w), 4).flatten(3), _split_geometry(plan)
-        return
-    for unit, bound, part in _digits(images, plan.form.top):
-        yield unit, part, w, replace(plan.geometry, x_bound=bound)
-
-
-def _weight_gradient(q, x, scale, shape: torch.Size, plan: Plan) -> torch.Tensor:
-    """`integer.weight_gradient` of x in all its digits."""
-    if _is_split(plan):
-        twice = torch.Size((*shape[:3], 2 * shape[3]))
-        dw = _in_pieces(q, _split(x), scale, twice, _split_geometry(plan)).unflatten(3, (shape[3], 2))
-        return dw[..., 0] * SPLIT + dw[..., 1]
-    parts = (
-        _in_pieces(q, part, scale * unit, shape, replace(plan.geometry, x_bound=bound))
-        for unit, bound, part in _digits(x, plan.form.top)
-    )
-    return reduce(torch.Tensor.add_, parts)
-
-
-def _in_pieces(q, x, scale, shape: torch.Size, g: Geometry) -> torch.Tensor:
-    """`integer.weight_gradient`, with as many images at a time as make sums that fit 32 bits."""
-    step = LARGEST_SUM // (g.q_bound * g.x_bound * q[0, ..., 0].numel())
-    parts = zip(q.split(step), x.split(step), strict=True)
-    return reduce(torch.Tensor.add_, (kernels.weight_gradient(*part, scale, shape, g) for part in parts))
-
-
-def output_shape(x: torch.Size, weight: torch.Size, plan: Plan) -> torch.Size:
-    """Of the layer's output, as images."""
-    return torch.Size(
-        kernels.output_shape(_image_shape(x, plan.dense), _image_shape(weight, plan.dense), plan.geometry)
-    )
-
-
-def is_one_product(plan: Plan) -> bool:
-    """Whether `operands` are one pair."""
-    return plan.form.top <= 127 or _is_split(plan)
-
-
-def _is_split(plan: Plan) -> bool:
-    """Whether x = 16 * high + low, both in 5 bits, and 16 times the levels of its weights in bytes: pixels."""
-    return 127 < plan.form.top <= 255 and plan.geometry.w_bound < 128 // SPLIT
-
-
-def _split(x: torch.Tensor) -> torch.Tensor:
-    """int8 [..., 2 * channels]: high and low of every channel, each a channel of its own."""
-    return torch.stack((x >> 4, x & (SPLIT - 1)), 4).to(torch.int8).flatten(3)
-
-
-def _split_geometry(plan: Plan) -> Geometry:
-    return replace(plan.geometry, x_bound=SPLIT, w_bound=SPLIT * plan.geometry.w_bound)
-
-
-def _digits(x: torch.Tensor, top: int) -> list[tuple[int, int, torch.Tensor]]:
-    """[(unit, bound, int8 like x), ...] whose sum, times the units, is x, in which no |m| is larger than top."""
-    digits, unit, x = [], 1, x.int() if top > 127 else x
-    while top > 127:
-        low = ((x + BASE // 2) % BASE) - BASE // 2
-        digits.append((unit, BASE // 2, low.to(torch.int8)))
-        x, top, unit = (x - low) // BASE, (top + BASE // 2) // BASE, unit * BASE
-    return [*digits, (unit, top, x.to(torch.int8))]
-
-
-def _levels(weight: torch.Tensor, plan: Plan) -> torch.Tensor:
-    """The weights as int8 images of levels."""
-    space = plan.space
-    if isinstance(weight, DiscreteParameter):
-        index = weight.indices().to(torch.int8)
-        level = index.mul_(2).sub_(1) if space.N == 0 else index.sub_(space.denominator)
-    else:
-        level = (weight / _weight_unit(plan)).to(torch.int8)
-    return as_images(level, plan.dense)
-
-
-def comes_first(x: torch.Tensor) -> bool:
-    """Whether channels come first in memory, as far as that can be told."""
-    return x.is_contiguous() and not (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
-
-
-def unit_of(plan: Plan) -> float:
-    """The value of a sum of 1."""
-    return _input_unit(plan) * _weight_unit(plan)
-
-
-def _weight_unit(plan: Plan) -> float:
-    """The value of level 1."""
-    return plan.space.H / plan.space.denominator
-
-
-def _input_unit(plan: Plan) -> float:
-    return 2.0**-plan.form.exponent
-
-
-def as_images(t: torch.Tensor, dense: bool) -> torch.Tensor:
-    """Input, output or weight of a layer as `gxnor.nn.integer` takes it: [N, H, W, C], contiguous."""
-    if dense:
-        return t.reshape(-1, 1, 1, t.shape[-1])
-    return (t if t.dim() == 4 else t.unsqueeze(2)).permute(0, 2, 3, 1).contiguous()
-
-
-def _image_shape(shape: torch.Size, dense: bool) -> torch.Size:
-    return as_images(torch.empty(shape, device="meta"), dense).shape
-
-
-def from_images(t: torch.Tensor, dense: bool, like: torch.Size, contiguous: bool) -> torch.Tensor:
-    """The way back, to as many dimensions as `like` has; channels last in memory unless contiguous."""
-    if dense:
-        return t.view(*like[:-1], t.shape[-1])
-    t = t.permute(0, 3, 1, 2)
-    t = t if len(like) == 4 else t.squeeze(2)
-    return t.contiguous() if contiguous else t

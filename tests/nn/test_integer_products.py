@@ -15,6 +15,7 @@ from gxnor.nn import (
     Precision,
     integer,
     integer_arithmetic,
+    integer_operands,
     integer_products,
     network,
     pack_saved_activations,
@@ -245,7 +246,8 @@ def test_the_layers_of_a_pass_draw_from_streams_of_their_own():
 def test_sums_beyond_32_bits_are_taken_in_pieces(monkeypatch):
     layer, x = made(lambda: (Conv2d(3, 2, 3, padding=1), states(2, 3, 6, 7)))
     whole = run(layer, x, integer_arithmetic(6, key=1))
-    monkeypatch.setattr(integer_products, "LARGEST_SUM", 31 * 42)  # of one image
+    for module in (integer_products, integer_operands):
+        monkeypatch.setattr(module, "LARGEST_SUM", 31 * 42)  # of one image
     for a, b in zip(run(layer, x, integer_arithmetic(6, key=1)), whole, strict=True):
         torch.testing.assert_close(a, b)
     monkeypatch.setattr(integer_products, "LARGEST_SUM", 31 * 42 - 1)
