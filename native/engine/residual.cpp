@@ -2,21 +2,31 @@
 
 #include "common/vectorise.h"
 #include "engine/blocks.h"
+#include "kernels/requantize.h"
 
 namespace gxnor {
 namespace {
 
 constexpr uint64_t kRaise = uint64_t{1} << 62;
 
-// Of signed 64 bits AVX2 has no shift: raised, nothing is negative, and what is returned is right in its lowest 32 bits.
-GXNOR_BODY void requantize_all(int32_t* sums, int count, const int32_t* multiplier, const uint64_t* offset, int shift) {
-  const uint32_t raise = static_cast<uint32_t>(kRaise >> shift);
+// Of signed 64 bits AVX2 has no shift (requantize_avx2): raised, nothing is negative, and what is returned is right in its
+// lowest 32 bits.
+void requantize_all(int32_t* sums, int count, const int32_t* multiplier, const uint64_t* offset, int shift,
+                    uint32_t raise) {
   for (int p = 0; p < count; ++p, sums += kLanes)
     for (int lane = 0; lane < kLanes; ++lane) {
       const int64_t product = int64_t{multiplier[lane]} * sums[lane];
       sums[lane] =
           static_cast<int32_t>(static_cast<uint32_t>((static_cast<uint64_t>(product) + offset[lane]) >> shift) - raise);
     }
+}
+
+void requantized(int32_t* sums, int count, const int32_t* multiplier, const uint64_t* offset, int shift) {
+  const uint32_t raise = static_cast<uint32_t>(kRaise >> shift);
+#if defined(__x86_64__)
+  if (isa.load(std::memory_order_relaxed) >= kAvx2) return requantize_avx2(sums, count, multiplier, offset, shift, raise);
+#endif
+  requantize_all(sums, count, multiplier, offset, shift, raise);
 }
 
 GXNOR_BODY void add_all(int32_t* sums, int count, const int32_t* others, int32_t own, int32_t theirs) {
@@ -44,7 +54,7 @@ void Residual::add(int buffer, const Buffer& other, int32_t own, int32_t theirs)
 
 void Residual::operator()(int block, int count, int32_t* sums, const uint8_t* const* others) const {
   if (!multiplier.empty())
-    vectorised<requantize_all>(sums, count, multiplier.data() + block * kLanes, offset.data() + block * kLanes, shift);
+    requantized(sums, count, multiplier.data() + block * kLanes, offset.data() + block * kLanes, shift);
   if (other.empty()) return;
   int32_t values[kStrip * kLanes];
   for (int first = 0; first < count; first += kStrip, sums += kStrip * kLanes) {

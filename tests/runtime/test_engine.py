@@ -129,7 +129,7 @@ def test_sums_of_branches_are_taken_while_they_are_in_the_cache():
         (62, 2**30, 2**61),
     ],
 )
-def test_requantize_at_its_limits(shift, multiplier, offset):
+def test_requantize_at_its_limits(shift, multiplier, offset, instruction_set):
     """Shifts beyond 32, offsets beyond 32 bits: before thresholds, before a sum, and on its own, rounded down."""
     for ending in range(3):
         net = Builder((5, 3, 4), 6)
