@@ -39,8 +39,8 @@ void see(const Buffer& in, const PoolWindow& w, const uint8_t* image, int64_t y,
   }
 }
 
-// `count` pixels, `step` bytes from one to the next, to neighbouring ones, or to the part of each that begins at `to`, of the
-// same form.
+// `count` pixels, `step` bytes from one to the next, to neighbouring ones, or to the part of each that begins at `to`, of
+// the same form.
 void copy(const Buffer& in, const uint8_t* from, int64_t step, const Buffer& out, uint8_t* to, int64_t count) {
   for (int planes = in.form == Form::bits ? 2 : 1; planes > 0; --planes, from += in.plane, to += out.plane) {
     if (step == in.pixel && in.pixel == out.pixel) {

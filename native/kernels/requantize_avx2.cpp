@@ -15,7 +15,8 @@ inline __m256i loaded(const void* from) { return _mm256_loadu_si256(static_cast<
 
 }  // namespace
 
-void requantize_avx2(int32_t* sums, int count, const int32_t* multiplier, const uint64_t* offset, int shift, uint32_t raise) {
+void requantize_avx2(int32_t* sums, int count, const int32_t* multiplier, const uint64_t* offset, int shift,
+                     uint32_t raise) {
   const __m128i by = _mm_cvtsi32_si128(shift);
   const __m256i raised = _mm256_set1_epi32(static_cast<int32_t>(raise));
   for (int half = 0; half < kLanes; half += 8) {
