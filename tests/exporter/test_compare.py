@@ -249,6 +249,9 @@ def test_the_newer_onnx_export_gives_our_reason_for_its_failure(layer, captured,
     assert not (tmp_path / "net.onnx").exists()
 
 
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.6."), reason="PyTorch 2.6's torch.export cannot take tensor subclasses"
+)
 def test_torch_export_computes_the_same():
     net = nn.Sequential(gnn.Linear(4, 6), nn.BatchNorm1d(6), gnn.Activation(), gnn.Linear(6, 3)).eval()
     x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
