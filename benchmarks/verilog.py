@@ -1,7 +1,7 @@
 """The circuit of `gxnor export --to verilog`, measured: benchmarks/results/verilog.json.
 
-python benchmarks/verilog.py exact 1000        that many test images in Verilator: sums, cycles, fired lanes (minutes); a third
-                                               argument mnist-mcu, here and below: of that network
+python benchmarks/verilog.py exact 1000        that many test images in Verilator: sums, cycles, fired lanes (minutes); with
+                                               mnist-mcu as third argument, here and below: that network
 python benchmarks/verilog.py icarus 100        the same in Icarus Verilog (minutes)
 python benchmarks/verilog.py toggles 10        toggled bits, of the circuit and of its dense twin, in Verilator
 python benchmarks/verilog.py synthesise mnist  Yosys, nextpnr: mnist or mnist-mcu for ECP5, hx8k or up5k for iCE40

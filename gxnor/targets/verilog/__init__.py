@@ -56,7 +56,7 @@ def write(
         raise WorkError(f"{path} cannot be made: {error.strerror}") from None
     for file, words in filled.hex.items():
         write_text(path / f"{name}_{file}.hex", "\n".join(words) + "\n")
-    values = filled.values | {"IMAGES": len(samples)}
+    values = filled.values | {"IMAGES": len(samples), "FEW": min(IMAGES, len(samples))}
     for file, to in (("network.v", f"{name}.v"), ("testbench.v", "testbench.v"), ("Makefile.in", "Makefile")):
         text = (HERE / file).read_text(encoding="utf-8")
         write_text(path / to, _Template(text).substitute(values))

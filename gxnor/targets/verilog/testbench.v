@@ -7,6 +7,7 @@ module testbench;
   parameter RESTART = 0;  // after that many cycles: a reset, and everything once more
   parameter TOGGLES = 0;  // count changes of bits, too
   parameter WAVES = 0;    // write waves.vcd
+  parameter COUNT = $IMAGES;  // images to send
   localparam L = $LANES, A = $A;
   reg clk = 0, reset = 1;
   reg [7:0] images [0:$IMAGES*$INPUTS-1];
@@ -26,6 +27,16 @@ module testbench;
 
   $NAME #(.DENSE(DENSE)) dut (clk, reset, in_data, in_valid, in_ready, out_index, out_sum, out_valid, out_ready);
   always #5 clk = ~clk;
+
+  wire [L*A-1:0] written;  // the bits of lanes that write
+  wire [L-1:0] changed;
+  genvar g;
+  generate
+    for (g = 0; g < L; g = g + 1) begin : watch
+      assign written[g*A +: A] = {A{dut.writes[g]}};
+      assign changed[g] = dut.writes[g] && dut.results[g*A +: A] != dut.sums[g*A +: A];
+    end
+  endgenerate
 
   function integer ones(input [L*A-1:0] word);
 `ifdef VERILATOR
@@ -69,8 +80,8 @@ module testbench;
       start;
     end
     pattern = {pattern[14:0], pattern[15] ^ pattern[13] ^ pattern[12] ^ pattern[10]};
-    in_valid = sent < $IMAGES*$INPUTS && (!STALL || pattern[0]);
-    in_data = images[sent < $IMAGES*$INPUTS ? sent : 0];
+    in_valid = sent < COUNT*$INPUTS && (!STALL || pattern[0]);
+    in_data = images[sent < COUNT*$INPUTS ? sent : 0];
     out_ready = STALL == 0 || (STALL == 1 ? pattern[3] : pattern[7:0] == 0);
   end
 
@@ -88,19 +99,17 @@ module testbench;
     end
     at = clears_3 ? step_3 - 1 : step_3;  // the layer whose operation is in the fourth cycle
     if (at >= 0 && at < $LAYERS && !dut.wiping) begin
-      for (i = 0; i < L; i = i + 1) if (dut.writes[i]) begin
-        writes[at] = writes[at] + 1;
-        if (!clears_3 && dut.results[i*A +: A] != dut.sums[i*A +: A]) fired[at] = fired[at] + 1;
-      end else if (dut.sums[i*A +: A] !== held[i*A +: A] || dut.operands[i*A +: A] !== operands[i*A +: A]) begin
-        if (wrong < 10) $display("lane %0d rests, but its sum or its operand toggles", i);
+      writes[at] = writes[at] + ones(dut.writes);
+      if (!clears_3) fired[at] = fired[at] + ones(changed);
+      if ((((dut.sums ^ held) | (dut.operands ^ operands)) & ~written) != 0) begin
+        if (wrong < 10) $display("a lane rests, but its sum or its operand toggles");
         wrong = wrong + 1;
       end
       if (TOGGLES) begin
         read_bits[at] = read_bits[at] + ones(dut.founds ^ founds);
         operand_bits[at] = operand_bits[at] + ones(dut.operands ^ operands);
         adder_bits[at] = adder_bits[at] + ones(dut.results ^ results);
-        for (i = 0; i < L; i = i + 1)
-          if (dut.writes[i]) written_bits[at] = written_bits[at] + ones(dut.results[i*A +: A] ^ founds[i*A +: A]);
+        written_bits[at] = written_bits[at] + ones((dut.results ^ founds) & written);
       end
     end
     founds = dut.founds; held = dut.sums; operands = dut.operands; results = dut.results;
@@ -112,14 +121,14 @@ module testbench;
         if (wrong < 10) $display("image %0d, class %0d: expected %0d, got %0d", got / $OUTPUTS, out_index, sums[got], out_sum);
       end
       got = got + 1;
-      if (got == $IMAGES*$OUTPUTS) begin
+      if (got == COUNT*$OUTPUTS) begin
         for (i = 0; i < $LAYERS; i = i + 1) begin
           $display("layer %0d: %0d lanes fired, %0d written, adding in %0d of %0d cycles, %0d cycles to emit",
                    i, fired[i], writes[i], adds[i], runs[i], emits[i]);
           if (TOGGLES) $display("layer %0d: toggled bits: %0d of sums read, %0d of operands, %0d of adders, %0d of accumulators",
                                 i, read_bits[i], operand_bits[i], adder_bits[i], written_bits[i]);
         end
-        $display("%0s: %0d images, %0d wrong sums, %0d cycles per image", wrong ? "FAIL" : "PASS", $IMAGES, wrong, cycles / $IMAGES);
+        $display("%0s: %0d images, %0d wrong sums, %0d cycles per image", wrong ? "FAIL" : "PASS", COUNT, wrong, cycles / COUNT);
         $finish;
       end
     end
