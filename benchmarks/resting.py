@@ -28,7 +28,7 @@ from gxnor.writing import replacing, write_text
 
 RESULT = Path(__file__).parent / "results" / "resting.json"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-LAYERS, R, SAMPLES, LANES = "8C3-MP2-16C3-32FC-10", (0.2, 0.6, 1.2), 4, 8
+LAYERS, R, SAMPLES, LANES = "8C3-MP2-16C3-32FC-10", (0.2, 0.6, 0.9), 4, 8
 SHOWN = 24  # cycles
 COLOURS = ("#2a6fd0", "#d9631e", "#13916b", "#8a4fc4")
 
