@@ -297,4 +297,4 @@ def test_large_memories_become_block_ram(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "DP16KD" in (tmp_path / "ecp5.txt").read_text()
     assert "SB_RAM40_4K" in (tmp_path / "ice40.txt").read_text()
-    assert int(re.search(r"TRELLIS_DPR16X4 +(\d+)", (tmp_path / "ecp5.txt").read_text())[1]) < 8  # best of a pool alone
+    assert "TRELLIS_DPR16X4" not in (tmp_path / "ecp5.txt").read_text()
