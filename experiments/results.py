@@ -24,12 +24,14 @@ else:
 from experiments import page, pretrained
 from experiments.pictures import log_scale
 from experiments.tables import RESULTS, ROOT, kind, write_tables
+from gxnor.errors import GxnorError
 
 LEFT_OUT = ("confusion", "classes")
 
 
 def add(run: Path, note: str = "") -> Path:
-    """Stores a finished run's result with its resolved recipe and the note, or a study's JSON; returns where."""
+    """Stores a finished run's result with its resolved recipe and the note, or a study's JSON; returns where. A data set's
+    table compares kinds of one network: raises GxnorError for another network than the stored runs have."""
     if (run / "study.json").exists():
         return page.add(run, RESULTS)
     result = json.loads((run / "result.json").read_text())
@@ -39,6 +41,9 @@ def add(run: Path, note: str = "") -> Path:
     name = "-".join(kind(recipe).lower().replace(",", "").split())
     path = RESULTS / recipe["data"]["name"] / f"{name}-seed{result['seed']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    for other in path.parent.glob("*.json"):
+        if (network := json.loads(other.read_text())["settings"]["network"]) != recipe["network"]:
+            raise GxnorError(f"{run} trained {recipe['network']}, but the runs stored in {path.parent} have {network}")
     kept |= {"note": note} if note else {}
     path.write_text(json.dumps({**kept, "settings": recipe}, indent=1) + "\n")
     return path

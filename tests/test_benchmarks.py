@@ -8,6 +8,7 @@ import pytest
 
 from experiments import tables
 from experiments.definitions import STUDIES
+from gxnor.errors import GxnorError
 from gxnor.training import recipe as recipes
 from tests.scripts import ROOT, load
 
@@ -77,6 +78,20 @@ def test_a_run_on_cifar10_stands_in_the_table_with_its_command_and_note(results,
     assert "**87.65 %** (87.65)" in table
     assert "\ngxnor train cifar10 --seed N --set train.epochs=3\n" in table
     assert ("Images of another kind. The best epoch" in table) == bool(note)
+
+
+def test_a_run_of_another_network_does_not_mix_with_the_stored_ones(results, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.toml").write_text(recipes.dump(recipes.load("mnist-mcu")))
+    first = next((results.RESULTS / "mnist").glob("*.json"))
+    (run / "result.json").write_text(first.read_text())
+    (tmp_path / "results" / "mnist").mkdir(parents=True)
+    (tmp_path / "results" / "mnist" / first.name).write_text(first.read_text())
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    with pytest.raises(GxnorError, match="but the runs stored in"):
+        results.add(run)
+    assert (tmp_path / "results" / "mnist" / first.name).read_text() == first.read_text()
 
 
 def test_adding_nothing_is_refused(results):
