@@ -87,7 +87,8 @@ def test_a_network_on_sound_is_trained_exported_and_predicts_the_same(tmp_path, 
 
     run, program, data = str(tmp_path / "run"), str(tmp_path / "net.gxnor"), ["--data-dir", str(tmp_path)]
     settings = ["network.layers=8C5-MP4-16C3-MP4-10", "network.padding=valid", "data.validation=20", "train.batch=10",
-                "train.batch_growth=1", "train.recalibration_batches=2", "train.epochs=8"]  # fmt: skip
+                "train.batch_growth=1", "train.recalibration_batches=2", "train.epochs=8", "optimizer.lr=0.2",
+                "optimizer.lr_end=0.02"]  # fmt: skip
     words = [word for setting in settings for word in ("--set", setting)]
     assert cli.main(["train", "fsdd", *words, "--out", run, *data]) == 0
     assert cli.main(["export", run, "-o", program]) == 0
