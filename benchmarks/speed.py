@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import programs  # noqa: E402
 from experiments.pictures import SERIES  # noqa: E402
+from experiments.tables import blocks_table  # noqa: E402
 from gxnor.cli import bench  # noqa: E402
 from gxnor.program import file  # noqa: E402
 from gxnor.runtime.engine import instruction_sets  # noqa: E402
@@ -80,20 +81,6 @@ def measure_blocks() -> dict:
     return {"command": "python benchmarks/speed.py blocks", "date": date, "networks": reports}
 
 
-def table(result: dict) -> str:
-    """Time over ours, of each contestant; in Markdown."""
-    names = ["onnxruntime", "onnxruntime-int8", "openvino", "openvino-int8"]
-    lines = [
-        "| network | batch | ours, us an image | " + " | ".join(names) + " |",
-        "|---|" + "---:|" * (len(names) + 2),
-    ]
-    for network, report in result["networks"].items():
-        for entry in report["results"]:
-            ratios = " | ".join(f"{entry[name]['over_gxnor']:.2f}" for name in names)
-            lines.append(f"| {network} | {entry['batch']} | {entry['gxnor']['us_per_image']:,.0f} | {ratios} |")
-    return "\n".join(lines)
-
-
 def limited(path: Path, isa: str, limits: dict[str, str]) -> dict:
     """The CIFAR network in a process of its own, for libraries look at the machine when they are loaded."""
     words = ["--isa", isa, "--batch", "1", "64", "--threads", "2", "--against", *AGAINST, "--json"]
@@ -139,7 +126,7 @@ def main(arguments: list[str]) -> None:
     if arguments == ["blocks"]:
         result = measure_blocks()
         BLOCKS_RESULT.write_text(json.dumps(result, indent=1) + "\n")
-        print(table(result))
+        print(blocks_table())
         return
     if not arguments:
         RESULT.write_text(json.dumps(measure(), indent=1) + "\n")

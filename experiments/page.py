@@ -66,6 +66,11 @@ Networks with random states, since time does not depend on them (`python benchma
 
 ![Time per image over batch size](images/speed.png)
 
+Networks of residual and separable blocks, every layer ternary (`python benchmarks/speed.py blocks`).
+
+<!-- table blocks -->
+<!-- end -->
+
 ## Cost of a training step
 
 `python benchmarks/training_step.py`

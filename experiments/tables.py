@@ -168,6 +168,30 @@ def speed_table() -> str:
     return "\n".join(lines)
 
 
+def blocks_table() -> str:
+    """Markdown: networks of residual and separable blocks, from what `benchmarks/speed.py blocks` has written."""
+    report = json.loads((RESULTS / "blocks.json").read_text())
+    names = ["onnxruntime", "onnxruntime-int8", "openvino", "openvino-int8"]
+    rows = [
+        (
+            f"{name}, {entry['batch']}", f"**{entry['gxnor']['us_per_image'] / 1000:.3g} ms**",
+            *(f"{entry[other]['over_gxnor']:.2f} x" for other in names),
+        )
+        for name, network in report["networks"].items()
+        for entry in network["results"]
+    ]  # fmt: skip
+    network = next(iter(report["networks"].values()))
+    about = network["contestants"]
+    lines = [
+        markdown(("network, batch", "gxnor", *names), rows),
+        "",
+        f"Time per image, and how many times as long the others take: the median ratio of alternating turns. "
+        f"{network['machine']['cpu']}, {about['gxnor']['isa']}, threads: {about['gxnor']['threads']}; onnxruntime "
+        f"{about['onnxruntime']['onnxruntime']}, openvino {about['openvino']['openvino']}; {report['date']}.",
+    ]
+    return "\n".join(lines)
+
+
 def spread(values: list[float]) -> str:
     low, high = (f"{value:.0f}" for value in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
@@ -244,6 +268,7 @@ TABLES = {
     **{data: partial(table_with_commands, data) for data in ("fashion", "fsdd", "cifar10", "svhn")},
     "training-step": step_table,
     "speed": speed_table,
+    "blocks": blocks_table,
     "limits": limits_table,
 }
 
