@@ -5,27 +5,17 @@ python -m benchmarks.cores FILE.gxnor --data mnist [--images 20] [--core M4 ...]
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
-from benchmarks.cores import CORES, run
-from gxnor.cli.testset import load
-from gxnor.program import file
+from benchmarks.cores import CORES, command, run
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--images", type=int, default=20)
+    parser = command.parser(__doc__, images=20)
     parser.add_argument("--core", action="append", choices=CORES)
     parser.add_argument("--optimise", default="-Os")
     arguments = parser.parse_args()
-    program = file.read(arguments.file)
-    images = load(program, arguments.data, arguments.data_dir).images[: arguments.images]
-    typical = load(program, arguments.data, arguments.data_dir, part="train").images[:200]
+    program, images, _, typical = command.read(arguments)
     print(f"{'core':<12}{'flash':>9}{'RAM':>8}{'stack':>8}{'instructions':>14}")
     for name in arguments.core or CORES:
         got = run(program, images, name, arguments.optimise, typical)

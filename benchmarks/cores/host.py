@@ -5,7 +5,6 @@ python -m benchmarks.cores.host FILE.gxnor --data mnist
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import sys
 import tempfile
@@ -13,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cores import WARNINGS, call
-from gxnor.cli.testset import load
-from gxnor.program import Program, file
+from benchmarks.cores import WARNINGS, call, command
+from gxnor.program import Program
 from gxnor.runtime.engine import Engine
 from gxnor.targets.c import write
 
@@ -33,18 +31,11 @@ def logits(program: Program, x: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--data-dir", type=Path)
-    arguments = parser.parse_args()
-    program = file.read(arguments.file)
-    test = load(program, arguments.data, arguments.data_dir)
-    typical = load(program, arguments.data, arguments.data_dir, part="train").images[:200]
-    ours = logits(program, test.images, typical)
-    theirs = np.concatenate([Engine(program).run(part) for part in np.array_split(test.images, 20)])
+    program, images, labels, typical = command.read(command.parser(__doc__).parse_args())
+    ours = logits(program, images, typical)
+    theirs = np.concatenate([Engine(program).run(part) for part in np.array_split(images, 20)])
     same = (ours.view(np.uint32) == theirs.view(np.uint32)).all(axis=1).sum()
-    right = (ours.argmax(axis=1) == test.labels).mean()
+    right = (ours.argmax(axis=1) == labels).mean()
     print(f"{same:,} of {len(ours):,} images with the engine's logits on every bit; {100 * right:.2f} % right")
     return int(same != len(ours))
 

@@ -9,7 +9,6 @@ kernel. Its table of events stands beside the bytes of the other two.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.cores import CORES, HERE, call, emulate, link
+from benchmarks.cores import CORES, HERE, call, command, emulate, link
 from benchmarks.cores.layers import measure
-from gxnor.cli.testset import load
-from gxnor.program import Program, file, reference
+from gxnor.program import Program, reference
 from gxnor.targets import rest
 from gxnor.targets.c import plan as planning
 from gxnor.targets.c import tables
@@ -107,16 +105,10 @@ def _pairs(rows: list[list[int]]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--images", type=int, default=10)
+    parser = command.parser(__doc__, images=10)
     parser.add_argument("--core", action="append", choices=CORES)
     arguments = parser.parse_args()
-    program = file.read(arguments.file)
-    images = load(program, arguments.data, arguments.data_dir).images[: arguments.images]
-    typical = load(program, arguments.data, arguments.data_dir, part="train").images[:200]
+    program, images, _, typical = command.read(arguments)
     for core in arguments.core or ("M4", "RV32IMC", "RV32IMC_Zbb"):
         print(f"{core:<28}{'events':>10}{'planes':>12}{'weights':>12}   bytes of tables")
         for label, kernels in compare(program, images, typical, core):

@@ -5,7 +5,6 @@ python -m benchmarks.cores.layers FILE.gxnor --data mnist [--core M4]
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from pathlib import Path
@@ -13,9 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.cores import CORES, HERE, call, emulate, link, write_images, write_source
-from gxnor.cli.testset import load
-from gxnor.program import file
+from benchmarks.cores import CORES, HERE, call, command, emulate, link, write_images, write_source
 from gxnor.targets.c import choice, costs
 from gxnor.targets.c.plan import Plan
 
@@ -37,16 +34,10 @@ def measure(plan: Plan, x: np.ndarray, name: str, folder: Path) -> list[float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--images", type=int, default=20)
+    parser = command.parser(__doc__, images=20)
     parser.add_argument("--core", choices=CORES, default="M4")
     arguments = parser.parse_args()
-    program = file.read(arguments.file)
-    images = load(program, arguments.data, arguments.data_dir).images[: arguments.images]
-    typical = load(program, arguments.data, arguments.data_dir, part="train").images[:200]
+    program, images, _, typical = command.read(arguments)
     plan = choice.plan(program, typical)
     with TemporaryDirectory() as folder:
         found = measure(plan, images, arguments.core, Path(folder))
