@@ -1,4 +1,4 @@
-"""Time an image, side by side with what users would run instead: to benchmarks/results/speed.json, docs/images/speed.png.
+"""Time per image, side by side with what users would run instead: to benchmarks/results/speed.json, docs/images/speed.png.
 
 python benchmarks/speed.py              measures (some ten minutes) and draws; pip install onnx onnxruntime openvino
 python benchmarks/speed.py picture      draws again
@@ -74,7 +74,7 @@ def of(networks: dict, folder: Path, against: list[str]) -> dict[str, dict]:
 
 
 def measure_blocks() -> dict:
-    """PyTorch is left out: it is no rival to the other two on these."""
+    """PyTorch is left out: the other two are faster on these."""
     with tempfile.TemporaryDirectory() as folder:
         reports = of(BLOCKS, Path(folder), ["onnxruntime", "openvino"])
     date = time.strftime("%Y-%m-%d", time.gmtime())
@@ -104,7 +104,7 @@ def picture(result: dict) -> None:
         width = 2.6 if name == "gxnor" else 1.4
         axes.plot(batches, times, color=SERIES[i], linewidth=width, marker="o", markersize=4, label=name)
         ends[name] = times[-1]
-    axes.set(xscale="log", yscale="log", xlabel="batch", ylabel="milliseconds an image")
+    axes.set(xscale="log", yscale="log", xlabel="batch", ylabel="milliseconds per image")
     axes.set_xticks(batches, map(str, batches), minor=False)
     axes.minorticks_off()
     ticks = [

@@ -124,6 +124,8 @@ def export_run(path: Path) -> Program:
 
 
 def _recipe(path: Path) -> Recipe:
+    if not path.exists():
+        raise GxnorError(f"there is neither a file nor a folder {path}")
     if not (path / "recipe.toml").exists():
         raise GxnorError(f"{path} is not a run folder: recipe.toml is missing")
     return recipes.load(str(path / "recipe.toml"))

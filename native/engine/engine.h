@@ -28,7 +28,7 @@ enum gxnor_status {
   GXNOR_OK = 0,
   GXNOR_NO_KERNELS = 1,    // this machine lacks the instruction set that was asked for
   GXNOR_BAD_PROGRAM = 2,   // shapes, ranges or sizes do not fit each other
-  GXNOR_BAD_STATE = 3,     // an input holds an index that is no state
+  GXNOR_BAD_STATE = 3,     // an input holds an index that is not a state
   GXNOR_TOO_LARGE = 4,     // beyond what the engine addresses; the reference may still run it
   GXNOR_NO_MEMORY = 5,
 };

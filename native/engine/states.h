@@ -20,7 +20,7 @@ struct States {
 
   int storage() const { return N == 0 ? 1 : N == 1 ? 2 : N <= 3 ? 4 : 8; }
   // `count` indices from `first` on, in memory of the caller's, and kOverRead more that mean nothing. Throws Failure for
-  // one that is no state.
+  // one that is not a state.
   const uint8_t* read(int64_t first, int64_t count, std::vector<uint8_t>& memory) const;
 };
 

@@ -78,6 +78,8 @@ def test_a_run_that_cannot_be_exported_writes_nothing(tiny, tmp_path, capsys):
     assert not out.exists() and [p.name for p in tmp_path.iterdir()] == ["run"]
     assert cli.main(["export", str(tmp_path), "-o", str(out)]) == 2
     assert "recipe.toml is missing" in capsys.readouterr().err
+    assert cli.main(["export", str(tmp_path / "nix.gxnor"), "-o", str(out)]) == 2
+    assert "there is neither a file nor a folder" in capsys.readouterr().err
 
 
 def test_eval_of_a_file_that_does_not_fit_its_data_is_refused(tmp_path, capsys):

@@ -147,7 +147,7 @@ LAYERS = {
 
 
 def float_tensors_of(count: int) -> list[torch.Tensor]:
-    """All float tensors of that many elements that Python can reach and that are no packed weight."""
+    """All float tensors of that many elements that Python can reach and that are not a packed weight."""
     gc.collect()
     return [
         t

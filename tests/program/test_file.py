@@ -124,7 +124,7 @@ def test_weights_of_the_cifar_network_take_their_bits_and_little_more(N, bits, t
 
 def test_a_loaded_network_holds_little_more_than_its_file(tmp_path):
     file.save(cifar(), tmp_path / "net.gxnor")
-    file.read(tmp_path / "net.gxnor")  # tables and imports are no part of the network
+    file.read(tmp_path / "net.gxnor")  # tables and imports are not part of the network
     tracemalloc.start()
     program = file.read(tmp_path / "net.gxnor")
     held, _ = tracemalloc.get_traced_memory()
@@ -136,7 +136,7 @@ def test_a_loaded_network_holds_little_more_than_its_file(tmp_path):
 @pytest.mark.parametrize("N1", [0, 1])
 def test_a_file_is_written_without_holding_the_states_one_by_one(N1):
     program = cifar(N1)
-    file.encode(program)  # tables and imports are no part of the network
+    file.encode(program)  # tables and imports are not part of the network
     tracemalloc.start()
     file.encode(program)
     _, peak = tracemalloc.get_traced_memory()

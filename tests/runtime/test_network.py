@@ -273,7 +273,7 @@ def test_many_threads_get_the_same_answers(make):
 def test_a_loaded_network_holds_little_more_than_its_file(tmp_path):
     """Python's memory and the native plan together; a plan may hold a second kernel for small batches."""
     file.save(cifar(), tmp_path / "net.gxnor")
-    gxnor.load(tmp_path / "net.gxnor")  # tables and imports are no part of the network
+    gxnor.load(tmp_path / "net.gxnor")  # tables and imports are not part of the network
     tracemalloc.start()
     net = gxnor.load(tmp_path / "net.gxnor")
     held, _ = tracemalloc.get_traced_memory()

@@ -86,7 +86,7 @@ def test_bit_planes_at_their_largest_sums(channels):
 @pytest.mark.parametrize("padding", [0, 2])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_binary_weights_and_activations(channels, padding, stride):
-    """Margins of zeros, other groups and what words hold beyond the window are no products, where nothing else is zero."""
+    """Margins of zeros, other groups and what words hold beyond the window are not products, where nothing else is zero."""
     for weights, inputs in ((0, 0), (0, 1), (1, 0)):
         for groups in {1, 5 if channels % 5 == 0 else 1}:
             net = Builder((channels, 5, 7), inputs, seed=channels)
