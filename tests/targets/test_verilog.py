@@ -182,6 +182,14 @@ def test_accumulators_are_written_for_events_and_to_be_cleared_alone(tmp_path):
     assert list(result.writes) == [fired + n for fired, n in zip(result.fired, cleared, strict=True)]
 
 
+def two_convolutions(net, first, second, scores):
+    for channels in (first, second):
+        net.conv(channels, 3)
+        net.threshold()
+    net.flatten()
+    net.dense(scores)
+
+
 @icarus
 def test_half_zeros_halve_the_toggles_of_the_dense_twin(tmp_path):
     """Half of the pixels and half of the weights are zero in the first layer; elsewhere there are fewer."""
@@ -190,12 +198,7 @@ def test_half_zeros_halve_the_toggles_of_the_dense_twin(tmp_path):
     net.weight = lambda N, *shape: StateTensor.from_indices(
         DiscreteSpace(1), random.choice(np.array([0, 1, 1, 2], np.uint8), shape)
     )
-    net.conv(16, 3)
-    net.threshold()
-    net.conv(16, 3)
-    net.threshold()
-    net.flatten()
-    net.dense(10)
+    two_convolutions(net, 16, 16, 10)
     program = net.program()
     x = batch(program, 2)
     x[random.random(x.shape) < 0.5] = 0
@@ -209,12 +212,7 @@ def test_half_zeros_halve_the_toggles_of_the_dense_twin(tmp_path):
 def test_an_event_a_cycle(tmp_path):
     """In a layer that emits as fast as the next one works, nine of ten cycles with an event at hand add."""
     net = Builder((2, 10, 10))
-    net.conv(16, 3)
-    net.threshold()
-    net.conv(16, 3)
-    net.threshold()
-    net.flatten()
-    net.dense(64)
+    two_convolutions(net, 16, 16, 64)
     program = net.program()
     result = simulate(program, tmp_path, samples(program), 16)
     assert result.passed
@@ -286,12 +284,7 @@ def test_verilator_agrees(seed, tmp_path):
 @pytest.mark.skipif(shutil.which("yosys") is None, reason="needs Yosys: apt install yosys")
 def test_large_memories_become_block_ram(tmp_path):
     net = Builder((2, 20, 20))
-    net.conv(32, 3)
-    net.threshold()
-    net.conv(16, 3)
-    net.threshold()
-    net.flatten()
-    net.dense(10)
+    two_convolutions(net, 32, 16, 10)
     write(net.program(), tmp_path, name="net", lanes=8)
     done = subprocess.run(["make", "synth"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
