@@ -20,8 +20,9 @@ def augment(images: torch.Tensor, settings: Augment, generator: torch.Generator)
 
     Rotation, scale, shear and elastic distortion (Simard, Steinkraus, Platt, ICDAR 2003, section 2; noise on a coarse
     grid, interpolated, in place of their blurred noise) are one bilinear resampling; shifts are by whole pixels and fill
-    up with black. The draws come from a CPU generator, so that they do not depend on the device, and a GPU's work does
-    not wait for them.
+    up with black. Cutout (DeVries, Taylor, arXiv 1708.04552, section 3.2) makes a square around a place of the image
+    black, as much of it as lies inside. The draws come from a CPU generator, so that they do not depend on the device,
+    and a GPU's work does not wait for them.
     """
     if settings.rotate or settings.scale or settings.shear or settings.elastic:
         images = _warp(images, settings, generator)
@@ -30,6 +31,8 @@ def augment(images: torch.Tensor, settings: Augment, generator: torch.Generator)
     if settings.flip:
         flipped = torch.rand(len(images), generator=generator) < 0.5
         images = torch.where(send(flipped, images.device)[:, None, None, None], images.flip(-1), images)
+    if settings.cutout:
+        images = _cut_out(images, settings.cutout, generator)
     return images
 
 
@@ -81,6 +84,16 @@ def _shift(images: torch.Tensor, most: int, generator: torch.Generator) -> torch
     columns = left[:, None] + torch.arange(width, device=images.device)
     image = torch.arange(batch, device=images.device)
     return padded.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _cut_out(images: torch.Tensor, side: int, generator: torch.Generator) -> torch.Tensor:
+    def inside(size: int) -> torch.Tensor:
+        centre = send(torch.randint(size, (len(images), 1), generator=generator), images.device)
+        place = torch.arange(size, device=images.device) - (centre - side // 2)
+        return (place >= 0) & (place < side)
+
+    rows, columns = inside(images.shape[2]), inside(images.shape[3])
+    return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
 
 def _shift_in_time(series: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:

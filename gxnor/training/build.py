@@ -130,6 +130,18 @@ def read_network(path: Path) -> dict:
     return tree
 
 
+def start_from(model: torch.nn.Module, run: Path) -> None:
+    """Gives the model the weights and running statistics of a run's best network. Raises GxnorError where the folder holds
+    none, or that of another network; how many states activations have may differ."""
+    path = run / "best.safetensors"
+    if not path.exists():
+        raise GxnorError(f"train.start must be the folder of a run with a finished epoch, but {path} is missing")
+    try:
+        checkpoint.load_model_state(model, read_network(path)["model"])
+    except GxnorError as error:
+        raise GxnorError(f"train.start: {path}: {error}") from None
+
+
 def load_network(path: Path, recipe: Recipe) -> tuple[torch.nn.Sequential, tuple[int, ...], tuple[str, ...]]:
     """(network, input shape, classes) from a file of `save_network`."""
     tree = read_network(path)

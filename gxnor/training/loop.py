@@ -15,7 +15,7 @@ from gxnor.locking import alone_in
 from gxnor.program import Program
 from gxnor.training import checkpoint, distributed
 from gxnor.training import recipe as recipes
-from gxnor.training.build import load_network, pick_device
+from gxnor.training.build import load_network, pick_device, start_from
 from gxnor.training.console import Console
 from gxnor.training.evaluate import Evaluation, weight_summary
 from gxnor.training.recipe import Recipe
@@ -54,6 +54,8 @@ def _claim(held: contextlib.ExitStack, out: Path, recipe: Recipe, resume: bool) 
 
 def _train_in(folder: RunFolder, recipe: Recipe, data_dir: Path | None, resume: bool, command: str) -> dict:
     trainer = distributed.in_turn(lambda: Trainer(recipe, data_dir))
+    if recipe.train.start and not (resume and folder.checkpoint.exists()):
+        distributed.in_turn(lambda: start_from(trainer.model, Path(recipe.train.start)))
     if state := distributed.on_first(lambda: _open(folder, recipe, resume)):
         trainer.load_state(state)
     distributed.check_equal(trainer.tensors())

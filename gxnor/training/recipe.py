@@ -104,6 +104,7 @@ class Augment(Section):
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of the size, up to
     shear: NotNegative = 0.0  # degrees, up to
     elastic: NotNegative = 0.0  # pixels, standard deviation of smooth displacements
+    cutout: Annotated[int, Field(ge=0, le=1024)] = 0  # pixels, side of a square that is made black
 
 
 class Train(Section):
@@ -114,6 +115,7 @@ class Train(Section):
     )
     micro_batches: AtLeastOne = 1  # of a batch, each with its own batch norm; gradients are averaged (docs/runs.md)
     seed: Count = 1
+    start: str = ""  # folder of a run whose best network this one starts from; only activations may differ
     loss: Literal["squared-hinge", "cross-entropy"] = "squared-hinge"
     recalibration_batches: Count = (
         0  # batches from which batch norm's statistics are re-estimated before each evaluation

@@ -81,9 +81,21 @@ def test_elastic_distortion_bends_images_smaller_than_its_spacing():
     assert (place[:, 1] - place[:, 0]).std() > 0.05  # as a whole it would move all rows alike
 
 
+def test_cutout_makes_one_square_black_wherever_it_lies():
+    x = images(batch=600)
+    y = augment(x, Augment(cutout=3), draws())
+    black = (y == 0).all(1)
+    assert torch.equal(y, x.masked_fill(black[:, None], 0))  # the rest is as it was
+    sides = [(int(b.any(1).sum()), int(b.any(0).sum()), int(b.sum())) for b in black]
+    assert all(height * width == count for height, width, count in sides)
+    assert {(h, w) for h, w, _ in sides} == {(h, w) for h in (2, 3) for w in (2, 3)}  # cut off at the image's border
+    assert black.any(0).all()
+    assert (augment(x, Augment(cutout=100), draws()) == 0).all()
+
+
 @pytest.mark.parametrize(
     "settings",
-    [Augment(shift=2, flip=True), Augment(rotate=10, scale=0.1, shear=5, shift=1), Augment(elastic=1.5, shift=1)],
+    [Augment(shift=2, flip=True), Augment(rotate=10, scale=0.1, shear=5, shift=1), Augment(elastic=1.5, cutout=3)],
 )
 def test_the_draws_decide(settings):
     x = images()

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,6 +237,30 @@ def test_every_special_case_trains_by_settings_alone(tiny, weights, activations,
     assert shape == (1, 8, 8) and len(classes) == 10
     if weights != "real" and latent == "false":
         assert result["train_state_bytes_per_weight"] <= 2  # at most a byte for 65 states, a bit, and what is real
+
+
+def test_a_run_starts_from_the_best_network_of_another(tiny, tmp_path):
+    first, second = tmp_path / "more levels", tmp_path / "ternary"
+    train(tiny("precision.activations=3"), first)
+    still = [f"train.start={first}", "optimizer.lr=1e-12", "optimizer.lr_end=1e-12", "train.epochs=1"]
+    train(tiny(*still), second)
+    before, after = (checkpoint.load(run / "best.safetensors")["model"] for run in (first, second))
+    packed = [key for key, value in before.items() if isinstance(value, dict)]
+    assert len(packed) == 3 and all(torch.equal(after[key]["packed"], before[key]["packed"]) for key in packed)
+    (second / "result.json").unlink()
+    shutil.rmtree(first)
+    train(tiny(*still), second, resume=True)  # stands on its own from then on
+
+
+def test_what_a_run_cannot_start_from_is_said_before_anything_is_written(tiny, tmp_path):
+    train(tiny("network.layers=8C3-MP2-10"), tmp_path / "other")
+    for start, words in (
+        ("nowhere", "must be the folder of a run with a finished epoch"),
+        ("other", "another network"),
+    ):
+        with pytest.raises(GxnorError, match=words):
+            train(tiny(f"train.start={tmp_path / start}"), tmp_path / "run")
+        assert not (tmp_path / "run" / "recipe.toml").exists()
 
 
 def test_restart_search_runs_and_goes_back_to_the_best(tiny, tmp_path):
