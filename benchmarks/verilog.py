@@ -34,7 +34,7 @@ from gxnor.writing import write_text
 
 RESULT = Path(__file__).parent / "results" / "verilog.json"
 LAYER = re.compile(
-    r"layer \d+: (\d+) lanes fired, (\d+) written, adding in (\d+) of (\d+) cycles, (\d+) cycles to emit"
+    r"step \d+: (\d+) lanes fired, (\d+) written, adding in (\d+) of (\d+) cycles, (\d+) cycles to emit"
 )
 TOGGLES = re.compile(r"toggled bits: (\d+) of sums read, (\d+) of operands, (\d+) of adders, (\d+) of accumulators")
 

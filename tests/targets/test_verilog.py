@@ -35,7 +35,7 @@ def run(folder, **parameters):
     )  # fmt: skip
     assert compiled.returncode == 0, compiled.stderr
     output = subprocess.run(["vvp", "-n", "sim.vvp"], cwd=folder, capture_output=True, text=True, check=True).stdout
-    layers = re.findall(r"layer \d+: (\d+) lanes fired, (\d+) written, adding in (\d+) of (\d+) cycles", output)
+    layers = re.findall(r"step \d+: (\d+) lanes fired, (\d+) written, adding in (\d+) of (\d+) cycles", output)
     fired, writes, adds, runs = zip(*(map(int, layer) for layer in layers), strict=True)
     bits = [sum(map(int, re.findall(r"(\d+) of", line))) for line in re.findall(r"toggled bits: (.*)", output)]
     return SimpleNamespace(

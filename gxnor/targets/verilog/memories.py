@@ -85,7 +85,8 @@ def fill(plan: Plan, lanes: int, name: str) -> Filled:
         "Y_DEPTH": len(rows), "X_DEPTH": len(columns), "E_DEPTH": len(places), "C_DEPTH": len(channels), "E_ADDR": E,
         "CASES": "\n".join(_case(step, layers, lanes, P) for step in range(len(layers) + 1)), "ALL_LANES": "\n".join(
             _instance(name, i, *lane_widths[i], (A, W, P), end.weight, end.sum) for i in range(lanes)
-        ),
+        ), "PICKED": _picked(A, [own for own, _ in lane_widths]),
+        "WATCHES": "\n".join(_watch(i, own) for i, (own, _) in enumerate(lane_widths)),
         "BORDER": _border(plan), "IN_W": width, "IN_H": height, "IN_STEP": _area(layers[0], lanes),
         "IN_FIRST": bases[0].weight, "IN_LAST": bases[0].weight + (len(layers[0].weight) - 1) * _area(layers[0], lanes),
         "INPUTS": layers[0].shape[0] * (height - 2 * plan.border[0]) * (width - 2 * plan.border[1]),
@@ -190,18 +191,24 @@ def _lane(layers: list[Layer], i: int, lanes: int) -> tuple[list[str], tuple[int
 
 def _instance(name: str, i: int, own_a: int, own_v: int, sizes: tuple[int, int, int], words: int, depth: int) -> str:
     A, W, P = sizes
-    watched = {"founds": "found", "sums": "sum", "operands": "operand", "results": "result"}
-    lines = [
-        f"  wire [{own_a - 1}:0] taken_{i};",
-        f"  assign picked[{i * A} +: {A}] = {{{{{A - own_a + 1}{{taken_{i}[{own_a - 1}]}}}}, taken_{i}[{own_a - 2}:0]}};",
-        *(f"  assign {bus}[{i * A + own_a} +: {A - own_a}] = 0;" for bus in watched if own_a < A),
-        f"  {name}_lane #(.A({own_a}), .V({own_v}), .W({W}), .P({P}), .WORDS({words}), .DEPTH({depth}), .DENSE(DENSE),",
-        f'    .WEIGHTS("{name}_lane_{i}.hex")) lane{i} (.clk(clk), .w(op_w), .busy(adds_1), .from(a_from),',
-        f"    .plus(plus[{own_v - 1}:0]), .minus(minus[{own_v - 1}:0]), .clear(clears_2), .to(a_to), .skip(skip[{i}]),",
-        f"    .picked(taken_{i}), .writes(writes[{i}]),",
-        f"    {', '.join(f'.{port}({bus}[{i * A} +: {own_a}])' for bus, port in watched.items())});",
-    ]
-    return "\n".join(lines)
+    return (
+        f"  wire [{own_a - 1}:0] taken_{i};\n"
+        f"  {name}_lane #(.A({own_a}), .V({own_v}), .W({W}), .P({P}), .WORDS({words}), .DEPTH({depth}), .DENSE(DENSE),\n"
+        f'    .WEIGHTS("{name}_lane_{i}.hex")) lane{i} (.clk(clk), .w(op_w), .busy(adds_1), .from(a_from),\n'
+        f"    .plus(plus[{own_v - 1}:0]), .minus(minus[{own_v - 1}:0]), .clear(clears_2), .to(a_to), .skip(skip[{i}]),\n"
+        f"    .picked(taken_{i}));"
+    )
+
+
+def _picked(A: int, own: list[int]) -> str:
+    """The sum of the one lane that is picked, as wide as the widest: all others give 0."""
+    wide = [f"{{{{{A - a + 1}{{taken_{i}[{a - 1}]}}}}, taken_{i}[{a - 2}:0]}}" for i, a in enumerate(own)]
+    return "  assign any = " + "\n    | ".join(wide) + ";"
+
+
+def _watch(i: int, own_a: int) -> str:
+    wires = ", ".join(f"dut.lane{i}.{name}" for name in ("found", "sum", "operand", "result", "writes"))
+    return f"  watch #(.A({own_a})) watch{i} (clk, {wires});"
 
 
 def _border(plan: Plan) -> str:

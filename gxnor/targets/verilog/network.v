@@ -139,8 +139,7 @@ $CASES
   // written back. The words of weights begin with one that opens no lane and one that opens all, to take sums and clear.
   reg [W-1:0] op_w;
   reg signed [V-1:0] op_value, value_1, plus, minus;
-  wire [L*A-1:0] picked, founds, sums, operands, results;
-  wire [L-1:0] writes;
+  wire [A-1:0] any;
   reg [L-1:0] skip;  // all but the lane that is picked
   reg [$E_WIDTH-1:0] at;
   wire [P-1:0] at_a = at[P-1:0];
@@ -156,6 +155,7 @@ $CASES
     a_to <= a_then;
   end
 $ALL_LANES
+$PICKED
 
   // Emit: a place of accumulators is taken, and its lanes go one after the other through thresholds to events.
   (* ram_style = "block" *) reg [$E_WIDTH-1:0] places [0:$E_DEPTH-1];
@@ -183,12 +183,7 @@ $ALL_LANES
   wire lane_go = state == EMIT && (logits ? !valid_1 && !valid_2 && !out_valid : room);
   assign ask = state == ASK;
 
-  reg [A-1:0] any;
   integer i;
-  always @* begin  // at most one lane is picked
-    any = 0;
-    for (i = 0; i < L; i = i + 1) any = any | picked[i*A +: A];
-  end
   reg [S-1:0] seen;  // thresholds are ascending: the states of a pooling window meet in an OR
   reg [$S_BITS-1:0] count;
   always @* begin
@@ -319,19 +314,16 @@ module ${NAME}_lane #(parameter A = 8, V = 2, W = 8, P = 8, WORDS = 1, DEPTH = 1
     input  wire clear,                 // a word that opens all lanes: keep the sum, to be picked, and leave 0
     input  wire [P-1:0] to,            // fourth
     input  wire skip,
-    output reg  [A-1:0] picked,
-    output reg  [A-1:0] found, sum, operand,
-    output wire [A-1:0] result,
-    output reg  writes
+    output reg  [A-1:0] picked
 );
   (* ram_style = "block" *) reg [1:0] weights [0:WORDS-1];  // down, and not 0
   (* ram_style = "block", no_rw_check *) reg [A-1:0] sums [0:DEPTH-1];
   initial $readmemh(WEIGHTS, weights);
   reg [1:0] weight;
-  reg [A-1:0] kept;
-  reg opened, down, zero;
+  reg [A-1:0] found, kept, sum, operand;
+  reg opened, down, zero, writes;
   wire open = weight[0] || (DENSE && busy);
-  assign result = sum + operand;
+  wire [A-1:0] result = sum + operand;
   wire [V-1:0] chosen = DENSE && zero ? {V{1'b0}} : down ? minus : plus;
   always @(posedge clk) begin
     weight <= weights[w];

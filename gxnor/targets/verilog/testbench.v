@@ -1,5 +1,5 @@
-// Sends images.hex through $NAME and compares the sums with sums.hex. Says how many cycles an image took and, layer by
-// layer, how many accumulators changed, how many were written, and in how many of the cycles with an event at hand one added.
+// Sends images.hex through $NAME and compares the sums with sums.hex. Says how many cycles an image took and, step by
+// step, how many accumulators changed, how many were written, and in how many of the cycles with an event at hand one added.
 `timescale 1ns / 1ns
 module testbench;
   parameter DENSE = 0;    // the circuit without its gates
@@ -8,7 +8,7 @@ module testbench;
   parameter TOGGLES = 0;  // count changes of bits, too
   parameter WAVES = 0;    // write waves.vcd
   parameter COUNT = $IMAGES;  // images to send
-  localparam L = $LANES, A = $A;
+  localparam A = $A;
   reg clk = 0, reset = 1;
   reg [7:0] images [0:$IMAGES*$INPUTS-1];
   reg signed [A-1:0] sums [0:$IMAGES*$OUTPUTS-1];
@@ -17,42 +17,25 @@ module testbench;
   wire in_ready, out_valid;
   wire [$CLASS_BITS-1:0] out_index;
   wire signed [A-1:0] out_sum;
-  integer sent = 0, got = 0, wrong = 0, cycles = 0, restarts = 0, i, at;
+  integer sent = 0, got = 0, wrong = 0, cycles = 0, restarts = 0, i;
   integer fired [0:$LAYERS-1], writes [0:$LAYERS-1], adds [0:$LAYERS-1], runs [0:$LAYERS-1], emits [0:$LAYERS-1];
   reg [63:0] read_bits [0:$LAYERS-1], operand_bits [0:$LAYERS-1], adder_bits [0:$LAYERS-1], written_bits [0:$LAYERS-1];
-  integer step_1, step_2, step_3;
-  reg clears_3;
-  reg [L*A-1:0] founds, held, operands, results;
   reg [15:0] pattern = 16'hACE1;
 
   $NAME #(.DENSE(DENSE)) dut (clk, reset, in_data, in_valid, in_ready, out_index, out_sum, out_valid, out_ready);
   always #5 clk = ~clk;
 
-  wire [L*A-1:0] written;  // the bits of lanes that write
-  wire [L-1:0] changed;
-  genvar g;
-  generate
-    for (g = 0; g < L; g = g + 1) begin : watch
-      assign written[g*A +: A] = {A{dut.writes[g]}};
-      assign changed[g] = dut.writes[g] && dut.results[g*A +: A] != dut.sums[g*A +: A];
-    end
-  endgenerate
-
-  function integer ones(input [L*A-1:0] word);
-`ifdef VERILATOR
-    ones = $countones(word);
-`else
-    reg [L*A-1:0] left;
-    begin
-      left = word;
-      for (ones = 0; left != 0; ones = ones + 1) left = left & (left - 1);
-    end
-`endif
-  endfunction
+  // What the lanes' fourth cycle belongs to, and who watches them.
+  integer step_1, step_2, step_3;
+  reg clears_3;
+  wire signed [31:0] at = clears_3 ? step_3 - 1 : step_3;
+  wire watching = !reset && at >= 0 && at < $LAYERS && !dut.wiping;
+  wire clash = !reset && (dut.adds_1 || dut.clears_1) && dut.a_from == dut.a_to;
+$WATCHES
 
   task start;
     begin
-      sent = 0; got = 0; cycles = 0; step_1 = 0; step_2 = 0; step_3 = 0; clears_3 = 0;
+      sent = 0; got = 0; cycles = 0; step_1 <= 0; step_2 <= 0; step_3 <= 0; clears_3 <= 0;
       for (i = 0; i < $LAYERS; i = i + 1) begin
         fired[i] = 0; writes[i] = 0; adds[i] = 0; runs[i] = 0; emits[i] = 0;
         read_bits[i] = 0; operand_bits[i] = 0; adder_bits[i] = 0; written_bits[i] = 0;
@@ -93,28 +76,8 @@ module testbench;
       if (dut.go) adds[dut.step] = adds[dut.step] + 1;
     end
     if (dut.step != 0 && !dut.made) emits[dut.step - 1] = emits[dut.step - 1] + 1;
-    if ((dut.adds_1 || dut.clears_1) && dut.writes != 0 && dut.a_from == dut.a_to) begin
-      if (wrong < 10) $display("the accumulators of %0d are read and written in the same cycle", dut.a_to);
-      wrong = wrong + 1;
-    end
-    at = clears_3 ? step_3 - 1 : step_3;  // the layer whose operation is in the fourth cycle
-    if (at >= 0 && at < $LAYERS && !dut.wiping) begin
-      writes[at] = writes[at] + ones(dut.writes);
-      if (!clears_3) fired[at] = fired[at] + ones(changed);
-      if ((((dut.sums ^ held) | (dut.operands ^ operands)) & ~written) != 0) begin
-        if (wrong < 10) $display("a lane rests, but its sum or its operand toggles");
-        wrong = wrong + 1;
-      end
-      if (TOGGLES) begin
-        read_bits[at] = read_bits[at] + ones(dut.founds ^ founds);
-        operand_bits[at] = operand_bits[at] + ones(dut.operands ^ operands);
-        adder_bits[at] = adder_bits[at] + ones(dut.results ^ results);
-        written_bits[at] = written_bits[at] + ones((dut.results ^ founds) & written);
-      end
-    end
-    founds = dut.founds; held = dut.sums; operands = dut.operands; results = dut.results;
-    clears_3 = dut.clears_2;
-    step_3 = step_2; step_2 = step_1; step_1 = dut.step;
+    clears_3 <= dut.clears_2;
+    step_3 <= step_2; step_2 <= step_1; step_1 <= dut.step;
     if (out_valid && out_ready) begin
       if (out_index != got % $OUTPUTS || out_sum !== sums[got]) begin
         wrong = wrong + 1;
@@ -123,9 +86,9 @@ module testbench;
       got = got + 1;
       if (got == COUNT*$OUTPUTS) begin
         for (i = 0; i < $LAYERS; i = i + 1) begin
-          $display("layer %0d: %0d lanes fired, %0d written, adding in %0d of %0d cycles, %0d cycles to emit",
+          $display("step %0d: %0d lanes fired, %0d written, adding in %0d of %0d cycles, %0d cycles to emit",
                    i, fired[i], writes[i], adds[i], runs[i], emits[i]);
-          if (TOGGLES) $display("layer %0d: toggled bits: %0d of sums read, %0d of operands, %0d of adders, %0d of accumulators",
+          if (TOGGLES) $display("step %0d: toggled bits: %0d of sums read, %0d of operands, %0d of adders, %0d of accumulators",
                                 i, read_bits[i], operand_bits[i], adder_bits[i], written_bits[i]);
         end
         $display("%0s: %0d images, %0d wrong sums, %0d cycles per image", wrong ? "FAIL" : "PASS", COUNT, wrong, cycles / COUNT);
@@ -135,6 +98,47 @@ module testbench;
     if (cycles > 2000000000) begin
       $display("FAIL: no end after %0d cycles, %0d sums", cycles, got);
       $finish;
+    end
+  end
+endmodule
+
+// Watches a lane: adds what it does to the testbench's counts, and sees to it that a lane at rest keeps its wires still.
+module watch #(parameter A = 8) (
+    input wire clk,
+    input wire [A-1:0] found, sum, operand, result,
+    input wire writes
+);
+  reg [A-1:0] found_1, sum_1, operand_1, result_1;
+
+  function [63:0] ones(input [A-1:0] word);
+    for (ones = 0; word != 0; word = word & (word - 1)) ones = ones + 1;
+  endfunction
+
+  always @(posedge clk) begin
+    if (writes && testbench.clash) begin
+      $display("the accumulators of %0d are read and written in the same cycle", testbench.dut.a_to);
+      testbench.wrong = testbench.wrong + 1;
+    end
+    if (testbench.watching) begin
+      if (writes) begin
+        testbench.writes[testbench.at] = testbench.writes[testbench.at] + 1;
+        if (result != sum && !testbench.clears_3) testbench.fired[testbench.at] = testbench.fired[testbench.at] + 1;
+      end else if (sum != sum_1 || operand != operand_1) begin
+        $display("a lane rests, but its sum or its operand toggles");
+        testbench.wrong = testbench.wrong + 1;
+      end
+      if (testbench.TOGGLES) begin
+        testbench.read_bits[testbench.at] = testbench.read_bits[testbench.at] + ones(found ^ found_1);
+        testbench.operand_bits[testbench.at] = testbench.operand_bits[testbench.at] + ones(operand ^ operand_1);
+        testbench.adder_bits[testbench.at] = testbench.adder_bits[testbench.at] + ones(result ^ result_1);
+        if (writes) testbench.written_bits[testbench.at] = testbench.written_bits[testbench.at] + ones(result ^ found_1);
+      end
+    end
+    sum_1 <= sum;
+    operand_1 <= operand;
+    if (testbench.TOGGLES) begin
+      found_1 <= found;
+      result_1 <= result;
     end
   end
 endmodule
