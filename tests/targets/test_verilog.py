@@ -1,54 +1,19 @@
 """The circuit, simulated by Icarus Verilog: the sums of the reference interpreter, and work only where events are."""
 
-import re
 import shutil
 import subprocess
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks.programs import Builder, batch, residual
+from benchmarks.programs import Builder, batch
 from gxnor.analysis import events
 from gxnor.errors import GxnorError
 from gxnor.program import StateTensor
 from gxnor.space import DiscreteSpace
 from gxnor.targets.lowering import lower
-from gxnor.targets.verilog import plan as planning
-from gxnor.targets.verilog import write
-
-icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog: apt install iverilog")
-
-
-def simulate(program, folder, samples, lanes=4, **parameters):
-    """What the testbench says: whether it passed, and of every layer: accumulators that changed, that were written, cycles
-    with an addition, cycles with an event at hand, toggled bits (with TOGGLES=1)."""
-    write(program, folder, name="net", lanes=lanes, samples=samples)
-    return run(folder, **parameters)
-
-
-def run(folder, **parameters):
-    options = [f"-Ptestbench.{name}={value}" for name, value in parameters.items()]
-    compiled = subprocess.run(
-        ["iverilog", "-g2005", "-Wall", "-Wno-timescale", "-o", "sim.vvp", *options, "testbench.v", "net.v"],
-        cwd=folder, capture_output=True, text=True,
-    )  # fmt: skip
-    assert compiled.returncode == 0, compiled.stderr
-    output = subprocess.run(["vvp", "-n", "sim.vvp"], cwd=folder, capture_output=True, text=True, check=True).stdout
-    layers = re.findall(r"step \d+: (\d+) lanes fired, (\d+) written, adding in (\d+) of (\d+) cycles", output)
-    fired, writes, adds, runs = zip(*(map(int, layer) for layer in layers), strict=True)
-    bits = [sum(map(int, re.findall(r"(\d+) of", line))) for line in re.findall(r"toggled bits: (.*)", output)]
-    return SimpleNamespace(
-        passed="PASS" in output, output=output, fired=fired, writes=writes, adds=adds, runs=runs, bits=bits,
-        cycles=int(re.search(r"(\d+) cycles per image", output)[1]),
-    )  # fmt: skip
-
-
-def samples(program, size=2):
-    """Random pixels, half of them zero; a black image; a white one."""
-    x = batch(program, size)
-    x[np.random.default_rng(1).random(x.shape) < 0.5] = 0
-    return np.concatenate([x, np.zeros_like(x[:1]), np.full_like(x[:1], 255)])
+from gxnor.targets.verilog import build, write
+from tests.targets.circuit import icarus, run, samples, simulate, stack
 
 
 def small(seed=0, N=1):
@@ -61,30 +26,6 @@ def small(seed=0, N=1):
     net.threshold(N)
     net.flatten()
     net.dense(5)
-    return net.program()
-
-
-def stack(seed):
-    """Any plain stack."""
-    random = np.random.default_rng(seed)
-    net = Builder(tuple(random.integers((1, 6, 6), (4, 10, 10)).tolist()), seed=seed)
-    for _ in range(random.integers(1, 4)):
-        channels, N = net.values[-1].shape[0], int(random.integers(4))
-        kernel, stride, dilation = (tuple(random.integers(1, top, 2).tolist()) for top in (4, 3, 3))
-        binary = net.values[-1].space is not None and net.values[-1].space.N == 0
-        padding = 0 if binary else tuple(random.integers(0, 2, 2).tolist())
-        groups = channels if random.random() < 0.3 else 1
-        try:
-            net.conv(
-                groups * int(random.integers(1, 6)), kernel, int(random.integers(2)), stride, padding, dilation, groups
-            )
-        except GxnorError:
-            continue  # it does not fit here
-        if random.random() < 0.5 and min(net.values[-1].shape[1:]) > 1:
-            net.max_pool(2, ceil_mode=bool(random.integers(2)))
-        net.threshold(N)
-    net.flatten()
-    net.dense(int(random.integers(2, 12)))
     return net.program()
 
 
@@ -177,8 +118,8 @@ def test_accumulators_are_written_for_events_and_to_be_cleared_alone(tmp_path):
     lanes = 4
     result = simulate(program, tmp_path, samples(program), lanes)
     assert result.passed
-    layers = planning.make(lower(program)).layers
-    cleared = [4 * lanes * layer.positions * layer.blocks(lanes) for layer in layers]  # for each of 4 images
+    groups = build.make(lower(program)).sums
+    cleared = [4 * lanes * group.positions * group.blocks(lanes) for group in groups]  # for each of 4 images
     assert list(result.writes) == [fired + n for fired, n in zip(result.fired, cleared, strict=True)]
 
 
@@ -239,25 +180,6 @@ def test_the_testbench_sees_a_wrong_sum(tmp_path):
     assert "1 wrong sums" in result.output
 
 
-def test_what_the_circuit_does_not_run_is_refused(tmp_path):
-    with pytest.raises(GxnorError, match=r"layer \d+ .* without residual additions"):
-        write(residual(), tmp_path)
-    net = Builder((1, 6, 6))
-    net.conv(3, 3, N=2)
-    net.threshold()
-    net.flatten()
-    net.dense(2)
-    with pytest.raises(GxnorError, match=r"layer 1 \(Conv\) has weights of more than three states"):
-        write(net.program(), tmp_path)
-    net = Builder((1, 6, 6), N=1)
-    net.conv(3, 3)
-    net.threshold()
-    net.flatten()
-    net.dense(2)
-    with pytest.raises(GxnorError, match="takes pixels"):
-        write(net.program(), tmp_path)
-
-
 @pytest.mark.parametrize("lanes", [0, 1, 3, 12, -4])
 def test_lanes_are_a_power_of_two(lanes, tmp_path):
     with pytest.raises(GxnorError, match="power of two"):
@@ -268,16 +190,6 @@ def test_lanes_are_a_power_of_two(lanes, tmp_path):
 def test_names_are_identifiers(tmp_path):
     with pytest.raises(GxnorError, match="--name"):
         write(small(), tmp_path, name="9 lives")
-
-
-@pytest.mark.cross
-@pytest.mark.skipif(shutil.which("verilator") is None, reason="needs Verilator 5: apt install verilator")
-@pytest.mark.parametrize("seed", range(3))
-def test_verilator_agrees(seed, tmp_path):
-    program = stack(seed)
-    write(program, tmp_path, name="net", samples=samples(program))
-    done = subprocess.run(["make", "fast"], cwd=tmp_path, capture_output=True, text=True)
-    assert "PASS: 4 images, 0 wrong sums" in done.stdout, done.stderr
 
 
 @pytest.mark.cross

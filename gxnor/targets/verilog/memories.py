@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gxnor.targets.verilog.plan import Layer, Plan, strides, taps
+from gxnor.targets.verilog import text
+from gxnor.targets.verilog.plan import Edge, Emission, Plan, States
+from gxnor.targets.verilog.text import bits, signed_bits
+from gxnor.targets.verilog.walk import places, strides, tap_step, taps
 
-QUEUE = 256  # events between two layers
+QUEUE = 256  # events between two groups of sums
+Row = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -23,217 +27,194 @@ class Filled:
 
 @dataclass(frozen=True)
 class Base:
-    """Where a layer begins: in the lanes' weights and sums, in the tables of rows and columns, in the blocks of channels."""
+    """Where a step begins: in the lanes' weights, in the tables of rows and columns, in the blocks of channels."""
 
     weight: int
-    sum: int
     row: int
     column: int
     block: int
 
 
+class Layout:
+    """Where everything stands, and how wide it is. `bases`: of every step, and of what comes after the last; `sums`: of the
+    groups of accumulators, likewise."""
+
+    def __init__(self, plan: Plan, lanes: int):
+        self.plan, self.lanes = plan, lanes
+        self.edges = [step.edge for step in plan.steps if step.edge is not None]  # of all steps but the last
+        self.emissions = [step.emission for step in plan.steps if step.emission is not None]  # of all but the first
+        self.bases, self.sums = [Base(2, 0, 0, 0)], [0]  # weights: after words that open no lane, and all lanes
+        for step in plan.steps:
+            at, edge = self.bases[-1], step.edge
+            block = at.block + (step.emission.source.blocks(lanes) if step.emission else 0)
+            weight, row, column = (edge.shape[0] * edge.area(lanes), *edge.shape[1:]) if edge else (0, 0, 0)
+            self.bases.append(Base(at.weight + weight, at.row + row, at.column + column, block))
+        for group in plan.sums:
+            self.sums.append(self.sums[-1] + group.positions * group.blocks(lanes))
+        end = self.bases[-1]
+        self.W, self.P, self.Y, self.X, self.B = (
+            bits(n - 1) for n in (end.weight, self.sums[-1], end.row, end.column, end.block)
+        )
+        self.V = bits(max(self.bounds())) + 1
+        low, high = min(int(group.low.min()) for group in plan.sums), max(int(group.high.max()) for group in plan.sums)
+        self.A = max(self.V, signed_bits(low, high + 1))
+        self.S = max(
+            (emission.steps.shape[1] for emission in self.emissions if isinstance(emission, States)), default=1
+        )
+        self.rescale = text.Rescale.of(self.emissions[:-1], self.A)
+
+    def bounds(self) -> list[int]:
+        """The largest |value| of the events of every step but the last."""
+        of_input = 128 if self.plan.input.signed else 255 * self.plan.input.factor
+        return [step.bound if step.emission else of_input for step in self.plan.steps[:-1]]
+
+    def base_of(self, group: object) -> int:
+        return self.sums[self.plan.sums.index(group)]  # type: ignore[arg-type]
+
+
 def fill(plan: Plan, lanes: int, name: str) -> Filled:
-    layers = plan.layers
-    bases = [Base(2, 0, 0, 0, 0)]  # after the words of weights that open no lane and all lanes
-    for layer in layers:
-        at, b = bases[-1], layer.blocks(lanes)
-        weight = at.weight + len(layer.weight) * _area(layer, lanes)
-        sums = at.sum + layer.positions * b
-        bases.append(Base(weight, sums, at.row + layer.shape[1], at.column + layer.shape[2], at.block + b))
-    end = bases[-1]
-    A = signed_bits(min(int(layer.low.min()) for layer in layers), max(int(layer.high.max()) + 1 for layer in layers))
-    V = max(bits(layer.bound) + 1 for layer in layers)
-    S = max((layer.steps.shape[1] for layer in layers if layer.steps is not None), default=1)
-    W, P, Y, X, B, E = (
-        bits(n - 1) for n in (end.weight, end.sum, end.row, end.column, end.block, _places(plan, lanes))
-    )
-
-    rows, columns, places, channels = [], [], [], []
-    for number, (layer, base) in enumerate(zip(layers, bases, strict=False)):
-        following = layers[number + 1] if number + 1 < len(layers) else None
-        after = bases[number + 1]
-        rows += _rows(layer, base, lanes)
-        columns += _columns(layer, lanes)
-        places += _taken(layer, base, after, lanes)
-        for channel in range(layer.blocks(lanes) * lanes):
-            inside = channel < layer.outputs
-            own = [int(t) for t in layer.steps[channel]] if inside and layer.steps is not None else []
-            own += [(1 << A - 1) - 1] * (S - len(own))  # beyond every sum
-            flip = int(inside and layer.flip is not None and bool(layer.flip[channel]))
-            weight = after.weight + channel * _area(following, lanes) if following and inside else 0
-            channels.append((flip, weight, *reversed(own)))
-    TY, TX = bits(max(row[0] for row in rows)), bits(max(column[0] for column in columns))
-    K = bits(max(*(row[1] for row in rows), *(n for column in columns for n in column[1:3]), *_tap_steps(plan, lanes)))
-    LANE = bits(lanes - 1)
-    formats = {
-        "rows": (rows, (TY, K, P)),
-        "columns": (columns, (TX, K, K, P, P)),
-        "places": (places, (1, 1, 1, Y, X, LANE, B, P)),
-        "channels": (channels, (1, W, *(A,) * S)),
+    at = Layout(plan, lanes)
+    rows = [row for step in range(len(at.edges)) for row in _rows(at, step)]
+    columns = [column for edge in at.edges for column in _columns(edge, lanes)]
+    taken = [word for step in range(1, len(plan.steps)) for word in _taken(at, step)]
+    channels = [word for step in range(1, len(plan.steps)) for word in _channels(at, step)]
+    LANE, TY, TX = bits(lanes - 1), bits(max(row[0] for row in rows)), bits(max(column[0] for column in columns))
+    ways = [row[1] for row in rows] + [n for column in columns for n in column[1:3]]
+    ways += [tap_step(edge, lanes)[0] for edge in at.edges]
+    K = at.W if min(ways) < 0 else bits(max(ways))  # negative: modulo 2^W
+    keep = any(word[1] for word in taken)
+    tables: dict[str, tuple[str, list[Row], Row]] = {
+        "Y": ("rows", rows, (TY, K, at.P)),
+        "X": ("columns", columns, (TX, K, K, at.P, at.P)),
+        "E": ("places", taken, (1, int(keep), 1, 1, at.Y, at.X, LANE, at.B, at.P)),
+        "C": ("channels", channels, (*(at.rescale.widths if at.rescale else (0, 0)), 1, at.W, *(at.A,) * at.S)),
     }
-    words = {file: [_word(row, widths) for row in table] for file, (table, widths) in formats.items()}
-    lane_widths: list[tuple[int, int]] = []
-    for i in range(lanes):
-        words[f"lane_{i}"], size = _lane(layers, i, lanes)
-        lane_widths.append(size)
-    _, height, width = layers[0].shape
-    values = {
-        "LANES": lanes, "A": A, "STEPS": S, "V": V, "Y": Y, "X": X, "W": W, "K": K, "P": P, "Q": bits(QUEUE - 1),
-        "LANE_BITS": LANE, "BLOCK_BITS": B, "STEP_BITS": bits(len(layers)), "LAYERS": len(layers),
-        "LOOP_BITS": bits(max(layer.blocks(lanes) for layer in layers) - 1), "S_BITS": bits(S), "TY": TY, "TX": TX,
-        **{f"{key}_WIDTH": sum(formats[file][1]) for key, file in (("Y", "rows"), ("X", "columns"), ("E", "places"))},
-        "Y_DEPTH": len(rows), "X_DEPTH": len(columns), "E_DEPTH": len(places), "C_DEPTH": len(channels), "E_ADDR": E,
-        "CASES": "\n".join(_case(step, layers, lanes, P) for step in range(len(layers) + 1)), "ALL_LANES": "\n".join(
-            _instance(name, i, *lane_widths[i], (A, W, P), end.weight, end.sum) for i in range(lanes)
-        ), "PICKED": _picked(A, [own for own, _ in lane_widths]),
-        "WATCHES": "\n".join(_watch(i, own) for i, (own, _) in enumerate(lane_widths)),
-        "BORDER": _border(plan), "IN_W": width, "IN_H": height, "IN_STEP": _area(layers[0], lanes),
-        "IN_FIRST": bases[0].weight, "IN_LAST": bases[0].weight + (len(layers[0].weight) - 1) * _area(layers[0], lanes),
-        "INPUTS": layers[0].shape[0] * (height - 2 * plan.border[0]) * (width - 2 * plan.border[1]),
-        "INPUT_MEANING": "pixels 0..255", "NAME": name,
-        "OUTPUTS": layers[-1].outputs, "CLASS_BITS": bits(layers[-1].outputs - 1),
+    words = {file: [_word(row, widths) for row in table] for file, table, widths in tables.values()}
+    sizes = [_lane_size(at, i) for i in range(lanes)]
+    words |= {f"lane_{i}": _lane(at, i) for i in range(lanes)}
+    area = at.edges[0].area(lanes)
+    inputs, height, width = plan.input.shape
+    outputs = plan.last.shape[0]
+    values: dict[str, int | str] = {
+        "NAME": name, "LANES": lanes, "A": at.A, "STATES": at.S, "V": at.V, "Y": at.Y, "X": at.X, "W": at.W, "K": K,
+        "P": at.P, "Q": bits(QUEUE - 1), "LANE_BITS": LANE, "BLOCK_BITS": at.B, "STEPS": len(at.edges),
+        "STEP_BITS": bits(len(at.edges)), "SHIFT_BITS": bits(max(step.shift for step in plan.steps)),
+        "LOOP_BITS": bits(max(edge.to.blocks(lanes) for edge in at.edges) - 1), "S_BITS": bits(at.S), "TY": TY, "TX": TX,
+        **{f"{key}_WIDTH": sum(widths) for key, (_, _, widths) in tables.items()},
+        **{f"{key}_DEPTH": len(table) for key, (_, table, _) in tables.items()}, "E_ADDR": bits(len(taken) - 1),
+        "KEEP": f"at[{sum(tables['E'][2]) - 2}]" if keep else "1'b0",
+        "CASES": "\n".join(text.case(plan, step, lanes, at.P, K) for step in range(len(plan.steps))),
+        "ALL_LANES": "\n".join(
+            text.lane(name, i, *sizes[i], (at.W, at.P), at.bases[-1].weight, at.sums[-1]) for i in range(lanes)
+        ),
+        "PICKED": text.picked(at.A, [own for own, _ in sizes]),
+        "WATCHES": "\n".join(text.watch(i, own) for i, (own, _) in enumerate(sizes)),
+        "EMITTED": text.emitted(plan, at.rescale), "INPUT_VALUE": text.input_value(plan.input, at.V),
+        "INPUT_MEANING": "levels -64..64, two's complement" if plan.input.signed else "pixels 0..255",
+        "IN_W": width, "IN_H": height, "IN_STEP": area, "IN_FIRST": at.bases[0].weight,
+        "IN_LAST": at.bases[0].weight + (inputs - 1) * area,
+        "INPUTS": inputs * (height - 2 * plan.input.border[0]) * (width - 2 * plan.input.border[1]),
+        "OUTPUTS": outputs, "CLASS_BITS": bits(outputs - 1),
     }  # fmt: skip
-    tables = sum(len(table) * sum(widths) for table, widths in formats.values())
-    sums = sum(own * end.sum for own, _ in lane_widths)
-    return Filled(words, values, tables + sums + 2 * lanes * end.weight + QUEUE * (V + Y + X + W) + S * lanes)
+    fixed = sum(len(table) * sum(widths) for _, table, widths in tables.values())
+    written = sum(own for own, _ in sizes) * at.sums[-1] + QUEUE * (at.V + at.Y + at.X + at.W) + at.S * lanes
+    return Filled(words, values, fixed + written + 2 * lanes * at.bases[-1].weight)
 
 
-def _area(layer: Layer, lanes: int) -> int:
-    """Words of weights per input channel."""
-    return layer.weight.shape[1] * layer.weight.shape[2] * layer.blocks(lanes)
-
-
-def _places(plan: Plan, lanes: int) -> int:
-    return sum(len(layer.places) * layer.blocks(lanes) for layer in plan.layers)
-
-
-def _rows(layer: Layer, base: Base, lanes: int) -> list[tuple[int, ...]]:
+def _rows(at: Layout, step: int) -> list[Row]:
     """Taps, first weight, first sum."""
-    b = layer.blocks(lanes)
-    kernel, width = layer.weight.shape[2], layer.window.count[1]
-    return [(n, k * kernel * b, base.sum + o * width * b) for n, k, o in taps(layer.shape[1], layer.window, 0)]
+    edge = at.edges[step]
+    b, width = edge.to.blocks(at.lanes), edge.window.count[1]
+    kernel = 0 if edge.uniform else edge.weight.shape[2]
+    base = at.base_of(edge.to)
+    return [(n, k * kernel * b, base + o * width * b) for n, k, o in taps(edge.shape[1], edge.window, 0)]
 
 
-def _columns(layer: Layer, lanes: int) -> list[tuple[int, ...]]:
+def _columns(edge: Edge, lanes: int) -> list[Row]:
     """Taps, first weight, weights from the last tap to the next row's first, sums from there to there, first sum."""
-    b = layer.blocks(lanes)
-    kernel, width = layer.weight.shape[2], layer.window.count[1]
-    (ky, oy), (kx, ox) = strides(layer.window, 0), strides(layer.window, 1)
+    b, width = edge.to.blocks(lanes), edge.window.count[1]
+    kernel, one = (0, 0) if edge.uniform else (edge.weight.shape[2], 1)
+    (ky, oy), (kx, ox) = strides(edge.window, 0), strides(edge.window, 1)
     return [
         (
-            n, k * b, (ky * kernel - (n - 1) * kx) * b - (b - 1) if n else 0,
+            n, one * k * b, (ky * kernel - one * (n - 1) * kx) * b - (b - 1) if n else 0,
             (oy * width - (n - 1) * ox) * b - (b - 1) if n else 0, o * b,
         )
-        for n, k, o in taps(layer.shape[2], layer.window, 1)
+        for n, k, o in taps(edge.shape[2], edge.window, 1)
     ]  # fmt: skip
 
 
-def _tap_steps(plan: Plan, lanes: int) -> list[int]:
-    """Weights from the last block of a tap to the first of the next, of every layer."""
-    return [(strides(layer.window, 1)[0] - 1) * layer.blocks(lanes) + 1 for layer in plan.layers]
-
-
-def _taken(layer: Layer, base: Base, after: Base, lanes: int) -> list[tuple[int, ...]]:
+def _taken(at: Layout, step: int) -> list[Row]:
     """The words of sums in the order they are taken: window by window, and in a window block by block."""
-    b = layer.blocks(lanes)
-    row, column = (after.row, after.column) if layer.steps is not None else (0, 0)
-    found: list[tuple[int, ...]] = []
-    window: list[tuple[int, int, int, int, int]] = []
-    for place in layer.places:
+    emission, base = at.plan.steps[step].emission, at.bases[step]
+    assert emission is not None
+    source, after = emission.source, base if step < len(at.edges) else Base(0, 0, 0, 0)
+    found: list[Row] = []
+    window = []
+    pool = emission.pool if isinstance(emission, States) else None
+    for place in places(source.shape[1:], pool, at.plan.steps[step].clears):
         window.append(place)
-        if not place[0]:
+        if not place.last:
             continue
+        b = source.blocks(at.lanes)
         for block in range(b):
-            last_lane = min(lanes, layer.outputs - block * lanes) - 1
-            for last, spare, y, x, at in window:
-                sums = base.sum + at * b + block
-                found.append((0, last, spare, row + y, column + x, last_lane, base.block + block, sums))
+            last_lane = min(at.lanes, source.shape[0] - block * at.lanes) - 1
+            for p in window:
+                sums = at.base_of(source) + p.at * b + block
+                where = (after.row + p.row, after.column + p.column, last_lane, base.block + block, sums)
+                found.append((0, int(p.keep), int(p.last), int(p.spare), *where))
         window = []
     found[-1] = (1, *found[-1][1:])
     return found
 
 
-def _case(step: int, layers: list[Layer], lanes: int, P: int) -> str:
-    """What differs in a step: how layer `step` walks from tap to tap, and what the layer before makes of counts."""
-    told, does = [], ""
-    if step < len(layers):
-        layer = layers[step]
-        b, (kx, ox) = layer.blocks(lanes), strides(layer.window, 1)
-        told.append(
-            f"{'+'.join(map(str, layer.numbers))} adds ({' x '.join(map(str, layer.shape))} to {layer.outputs})"
+def _channels(at: Layout, step: int) -> list[Row]:
+    """Offset, multiplier, sign, first weight, thresholds, of all lanes of all blocks."""
+    emission, base = at.plan.steps[step].emission, at.bases[step]
+    assert emission is not None
+    outputs = emission.source.shape[0]
+    area = at.edges[step].area(at.lanes) if step < len(at.edges) else 0
+    found: list[Row] = [
+        (
+            *(at.rescale.numbers(emission, channel) if at.rescale else (0, 0)),
+            int(isinstance(emission, States) and bool(emission.flip[channel])),
+            base.weight + channel * area if area else 0,
+            *reversed(_steps(emission, channel, at)),
         )
-        does += f" last_block = {b - 1}; tap_w = {kx * b - b + 1}; tap_a = {(ox * b - b + 1) % (1 << P)};"
-    if step > 0:
-        layer = layers[step - 1]
-        told.append(f"{'+'.join(map(str, layer.numbers))} emits")
-        if layer.steps is None:
-            does += " logits = 1;"
-        else:
-            does += " binary = 1;" if layer.binary else f" half = {layer.steps.shape[1] // 2};"
-    return f"      {step}: begin{does} end  // {', '.join(told)}"
+        for channel in range(outputs)
+    ]  # fmt: skip
+    rest = (0, 0, 0, 0, *(_steps(None, 0, at)))
+    return found + [rest] * (emission.source.blocks(at.lanes) * at.lanes - outputs)
 
 
-def _lane(layers: list[Layer], i: int, lanes: int) -> tuple[list[str], tuple[int, int]]:
-    """The weights of lane i, and the bits of its sums and of the values that it adds."""
+def _steps(emission: Emission | None, channel: int, at: Layout) -> list[int]:
+    own = [int(t) for t in emission.steps[channel]] if isinstance(emission, States) else []
+    return own + [(1 << at.A - 1) - 1] * (at.S - len(own))  # beyond every sum
+
+
+def _lane(at: Layout, i: int) -> list[str]:
+    """The weights of lane i, after the words that open no lane and all."""
     words = ["0", "1"]
-    A = V = 2
-    for layer in layers:
-        own = layer.weight[..., i::lanes]
-        count = own.shape[-1]
-        padded = np.zeros((*own.shape[:-1], layer.blocks(lanes)), np.int8)
-        padded[..., :count] = own
+    for edge in at.edges:
+        own = edge.weight[..., i :: at.lanes]
+        padded = np.zeros((*own.shape[:-1], edge.to.blocks(at.lanes)), np.int8)
+        padded[..., : own.shape[-1]] = own
         words += [str(int(w != 0) | int(w < 0) << 1) for w in padded.reshape(-1).tolist()]
-        if count:
-            V = max(V, bits(layer.bound) + 1)
-            A = max(A, V, signed_bits(int(layer.low[i::lanes].min()), int(layer.high[i::lanes].max())))
-    return words, (A, V)
+    return words
 
 
-def _instance(name: str, i: int, own_a: int, own_v: int, sizes: tuple[int, int, int], words: int, depth: int) -> str:
-    A, W, P = sizes
-    return (
-        f"  wire [{own_a - 1}:0] taken_{i};\n"
-        f"  {name}_lane #(.A({own_a}), .V({own_v}), .W({W}), .P({P}), .WORDS({words}), .DEPTH({depth}), .DENSE(DENSE),\n"
-        f'    .WEIGHTS("{name}_lane_{i}.hex")) lane{i} (.clk(clk), .w(op_w), .busy(adds_1), .from(a_from),\n'
-        f"    .plus(plus[{own_v - 1}:0]), .minus(minus[{own_v - 1}:0]), .clear(clears_2), .to(a_to), .skip(skip[{i}]),\n"
-        f"    .picked(taken_{i}));"
-    )
+def _lane_size(at: Layout, i: int) -> tuple[int, int]:
+    """The bits of the sums of lane i, and of the values that it adds."""
+    groups = [group for group in at.plan.sums if i < group.shape[0]]
+    bounds = [bound for edge, bound in zip(at.edges, at.bounds(), strict=True) if i < edge.to.shape[0]]
+    V = max([1, *map(bits, bounds)]) + 1
+    low, high = (min(int(group.low[i :: at.lanes].min()) for group in groups),
+                 max(int(group.high[i :: at.lanes].max()) for group in groups)) if groups else (0, 0)  # fmt: skip
+    return max(V, signed_bits(low, high)), V
 
 
-def _picked(A: int, own: list[int]) -> str:
-    """The sum of the one lane that is picked, as wide as the widest: all others give 0."""
-    wide = [f"{{{{{A - a + 1}{{taken_{i}[{a - 1}]}}}}, taken_{i}[{a - 2}:0]}}" for i, a in enumerate(own)]
-    return "  assign any = " + "\n    | ".join(wide) + ";"
-
-
-def _watch(i: int, own_a: int) -> str:
-    wires = ", ".join(f"dut.lane{i}.{name}" for name in ("found", "sum", "operand", "result", "writes"))
-    return f"  watch #(.A({own_a})) watch{i} (clk, {wires});"
-
-
-def _border(plan: Plan) -> str:
-    """Pixels as events; those of a padded layer are doubled, and the padding is events of 255."""
-    _, height, width = plan.layers[0].shape
-    up, left = plan.border
-    if not up and not left:
-        return "  wire border = 0;\n  wire [V-1:0] in_value = {1'b0, in_data};"
-    return (
-        f"  wire border = in_y < {up} || in_y >= {height - up} || in_x < {left} || in_x >= {width - left};\n"
-        "  wire [V-1:0] in_value = border ? 255 : {in_data, 1'b0};"
-    )
-
-
-def _word(fields: tuple[int, ...], widths: tuple[int, ...]) -> str:
+def _word(fields: Row, widths: Row) -> str:
     word = 0
-    for field, width in zip(fields, widths, strict=True):
-        word = word << width | field & (1 << width) - 1
+    for number, width in zip(fields, widths, strict=True):
+        word = word << width | number & (1 << width) - 1
     return f"{word:0{-(-sum(widths) // 4)}x}"
-
-
-def bits(largest: int) -> int:
-    return max(1, int(largest).bit_length())
-
-
-def signed_bits(low: int, high: int) -> int:
-    """Of two's complement that holds both."""
-    return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length() if high > 0 else 0, 1) + 1

@@ -6,10 +6,11 @@
 //    accumulate   for every event, every tap of the kernel that reaches an output, every block of channels:
 //                 a lane whose weight is not 0 opens and adds or subtracts the value; all others rest
 //    emit         for every output place: sums meet their thresholds, pools take the largest state, and what is not zero
-//                 becomes an event of the next layer; accumulators are cleared as they are read
+//                 becomes an event of the next layer; accumulators are cleared as they are read for the last time
 //
-// Both run at the same time: in step s, layer s emits into a queue of events, from which layer s + 1 accumulates. Step 0
-// takes the pixels; in the last step the sums of the last layer leave by out_index and out_sum.
+// Both run at the same time: in a step, one layer emits into a queue of events, from which another accumulates. Step 0 takes
+// the input; in the last step the sums of the last layer leave by out_index and out_sum. A value that is added to another
+// takes a step of its own, into the accumulators of the sum; so do the planes of weights of more than three states.
 //
 // With DENSE = 1 zeros are events too and no lane ever rests: the same circuit without its gates, to compare with.
 //
@@ -28,7 +29,7 @@ module $NAME #(parameter DENSE = 0) (
     output reg  out_valid,
     input  wire out_ready
 );
-  localparam L = $LANES, A = $A, S = $STEPS, V = $V, Y = $Y, X = $X, W = $W, K = $K, P = $P, Q = $Q;
+  localparam L = $LANES, A = $A, S = $STATES, V = $V, Y = $Y, X = $X, W = $W, K = $K, P = $P, Q = $Q;
   localparam LANE = $LANE_BITS, BLOCK = $BLOCK_BITS;
 
   // What differs from step to step: how the layer that accumulates walks, and what the layer that emits makes of counts.
@@ -37,9 +38,10 @@ module $NAME #(parameter DENSE = 0) (
   reg [K-1:0] tap_w;
   reg [P-1:0] tap_a;
   reg [$S_BITS-1:0] half;
-  reg binary, logits;
+  reg [$SHIFT_BITS-1:0] shift;
+  reg binary, least, linear, logits;
   always @* begin
-    last_block = 0; tap_w = 1; tap_a = 0; half = 0; binary = 0; logits = 0;
+    last_block = 0; tap_w = 1; tap_a = 0; half = 0; shift = 0; binary = 0; least = 0; linear = 0; logits = 0;
     case (step)
 $CASES
     endcase
@@ -140,6 +142,7 @@ $CASES
   reg [W-1:0] op_w;
   reg signed [V-1:0] op_value, value_1, plus, minus;
   wire [A-1:0] any;
+  wire wipe;         // sums that are taken are cleared; else they are read once more
   reg [L-1:0] skip;  // all but the lane that is picked
   reg [$E_WIDTH-1:0] at;
   wire [P-1:0] at_a = at[P-1:0];
@@ -159,7 +162,7 @@ $PICKED
 
   // Emit: a place of accumulators is taken, and its lanes go one after the other through thresholds to events.
   (* ram_style = "block" *) reg [$E_WIDTH-1:0] places [0:$E_DEPTH-1];
-  (* ram_style = "block" *) reg [S*A+W:0] channels [0:$C_DEPTH-1];  // first weight in the next layer, sign, thresholds
+  (* ram_style = "block" *) reg [$C_WIDTH-1:0] channels [0:$C_DEPTH-1];  // first weight in the next layer, sign, thresholds
   initial begin
     $readmemh("${NAME}_places.hex", places);
     $readmemh("${NAME}_channels.hex", channels);
@@ -170,7 +173,7 @@ $PICKED
   reg [$E_ADDR-1:0] place;
   reg [LANE-1:0] lane, lane_1, lane_2, lane_3;
   reg valid_1, valid_2, valid_3;
-  reg [S*A+W:0] channel_1, channel_2;
+  reg [$C_WIDTH-1:0] channel_1, channel_2;
   reg [W:0] channel_3;
   reg signed [A-1:0] here;
   reg [S-1:0] seen_3, best_3;
@@ -178,27 +181,29 @@ $PICKED
   wire [BLOCK-1:0] at_block = at[P +: BLOCK];
   wire [LANE-1:0] at_lanes = at[P+BLOCK +: LANE];
   wire [Y+X-1:0] at_place = at[P+BLOCK+LANE +: Y+X];
-  wire at_spare = at[P+BLOCK+LANE+Y+X], at_last = at[P+BLOCK+LANE+Y+X+1], at_end = at[P+BLOCK+LANE+Y+X+2];
+  wire at_spare = at[P+BLOCK+LANE+Y+X], at_last = at[P+BLOCK+LANE+Y+X+1], at_keep = $KEEP, at_end = at[$E_WIDTH-1];
   wire quiet = !valid_1 && !valid_2 && !valid_3 && !e_write;
   wire lane_go = state == EMIT && (logits ? !valid_1 && !valid_2 && !out_valid : room);
   assign ask = state == ASK;
+  assign wipe = clears_2 && (!at_keep || wiping);
 
   integer i;
-  reg [S-1:0] seen;  // thresholds are ascending: the states of a pooling window meet in an OR
+  reg [S-1:0] seen;  // thresholds are ascending: the largest state of a pooling window is an OR, the smallest an AND
   reg [$S_BITS-1:0] count;
   always @* begin
-    seen = seen_3 | (first ? {S{1'b0}} : best_3);
+    seen = first ? seen_3 : least && channel_3[W] ? seen_3 & best_3 : seen_3 | best_3;
     count = 0;
     for (i = 0; i < S; i = i + 1) count = count + seen[i];
   end
   wire signed [$S_BITS+1:0] above = {2'b0, count}, level = binary ? (above << 1) - 1 : above - $signed({2'b0, half});
-  wire signed [V-1:0] signed_level = channel_3[W] ? -level : level;
+  wire signed [$S_BITS+1:0] level_3 = channel_3[W] ? -level : level;
+$EMITTED
 
   // Where the input is.
   reg [Y-1:0] in_y;
   reg [X-1:0] in_x;
   reg [W-1:0] in_w;
-$BORDER
+$INPUT_VALUE
   wire in_open = step == 0 && state == STILL && !wiping && !made && room;
   assign in_ready = in_open && !border;
   wire in_go = in_open && (border || in_valid);
@@ -224,8 +229,8 @@ $BORDER
     valid_1 <= lane_go && !reset;
     valid_2 <= valid_1 && !reset;
     valid_3 <= valid_2 && !logits && !reset;
-    e_write <= !reset && (in_go ? border || in_data != 0 || DENSE : valid_3 && at_last && (signed_level != 0 || DENSE));
-    e_data <= step == 0 ? {in_value, in_y, in_x, in_w} : {signed_level, at_place, channel_3[W-1:0]};
+    e_write <= !reset && (in_go ? border || in_data != 0 || DENSE : valid_3 && at_last && (emitted != 0 || DENSE));
+    e_data <= step == 0 ? {in_value, in_y, in_x, in_w} : {emitted, at_place, channel_3[W-1:0]};
     if (valid_2 && logits) begin
       out_valid <= 1;
       out_sum <= here;
@@ -288,7 +293,7 @@ $BORDER
       made <= 0;
       step <= step + 1;
       state <= SEEK;
-      if (step == $LAYERS) begin
+      if (step == $STEPS) begin
         step <= 0;
         place <= 0;
         out_index <= 0;
@@ -311,7 +316,7 @@ module ${NAME}_lane #(parameter A = 8, V = 2, W = 8, P = 8, WORDS = 1, DEPTH = 1
     input  wire busy,                  // second
     input  wire [P-1:0] from,
     input  wire [V-1:0] plus, minus,   // third: the event's value and its negative
-    input  wire clear,                 // a word that opens all lanes: keep the sum, to be picked, and leave 0
+    input  wire clear, wipe,           // a word that opens all lanes: the sum is kept, to be picked; 0 is left there
     input  wire [P-1:0] to,            // fourth
     input  wire skip,
     output reg  [A-1:0] picked
@@ -331,13 +336,10 @@ module ${NAME}_lane #(parameter A = 8, V = 2, W = 8, P = 8, WORDS = 1, DEPTH = 1
     opened <= open;
     if (open) down <= weight[1];
     zero <= !weight[0];
-    if (clear) begin
-      sum <= 0;
-      operand <= 0;
-    end else if (opened) begin
-      sum <= found;
-      operand <= {{(A-V+1){chosen[V-1]}}, chosen[V-2:0]};
-    end
+    if (wipe) sum <= 0;
+    else if (opened) sum <= found;
+    if (clear) operand <= 0;
+    else if (opened) operand <= {{(A-V+1){chosen[V-1]}}, chosen[V-2:0]};
     writes <= opened;
     if (writes) sums[to] <= result;
     if (clear) kept <= found;

@@ -7,7 +7,8 @@ module testbench;
   parameter RESTART = 0;  // after that many cycles: a reset, and everything once more
   parameter TOGGLES = 0;  // count changes of bits, too
   parameter WAVES = 0;    // write waves.vcd
-  parameter COUNT = $IMAGES;  // images to send
+  parameter FIRST = 0;    // of the images to send
+  parameter COUNT = $IMAGES - FIRST;  // how many to send
   localparam A = $A;
   reg clk = 0, reset = 1;
   reg [7:0] images [0:$IMAGES*$INPUTS-1];
@@ -18,8 +19,8 @@ module testbench;
   wire [$CLASS_BITS-1:0] out_index;
   wire signed [A-1:0] out_sum;
   integer sent = 0, got = 0, wrong = 0, cycles = 0, restarts = 0, i;
-  integer fired [0:$LAYERS-1], writes [0:$LAYERS-1], adds [0:$LAYERS-1], runs [0:$LAYERS-1], emits [0:$LAYERS-1];
-  reg [63:0] read_bits [0:$LAYERS-1], operand_bits [0:$LAYERS-1], adder_bits [0:$LAYERS-1], written_bits [0:$LAYERS-1];
+  integer fired [0:$STEPS-1], writes [0:$STEPS-1], adds [0:$STEPS-1], runs [0:$STEPS-1], emits [0:$STEPS-1];
+  reg [63:0] read_bits [0:$STEPS-1], operand_bits [0:$STEPS-1], adder_bits [0:$STEPS-1], written_bits [0:$STEPS-1];
   reg [15:0] pattern = 16'hACE1;
 
   $NAME #(.DENSE(DENSE)) dut (clk, reset, in_data, in_valid, in_ready, out_index, out_sum, out_valid, out_ready);
@@ -29,14 +30,14 @@ module testbench;
   integer step_1, step_2, step_3;
   reg clears_3;
   wire signed [31:0] at = clears_3 ? step_3 - 1 : step_3;
-  wire watching = !reset && at >= 0 && at < $LAYERS && !dut.wiping;
-  wire clash = !reset && (dut.adds_1 || dut.clears_1) && dut.a_from == dut.a_to;
+  wire watching = !reset && at >= 0 && at < $STEPS && !dut.wiping;
+  wire clash = !reset && !dut.wiping && (dut.adds_1 || dut.clears_1) && dut.a_from == dut.a_to;
 $WATCHES
 
   task start;
     begin
       sent = 0; got = 0; cycles = 0; step_1 <= 0; step_2 <= 0; step_3 <= 0; clears_3 <= 0;
-      for (i = 0; i < $LAYERS; i = i + 1) begin
+      for (i = 0; i < $STEPS; i = i + 1) begin
         fired[i] = 0; writes[i] = 0; adds[i] = 0; runs[i] = 0; emits[i] = 0;
         read_bits[i] = 0; operand_bits[i] = 0; adder_bits[i] = 0; written_bits[i] = 0;
       end
@@ -64,14 +65,14 @@ $WATCHES
     end
     pattern = {pattern[14:0], pattern[15] ^ pattern[13] ^ pattern[12] ^ pattern[10]};
     in_valid = sent < COUNT*$INPUTS && (!STALL || pattern[0]);
-    in_data = images[sent < COUNT*$INPUTS ? sent : 0];
+    in_data = images[FIRST*$INPUTS + (sent < COUNT*$INPUTS ? sent : 0)];
     out_ready = STALL == 0 || (STALL == 1 ? pattern[3] : pattern[7:0] == 0);
   end
 
   always @(posedge clk) if (!reset) begin
     cycles = cycles + 1;
     if (in_valid && in_ready) sent = sent + 1;
-    if (dut.step < $LAYERS && (dut.waiting || dut.full_0 || dut.full_1 || dut.full_2 || dut.working)) begin
+    if (dut.step < $STEPS && (dut.waiting || dut.full_0 || dut.full_1 || dut.full_2 || dut.working)) begin
       runs[dut.step] = runs[dut.step] + 1;
       if (dut.go) adds[dut.step] = adds[dut.step] + 1;
     end
@@ -79,13 +80,14 @@ $WATCHES
     clears_3 <= dut.clears_2;
     step_3 <= step_2; step_2 <= step_1; step_1 <= dut.step;
     if (out_valid && out_ready) begin
-      if (out_index != got % $OUTPUTS || out_sum !== sums[got]) begin
+      if (out_index != got % $OUTPUTS || out_sum !== sums[FIRST*$OUTPUTS + got]) begin
         wrong = wrong + 1;
-        if (wrong < 10) $display("image %0d, class %0d: expected %0d, got %0d", got / $OUTPUTS, out_index, sums[got], out_sum);
+        if (wrong < 10) $display("image %0d, class %0d: expected %0d, got %0d", FIRST + got / $OUTPUTS, out_index,
+                                 sums[FIRST*$OUTPUTS + got], out_sum);
       end
       got = got + 1;
       if (got == COUNT*$OUTPUTS) begin
-        for (i = 0; i < $LAYERS; i = i + 1) begin
+        for (i = 0; i < $STEPS; i = i + 1) begin
           $display("step %0d: %0d lanes fired, %0d written, adding in %0d of %0d cycles, %0d cycles to emit",
                    i, fired[i], writes[i], adds[i], runs[i], emits[i]);
           if (TOGGLES) $display("step %0d: toggled bits: %0d of sums read, %0d of operands, %0d of adders, %0d of accumulators",
