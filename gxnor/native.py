@@ -128,6 +128,7 @@ SIGNATURES = {
     # training/training.h
     "gxnor_share_threads": (_int32, _int32),
     "gxnor_unpack": (None, _pointer, _int32, _pointer, _pointer, _int64, _int32),
+    "gxnor_unpack_levels": (_int32, _pointer, _int32, _pointer, _int64, _int64, _int64, _pointer, _int32),
     "gxnor_phi_forward": (None, _pointer, _pointer, _pointer, _int64, _int32),
     "gxnor_phi_backward": (None, _pointer, _pointer, _pointer, _pointer, _int64, _int32),
     "gxnor_phi_windows": (_int32, _pointer, _pointer, _pointer, _int64, _int32, _int32),

@@ -76,7 +76,7 @@ def _run(block: list, x: torch.Tensor) -> torch.Tensor | None:
         pool = _geometry(pools[0]) if pools else None
         if pool is not None:
             shape = torch.Size((*kernels.pooled_size(shape, pool), channels))
-        reason = _overflow(plan, layer.weight[0].numel(), shape[:-1].numel())
+        reason = _overflow(plan, layer.weight.shape[1:].numel(), shape[:-1].numel())
         if not reason:
             phi = integer_block.Phi(*(getattr(activation, name) for name in ("N", "r", "H", "a", "window")))
             rest = Rest(norm, phi, pool, tuple(size))

@@ -4,6 +4,7 @@ else by the reference: the same bits."""
 from __future__ import annotations
 
 import ctypes
+import functools
 
 import torch
 import torch.nn.functional as F
@@ -122,8 +123,12 @@ def _pool(before: tuple[int, ...], after: torch.Size, pool: Pool) -> native.Pool
 
 def pooled_size(before: tuple[int, ...], pool: Pool) -> torch.Size:
     """(N, H, W) after the pool of (N, H, W, C). What is wrong with the geometry, PyTorch says."""
-    n, *size, _ = before
-    return torch.Size((n, *F.max_pool2d(torch.empty((n, 1, *size), device="meta"), *pool).shape[2:]))
+    return torch.Size((before[0], *_pooled_plane(tuple(before[1:3]), pool)))
+
+
+@functools.lru_cache
+def _pooled_plane(size: tuple[int, ...], pool: Pool) -> torch.Size:
+    return F.max_pool2d(torch.empty((1, 1, *size), device="meta"), *pool).shape[2:]
 
 
 def output_shape(x: torch.Size, w: torch.Size, g: Geometry) -> tuple[int, int, int, int]:

@@ -6,16 +6,19 @@ channels of their own and make one product, with weights of 16 W and W; others i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import reduce
 
+import numpy as np
 import torch
 
+from gxnor import native
 from gxnor.nn import integer_kernels as kernels
 from gxnor.nn import saved_formats
 from gxnor.nn.integer import LARGEST_SUM, Geometry
 from gxnor.nn.parameter import DiscreteParameter
+from gxnor.packing import storage_bits, unpack_bits
 from gxnor.space import DiscreteSpace
 
 BASE = 128  # of the digits of integers that do not fit int8
@@ -55,14 +58,14 @@ def weight_gradient(q, x, scale, shape: torch.Size, plan: Plan) -> torch.Tensor:
         _in_pieces(q, part, scale * unit, shape, replace(plan.geometry, x_bound=bound))
         for unit, bound, part in _digits(x, plan.form.top)
     )
-    return reduce(torch.Tensor.add_, parts)
+    return functools.reduce(torch.Tensor.add_, parts)
 
 
 def _in_pieces(q, x, scale, shape: torch.Size, g: Geometry) -> torch.Tensor:
     """`integer.weight_gradient`, with as many images at a time as make sums that fit 32 bits."""
     step = LARGEST_SUM // (g.q_bound * g.x_bound * q[0, ..., 0].numel())
     parts = zip(q.split(step), x.split(step), strict=True)
-    return reduce(torch.Tensor.add_, (kernels.weight_gradient(*part, scale, shape, g) for part in parts))
+    return functools.reduce(torch.Tensor.add_, (kernels.weight_gradient(*part, scale, shape, g) for part in parts))
 
 
 def output_shape(x: torch.Size, weight: torch.Size, plan: Plan) -> torch.Size:
@@ -100,14 +103,34 @@ def _digits(x: torch.Tensor, top: int) -> list[tuple[int, int, torch.Tensor]]:
 
 
 def levels(weight: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """`levels_reference`, by the native kernel where it applies."""
+    library = native.library() if isinstance(weight, DiscreteParameter) and weight.device.type == "cpu" else None
+    if library is None:
+        return levels_reference(weight, plan)
+    shape, table = image_shape(weight.shape, plan.dense), _byte_levels(plan.space)
+    w = torch.empty(shape, dtype=torch.int8)
+    sizes = shape[0], shape[3], shape[1] * shape[2]
+    given = weight.packed.data_ptr(), table.shape[1], table.ctypes.data, *sizes, w.data_ptr(), torch.get_num_threads()
+    return levels_reference(weight, plan) if library.gxnor_unpack_levels(*given) else w
+
+
+def levels_reference(weight: torch.Tensor, plan: Plan) -> torch.Tensor:
     """The weights as int8 images of levels."""
-    space = plan.space
-    if isinstance(weight, DiscreteParameter):
-        index = weight.indices().to(torch.int8)
-        level = index.mul_(2).sub_(1) if space.N == 0 else index.sub_(space.denominator)
-    else:
-        level = (weight / weight_unit(plan)).to(torch.int8)
-    return as_images(level, plan.dense)
+    if not isinstance(weight, DiscreteParameter):
+        return as_images((weight / weight_unit(plan)).to(torch.int8), plan.dense)
+    return as_images(_levels_of(weight.indices().to(torch.int8), plan.space), plan.dense)
+
+
+def _levels_of(index, space: DiscreteSpace):
+    return 2 * index - 1 if space.N == 0 else index - space.denominator
+
+
+@functools.cache
+def _byte_levels(space: DiscreteSpace) -> np.ndarray:
+    """int8 [256, states per byte]: the levels that each packed byte stands for."""
+    bits = storage_bits(space.size)
+    index = unpack_bits(np.arange(256, dtype=np.uint8), bits, 256 * 8 // bits).astype(np.int16)
+    return _levels_of(index, space).clip(-128, 127).astype(np.int8).reshape(256, -1)  # beyond: no state
 
 
 def comes_first(x: torch.Tensor) -> bool:
@@ -137,7 +160,11 @@ def as_images(t: torch.Tensor, dense: bool) -> torch.Tensor:
 
 
 def image_shape(shape: torch.Size, dense: bool) -> torch.Size:
-    return as_images(torch.empty(shape, device="meta"), dense).shape
+    """What `as_images` makes of a shape."""
+    if dense:
+        return torch.Size((shape[:-1].numel(), 1, 1, shape[-1]))
+    n, channels, *size = shape
+    return torch.Size((n, *(size if len(size) == 2 else (1, *size)), channels))
 
 
 def from_images(t: torch.Tensor, dense: bool, like: torch.Size, contiguous: bool) -> torch.Tensor:

@@ -17,6 +17,11 @@ GXNOR_API int32_t gxnor_share_threads(int32_t share);
 GXNOR_API void gxnor_unpack(const uint8_t* packed, int32_t per_byte, const float* table, float* out, int64_t n,
                             int32_t threads);
 
+// Levels of packed states [outputs][channels][taps] -> out[outputs][taps][channels]; the table as above. Returns 0, or 2
+// where memory is short.
+GXNOR_API int32_t gxnor_unpack_levels(const uint8_t* packed, int32_t per_byte, const int8_t* table, int64_t outputs,
+                                      int64_t channels, int64_t taps, int8_t* out, int32_t threads);
+
 // phi_r and its derivative window, as gxnor/nn/activation.py defines them.
 struct gxnor_phi {
   float steps[64];     // t_1 <= t_2 <= ...; 0 where binary

@@ -20,8 +20,10 @@ from gxnor.nn import (
     network,
     pack_saved_activations,
 )
+from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.stream import subkey
 from gxnor.optim import DST
+from gxnor.space import DiscreteSpace
 
 
 def states(*shape, top=1, unit=1.0):
@@ -53,6 +55,20 @@ LAYERS = {
     "latent": lambda: (Conv2d(3, 5, 3, padding=1, latent=True, N=2), states(2, 3, 6, 7)),
     "latent dense": lambda: (Linear(13, 5, latent=True, N=0), states(6, 13)),
 }
+SPACES = [DiscreteSpace(N, H) for N, H in ((0, 1.0), (1, 1.0), (2, 0.5), (3, 1.0), (7, 2.0))]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+def test_levels_of_packed_weights_agree_with_the_reference(space, implementation):
+    for shape in ((1, 1), (3, 5), (64, 33), (1, 1, 1), (5, 3, 4), (1, 1, 3, 3), (7, 5, 3, 2), (40, 70, 3, 3)):
+        dense, weight = len(shape) == 2, DiscreteParameter.random(shape, space)
+        plan = integer_operands.Plan("", dense, 6, 0, None, space, None)
+        w = integer_operands.levels(weight, plan)
+        assert w.dtype == torch.int8 and torch.equal(w, integer_operands.levels_reference(weight, plan))
+        values = integer_operands.as_images(weight.dequantize(), dense)
+        assert torch.equal(w.float() * (space.H / space.denominator), values)
+
+
 FLOAT = {
     "real input": (lambda: (Conv2d(3, 5, 3), torch.randn(2, 3, 6, 7)), "not small integers"),
     "an input beyond 16 bits": (lambda: (Linear(3, 5), states(2, 3, top=40000)), "not small integers"),
