@@ -137,6 +137,7 @@ SIGNATURES = {
     "gxnor_find_levels": (_int32, _pointer, _int64, _pointer, _int32),
     "gxnor_pack_levels": (_int32, _pointer, _pointer, _int64, _pointer, _int32),
     "gxnor_adam": (None, _pointer, _pointer, _pointer, _pointer, _pointer, _int64, _int32),
+    "gxnor_factored": (None, _pointer, _pointer, _pointer, _int64, _int64, _float, _float, _pointer, _int32),
     "gxnor_transition": (_int64, _pointer, _pointer, _pointer, _pointer, _int64, _int32),
     "gxnor_int_quantize": (
         *(_int32, _pointer, _int64, _int64, _int64, _int32),

@@ -217,7 +217,7 @@ class DST(torch.optim.Optimizer):
             wrong = gradients.find_wrong([(name, p.grad)])
             if wrong is not None:
                 self._refuse(wrong)
-            self._update(p, p.grad, self.param_groups[group], number)
+            self._update(p, p.grad, self.param_groups[group], number, spare=True)
             p.grad = None
 
         return move
@@ -255,13 +255,13 @@ class DST(torch.optim.Optimizer):
         self._key = None
         self._moved.clear()
 
-    def _update(self, p: torch.Tensor, grad: torch.Tensor, group: dict, number: int) -> None:
-        """Moves one parameter by its complete gradient."""
+    def _update(self, p: torch.Tensor, grad: torch.Tensor, group: dict, number: int, spare: bool = False) -> None:
+        """Moves one parameter by its complete gradient, which may be written to where it is spare."""
         state = self.state[p]
         self._moved.add(number)
         if grad.dtype.itemsize < 4:  # a mean of squares that forgets a thousandth a step takes more than 8 bits
             grad = grad.float()
-        dW = increments.RULES[group["increment"]](grad, state, group)
+        dW = increments.RULES[group["increment"]](grad, state, group, spare)
         if not isinstance(p, DiscreteParameter):
             p.add_(dW)
             return

@@ -1,8 +1,9 @@
 """Increments: what a gradient rule would add to a weight if it were real.
 
-Each rule is a function `rule(grad, state, group) -> dW` that keeps its memory in the dict `state` (empty at first) and
-reads its settings from the dict `group`. The betas may change from step to step: the bias of an average is corrected by
-the product of the betas that were used, whatever they were.
+Each rule is a function `rule(grad, state, group, spare=False) -> dW` that keeps its memory in the dict `state` (empty at
+first) and reads its settings from the dict `group`; with `spare`, dW may take the place of the gradient. The betas may
+change from step to step: the bias of an average is corrected by the product of the betas that were used, whatever they
+were.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import math
 import torch
 
 from gxnor import native
-from gxnor.nn.saved_formats import is_dense
+from gxnor.nn.saved_formats import is_dense, slices
 
 
-def adam(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
+def adam(grad: torch.Tensor, state: dict, group: dict, spare: bool = False) -> torch.Tensor:
     """Adam (Kingma and Ba, arXiv 1412.6980).
 
         v1 <- beta1 v1 + (1 - beta1) g          c1 = 1 - product of all beta1 so far
@@ -50,7 +51,7 @@ def adam_reference(g, v1, v2, w1: float, beta2: float, w2: float, eps: float, fa
     return torch.div(v1, denominator, out=denominator).mul_(factor)
 
 
-def sgd(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
+def sgd(grad: torch.Tensor, state: dict, group: dict, spare: bool = False) -> torch.Tensor:
     """SGD with momentum beta1, as a moving average, so that lr keeps its meaning while beta1 changes.
 
         v  <- beta1 v + (1 - beta1) g           c = 1 - product of all beta1 so far
@@ -65,7 +66,7 @@ def sgd(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
     return state["exp_avg"].lerp_(grad, 1 - beta1) * (-group["lr"] / (1 - state["decay"]))
 
 
-def factored(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
+def factored(grad: torch.Tensor, state: dict, group: dict, spare: bool = False) -> torch.Tensor:
     """The gradient over the root of its second moment, which is kept as a row and a column (Adafactor, Shazeer and Stern,
     arXiv 1804.04235, section 3); no momentum. With the gradient of a layer as a matrix g, one row an output:
 
@@ -83,12 +84,33 @@ def factored(grad: torch.Tensor, state: dict, group: dict) -> torch.Tensor:
     if "row" not in state:
         state.update(decay_sq=1.0, row=g.new_zeros(g.shape[0]), column=g.new_zeros(g.shape[1]))
     state["decay_sq"] *= beta2
-    square = g.square()
-    row = state["row"].lerp_(square.mean(1), 1 - beta2)
-    column = state["column"].lerp_(square.mean(0), 1 - beta2)
+    of_rows, of_columns = _mean_squares(g)
+    row = state["row"].lerp_(of_rows, 1 - beta2)
+    column = state["column"].lerp_(of_columns, 1 - beta2)
     scale = row / (row.mean() * (1 - state["decay_sq"])).clamp(min=torch.finfo(row.dtype).tiny)
-    root = torch.outer(scale.sqrt(), column.sqrt(), out=square).add_(group["eps"])
-    return torch.div(g, root, out=square).mul_(-group["lr"]).view_as(grad)
+    roots, settings = (scale.sqrt(), column.sqrt()), (group["eps"], -group["lr"])
+    library = native.library() if g.device.type == "cpu" and g.dtype == torch.float32 else None
+    if library is None or not g.is_contiguous():
+        return factored_reference(g, *roots, *settings).view_as(grad)
+    dW, pointers = g if spare else torch.empty_like(g), [t.data_ptr() for t in (g, *roots)]
+    library.gxnor_factored(*pointers, *g.shape, *settings, dW.data_ptr(), torch.get_num_threads())
+    return dW.view_as(grad)
+
+
+def factored_reference(g, row, column, eps: float, factor: float) -> torch.Tensor:
+    """dW of a gradient and the two roots of its second moment."""
+    root = torch.outer(row, column).add_(eps)
+    return torch.div(g, root, out=root).mul_(factor)
+
+
+def _mean_squares(g: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the rows and of the columns, a slice of rows at a time."""
+    rows, columns = [], g.new_zeros(g.shape[1])
+    for begin, end in slices(len(g), g.shape[1] * g.element_size(), g.device):
+        square = g[begin:end].square()
+        rows.append(square.mean(1))
+        columns += square.sum(0)
+    return torch.cat(rows), columns / len(g)
 
 
 RULES = {"factored": factored, "adam": adam, "sgd": sgd}

@@ -88,6 +88,10 @@ struct gxnor_adam_settings {
 GXNOR_API void gxnor_adam(const gxnor_adam_settings* settings, const float* g, float* v1, float* v2, float* dW, int64_t n,
                           int32_t threads);
 
+// dW[rows][columns] = g / (row[i] * column[j] + eps) * factor; dW may be g.
+GXNOR_API void gxnor_factored(const float* g, const float* row, const float* column, int64_t rows, int64_t columns, float eps,
+                              float factor, float* dW, int32_t threads);
+
 // The transition rule of gxnor/optim/transition.py, for weights of `states` states in `bits` bits each.
 struct gxnor_rule {
   int32_t bits, states;

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from gxnor import native
 from gxnor.optim.increment import adam, factored
 
 GROUP = {"lr": 0.25, "betas": (0.9, 0.95), "eps": 1e-12}
@@ -53,3 +54,22 @@ def test_zero_gradients_and_zero_rows_move_nothing():
     g = torch.tensor([[0.0, 0.0], [0.0, 2.0]])
     dW = factored(g, {}, GROUP)
     assert math.isfinite(dW.sum()) and dW.count_nonzero() == 1
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (1, 33), (67, 1), (5, 3, 5, 5), (300, 70), (40, 30000)]
+)  # the last in slices
+def test_the_kernel_agrees_with_the_reference_and_takes_the_place_of_the_gradient_where_told(shape, monkeypatch):
+    results = []
+    for kernel, spare in ((True, False), (True, True), (False, False), (False, True)):
+        if not kernel:
+            monkeypatch.setattr(native, "library", lambda: None)
+        state, steps = {}, []
+        for step in range(3):
+            g = torch.randn(shape, generator=torch.Generator().manual_seed(step)) * 10.0 ** (step - 1)
+            before = g.clone()
+            steps.append(factored(g, state, GROUP, spare).clone())
+            assert spare or torch.equal(g, before)
+        results.append(torch.stack(steps))
+    for other in results[1:]:
+        assert torch.equal(other, results[0])

@@ -1,4 +1,4 @@
-// The increment of Adam in one pass; the reference is adam_reference in gxnor/optim/increment.py.
+// Increments in one pass; the references are adam_reference and factored_reference in gxnor/optim/increment.py.
 #pragma GCC optimize("no-math-errno")  // else a square root is a call
 #include <cmath>
 #include <cstdint>
@@ -22,6 +22,12 @@ GXNOR_BODY void adam(const float* g, float* v1, float* v2, float* dW, int64_t n,
   }
 }
 
+GXNOR_BODY void factored(const float* g, const float* row, const float* column, int64_t rows, int64_t columns, float eps,
+                         float factor, float* dW) {
+  for (int64_t i = 0; i < rows; ++i, g += columns, dW += columns)
+    for (int64_t j = 0; j < columns; ++j) dW[j] = g[j] / (row[i] * column[j] + eps) * factor;
+}
+
 }  // namespace
 
 void gxnor_adam(const gxnor_adam_settings* settings, const float* g, float* v1, float* v2, float* dW, int64_t n,
@@ -29,5 +35,13 @@ void gxnor_adam(const gxnor_adam_settings* settings, const float* g, float* v1, 
   gxnor::team_for(n, kGrain, threads, [=](int64_t begin, int64_t end) {
     const auto& [w1, beta2, w2, eps, factor] = *settings;
     gxnor::vectorised<adam>(g + begin, v1 + begin, v2 + begin, dW + begin, end - begin, w1, beta2, w2, eps, factor);
+  });
+}
+
+void gxnor_factored(const float* g, const float* row, const float* column, int64_t rows, int64_t columns, float eps,
+                    float factor, float* dW, int32_t threads) {
+  gxnor::team_for(rows, kGrain / columns + 1, threads, [=](int64_t begin, int64_t end) {
+    gxnor::vectorised<factored>(g + begin * columns, row + begin, column, end - begin, columns, eps, factor,
+                                dW + begin * columns);
   });
 }
