@@ -7,6 +7,7 @@ batch norm's mean and variance are exact, so the last bits of what it puts out m
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -32,12 +33,23 @@ class Sequential(nn.Sequential):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if is_symbolic(x) or not products.is_on():
             return super().forward(x)
-        modules, at = list(self), 0
-        while at < len(modules):
-            length = _length(modules[at:])
-            y = _run(modules[at : at + length], x) if length else None
-            x, at = (modules[at](x), at + 1) if y is None else (y, at + length)
+        for part in parts(self):
+            y = _run(part, x) if len(part) > 1 else None
+            if y is None:
+                for module in part:
+                    x = module(x)
+            else:
+                x = y
         return x
+
+
+def parts(modules: Iterable[nn.Module]) -> Iterator[list[nn.Module]]:
+    """The modules in a row, those that make a block together."""
+    left = list(modules)
+    while left:
+        length = max(1, _length(left))
+        yield left[:length]
+        del left[:length]
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class Rest:
 
 
 def _length(modules: list[nn.Module]) -> int:
-    """How many of the modules, from the first one on, are a block; 0 where it begins none."""
+    """How many of the modules, from the first one on, are a block; 0 where none begins there."""
     kinds: list = [type(m) for m in modules[:4]]
     if not kinds or kinds[0] not in NORMS:
         return 0

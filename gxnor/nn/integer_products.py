@@ -184,18 +184,25 @@ def gradients(ctx, data: torch.Tensor, weight: torch.Tensor, rounded: Callable):
     plan, dx, dw = ctx.plan, None, None
     try:
         if ctx.needs_input_grad[0]:
-            q, scale = rounded(0, "sample")
-            shape = image_shape(ctx.shape, plan.dense)
-            dx = kernels.input_gradient(q, levels(weight, plan), scale.mul_(weight_unit(plan)), shape, plan.geometry)
+            dx = _input_gradient(*rounded(0, "sample"), weight, ctx.shape, plan)
             dx = from_images(dx, plan.dense, ctx.shape, ctx.contiguous)
         if ctx.needs_input_grad[1]:
-            q, scale = rounded(1, "channel")
-            x, shape = as_images(plan.form.integers(data), plan.dense), image_shape(weight.shape, plan.dense)
-            dw = weight_gradient(q, x, scale.mul_(input_unit(plan)), shape, plan)
-            dw = from_images(dw, plan.dense, weight.shape, True)
+            dw = _weight_gradient(*rounded(1, "channel"), data, weight.shape, plan)
     except FloatingPointError:
         raise FloatingPointError(
             f"the gradient of the output of layer {plan.name} is not finite; its weights have not moved. "
             "A lower learning rate, or a look at the loss and the data, is the usual mend"
         ) from None
     return dx, dw
+
+
+def _input_gradient(q: torch.Tensor, scale: torch.Tensor, weight: torch.Tensor, shape: torch.Size, plan: Plan):
+    """As images. In a function of its own, so that q is gone before the next one is made; so is the next function."""
+    w, scale = levels(weight, plan), scale.mul_(weight_unit(plan))
+    return kernels.input_gradient(q, w, scale, image_shape(shape, plan.dense), plan.geometry)
+
+
+def _weight_gradient(q: torch.Tensor, scale: torch.Tensor, data: torch.Tensor, shape: torch.Size, plan: Plan):
+    x = as_images(plan.form.integers(data), plan.dense)
+    dw = weight_gradient(q, x, scale.mul_(input_unit(plan)), image_shape(shape, plan.dense), plan)
+    return from_images(dw, plan.dense, shape, True)

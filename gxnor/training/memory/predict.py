@@ -9,19 +9,22 @@ small batches tell all of them. The peak is that of the largest moment, and a mo
 
 where work is what convolutions and matrix products hold meanwhile: weights as float, their gradient, and blocked copies;
 and on the CPU, at every moment, what its kernels keep once they have run. How many copies these are was found by
-measuring: the rest is count.
+measuring: the rest is count. In integer arithmetic, where layers run as blocks, a block stands under its first layer.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from gxnor.errors import GxnorError
+from gxnor.nn.blocks import Sequential, parts
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.saved_formats import SLICE
 from gxnor.training.memory.measure import Step, parts_at_end
@@ -129,31 +132,34 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
     """Runs the recipe's network on a few random images and reads off what it holds."""
     step, accumulates = Step(recipe, shape), parts_at_end(recipe.train) > 1
     layers = {name: Layer(name) for name, module in step.model.named_modules() if not list(module.children())}
+    integer, model = recipe.train.arithmetic == "integer", step.model
+    watched = {name: model.get_submodule(name) for name in layers}
+    if integer:
+        step.model, watched = _in_blocks(model, watched)
     for number, batch in enumerate(PROBES):
         step.optimizer.zero_grad()
-        with _Watch(step.model, layers, number) as watch:
+        with _Watch(watched, layers, number) as watch:
             loss = step.forward(batch)
         with step.optimizer.accumulating() if accumulates else contextlib.nullcontext():
             loss.backward()
-        gradients = {name: p.grad is not None for name, p in step.model.named_parameters()}
+        gradients = {name: p.grad is not None for name, p in model.named_parameters()}
         step.optimizer.step()
-    for name, p in step.model.named_parameters():
+    for name, p in model.named_parameters():
         layer = layers[name.rpartition(".")[0]]
         layer.weights += _bytes(getattr(p, "packed", p))
         layer.optimizer += sum(_bytes(t) for t in step.optimizer.state[p].values() if isinstance(t, torch.Tensor))
         layer.gradients += p.numel() * p.element_size() * gradients[name]
-    for name, buffer in step.model.named_buffers():
+    for name, buffer in model.named_buffers():
         layers[name.rpartition(".")[0]].weights += _bytes(buffer)
     for name, layer in layers.items():
-        module = step.model.get_submodule(name)
+        module = model.get_submodule(name)
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             packed = isinstance(module.weight, DiscreteParameter)
             dense = isinstance(module, nn.Linear)
-            integer = recipe.train.arithmetic == "integer"
-            sliced = packed and not dense and not integer and step.device.type == "cpu"
-            if integer:  # input and rounded gradient of the output in a byte per value
-                for number, batch in enumerate(PROBES):
-                    layer.flowing[number] += sum(watch.images[name][:2]) / 4 * batch
+            if integer:
+                _count_integers(layer, module, watch.shapes[name])
+                continue
+            sliced = packed and not dense and step.device.type == "cpu"
             if sliced:
                 layer.slices = watch.images[name]
             # The weights as float and their gradient; of latent weights of a dense layer, their gradient once more where
@@ -161,13 +167,45 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
             # under way, with a copy.
             copies = (2 if packed else 3) if dense else 6 if sliced else 4
             layer.work = module.weight.numel() * 4 * copies
-    return Prediction(list(layers.values()), recipe.train.micro_batches, accumulates, _kept(step))
+    return Prediction(list(layers.values()), recipe.train.micro_batches, accumulates, _kept(step, integer))
 
 
-def _kept(step: Step) -> int:
+def _in_blocks(model: nn.Module, leaves: dict[str, nn.Module]) -> tuple[nn.Module, dict[str, nn.Module]]:
+    """The model with every block in a module of its own, and what is to be watched in it, by the name of its first layer: a
+    hook on a layer of a block would have it run by itself."""
+    watched, names = dict(leaves), {module: name for name, module in model.named_children()}
+    outer = OrderedDict()
+    for part in parts(model.children()):
+        first = names[part[0]]
+        outer[first] = part[0] if len(part) == 1 else Sequential(*part)
+        for module in part[1:]:
+            del watched[names[module]]
+        if len(part) > 1:
+            watched[first] = outer[first]
+    return nn.Sequential(outer), watched
+
+
+def _count_integers(layer: Layer, module: nn.Module, shapes: tuple[torch.Size, torch.Size]) -> None:
+    """Adds what the products hold in integer arithmetic: the rounded gradient, in a byte per value that the layer puts out,
+    the states of a block's output, before the next layer saves them, in the same, the levels of the weights in a byte,
+    and their gradient, of a convolution once more where its order is changed."""
+    sums = shapes[1]
+    if not isinstance(module, nn.Linear):
+        x, w = (torch.empty(shape, device="meta") for shape in (shapes[0], module.weight.shape))
+        convolve = F.conv2d if w.dim() == 4 else F.conv1d
+        sums = convolve(x, w, None, module.stride, module.padding, module.dilation, module.groups).shape
+    for number, batch in enumerate(PROBES):
+        layer.passing[number] += shapes[1][1:].numel() * batch
+        layer.flowing[number] += sums[1:].numel() * batch
+    layer.work = module.weight.numel() * 4 * (1 if isinstance(module, nn.Linear) else 2)
+
+
+def _kept(step: Step, integer: bool) -> int:
     """What oneDNN keeps: compiled code and the like, and scratch memory as large as the largest convolution's weights."""
     if step.device.type != "cpu":
         return 0
+    if integer:
+        return KERNELS
     convolutions = [m.weight.numel() for m in step.model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d))]
     return KERNELS + 4 * max(convolutions, default=0)
 
@@ -191,18 +229,17 @@ def widest(recipe: Recipe, shape: tuple[int, ...], budget: float) -> float:
 class _Watch:
     """While open, writes down what every layer of a forward pass saves, takes and gives."""
 
-    def __init__(self, model: nn.Module, layers: dict[str, Layer], number: int):
+    def __init__(self, modules: dict[str, nn.Module], layers: dict[str, Layer], number: int):
         self.layers, self.number = layers, number
-        self.known = {
-            p.untyped_storage().data_ptr() for p in model.parameters() if not isinstance(p, DiscreteParameter)
-        }
+        parameters = [p for module in modules.values() for p in module.parameters()]
+        self.known = {p.untyped_storage().data_ptr() for p in parameters if not isinstance(p, DiscreteParameter)}
         self.images: dict[str, list[float]] = {}  # by layer, as `Layer.slices`
+        self.shapes: dict[str, tuple[torch.Size, torch.Size]] = {}  # of input and output, by layer
         self.alive: list[torch.Tensor] = []  # so that no address is met twice
         self.name = next(iter(layers))
         self.hooks = [torch.autograd.graph.saved_tensors_hooks(self._save, lambda t: t)]
         self.handles = []
-        for name in layers:
-            module = model.get_submodule(name)
+        for name, module in modules.items():
             self.handles.append(module.register_forward_pre_hook(lambda m, args, name=name: self._enter(name)))
             self.handles.append(
                 module.register_forward_hook(lambda m, args, output, name=name: self._leave(name, args[0], output))
@@ -232,6 +269,7 @@ class _Watch:
         view = x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
         layer.passing[self.number] = sum(_bytes(t) for t in ((x,) if view else (x, y)) if self._is_new(t))
         layer.flowing[self.number] = sum(_bytes(t) for t in ((x,) if view else (x, y)) if t.requires_grad)
+        self.shapes[name] = x.shape, y.shape
         self.images[name] = [_bytes(t) / len(x) for t in (x, y, *([x] if x.requires_grad else []))]
         self.alive += [x, y]
 
