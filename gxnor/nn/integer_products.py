@@ -118,9 +118,9 @@ def hold(x: torch.Tensor, data: torch.Tensor, form: saved_formats.Form) -> torch
 
 
 def held_by(x: torch.Tensor) -> tuple[torch.Tensor, saved_formats.Form] | None:
-    """What `hold` put beside x, unless x is to be saved in fewer bits."""
+    """What `hold` put beside x: bytes, also where inputs are to be saved in bits, which would take longer to make."""
     version, *held = getattr(x, "_held", (None, None))
-    return tuple(held) if version == x._version and not saved_formats.is_on() else None
+    return tuple(held) if version == x._version else None
 
 
 def _obstacle(layer, x: torch.Tensor, padding) -> str:
