@@ -64,10 +64,12 @@ def steps(layer: tuple, batch: int, bits: int, first: bool) -> dict[str, Callabl
     count = torch.get_num_threads()
 
     def integer(name: str, *operands: torch.Tensor) -> Callable:
-        function = getattr(library, name)
+        function, pointers = getattr(library, name), [t.data_ptr() for t in operands]
+        if name != "gxnor_int_conv_forward":
+            pointers[1:1] = None, None  # no pool
 
         def run():
-            if function(conv, *(t.data_ptr() for t in operands), count):
+            if function(conv, *pointers, count):
                 raise RuntimeError(f"{name} refuses {layer[0]}")
 
         return run

@@ -184,11 +184,12 @@ class _Block(torch.autograd.Function):
         others = torch.stack((gain, by_y * unit, -gain * of_g / count - by_y * mean)).float()
         coefficients = torch.cat((coefficients, others))
 
-        def rounded(number: int, per: str):
-            key, pooled = subkey(plan.key, number), (rest.pool, place, rest.size)
-            return kernels.block_round(coefficients, s, dy, rest.phi, plan.bits, key, per, *pooled)
+        pooled = None if place is None else integer_block.Pooled(rest.pool, place, rest.size)
 
-        return *products.gradients(ctx, data, weight, rounded), dgamma.float(), of_g.float(), None, None, None
+        def rounded(number: int, per: str):
+            return kernels.block_round(coefficients, s, dy, rest.phi, plan.bits, subkey(plan.key, number), per, pooled)
+
+        return *products.gradients(ctx, data, weight, rounded, pooled), dgamma.float(), of_g.float(), None, None, None
 
 
 def _update(norm, mean: torch.Tensor, variance: torch.Tensor) -> None:

@@ -6,7 +6,7 @@ coefficients c0 .. c4, float32, made of them in float64 (`gxnor.nn.blocks`),
     forward     z = s c0 + c1,   y = phi(z)
     backward    g = dY' phi's window at z,   and the sums of g and of g s,   dY' being the gradient of y
                 dS = g c2 + (s c3 + c4),   rounded by `integer.quantize`; with a pool each dS lies at the place of its
-                maximum, and between them are zeros, as many as there are places
+                maximum, and between them are zeros, which have draws but are not held
 
 z and dS are recomputed wherever they are needed, never held: what is saved of a block is s in 16 bits, and a byte per
 place. Tensors are contiguous, channels last: s [N, H, W, C], coefficients [5, C]. This is the reference of the kernels
@@ -42,6 +42,32 @@ class Phi:
 Pool = tuple  # what pooling.forward_reference takes after its tensor: kernel, stride, padding, dilation, ceil_mode
 
 
+@dataclass(frozen=True)
+class Pooled:
+    """Where the gradients of a pool's maxima lie."""
+
+    pool: Pool
+    place: torch.Tensor  # uint8 [N, H, W, C], each in its window
+    size: tuple[int, ...]  # what (H, W) was before the pool
+
+    def whole(self, q: torch.Tensor) -> torch.Tensor:
+        """q of before the pool, zeros between, of q [N, H, W, C]."""
+        whole = torch.zeros(q.shape[0], q.shape[3], self.size[0] * self.size[1], dtype=q.dtype, device=q.device)
+        whole.scatter_(2, self._index(), q.permute(0, 3, 1, 2).flatten(2))
+        return whole.unflatten(2, self.size).permute(0, 2, 3, 1).contiguous()
+
+    def take(self, q: torch.Tensor) -> torch.Tensor:
+        """The way back."""
+        taken = q.permute(0, 3, 1, 2).flatten(2).gather(2, self._index())
+        return taken.unflatten(2, self.place.shape[1:3]).permute(0, 2, 3, 1).contiguous()
+
+    def images(self, begin: int, end: int) -> Pooled:
+        return Pooled(self.pool, self.place[begin:end], self.size)
+
+    def _index(self) -> torch.Tensor:
+        return pooling.indices(self.place.permute(0, 3, 1, 2), self.size[1], *self.pool).flatten(2)
+
+
 def sums(x: torch.Tensor, w: torch.Tensor, g: Geometry, pool: Pool | None):
     """(s int16, place uint8 or None, float64 [2, C]: the sums of s and of s^2) of x * W, see `integer.sums`."""
     y, place = integer.sums(x, w, g), None
@@ -66,15 +92,13 @@ def reduce(c: torch.Tensor, s: torch.Tensor, dy: torch.Tensor, phi: Phi) -> torc
     return _one_after_the_other(_one_after_the_other(parts, 2), 1)
 
 
-def round_gradient(c, s, dy, phi: Phi, bits: int, key: int, per: str, pool: Pool | None = None, place=None, size=None):
-    """`integer.quantize` of dS; with a pool, `size` is what (H, W) was before it."""
+def round_gradient(c, s, dy, phi: Phi, bits: int, key: int, per: str, pooled: Pooled | None = None):
+    """`integer.quantize` of dS; q is like s."""
     ds = _g(c, s, dy, phi) * c[2] + (s.float() * c[3] + c[4])
-    if pool is not None:
-        index = pooling.indices(place.permute(0, 3, 1, 2), size[1], *pool).flatten(2)
-        whole = torch.zeros(*index.shape[:2], size[0] * size[1], device=ds.device)
-        whole.scatter_(2, index, ds.permute(0, 3, 1, 2).flatten(2))
-        ds = whole.unflatten(2, size).permute(0, 2, 3, 1).contiguous()
-    return integer.quantize(ds, bits, key, per)
+    if pooled is None:
+        return integer.quantize(ds, bits, key, per)
+    q, scale = integer.quantize(pooled.whole(ds), bits, key, per)
+    return pooled.take(q), scale
 
 
 def _g(c: torch.Tensor, s: torch.Tensor, dy: torch.Tensor, phi: Phi) -> torch.Tensor:

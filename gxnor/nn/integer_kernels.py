@@ -13,7 +13,7 @@ from gxnor import native
 from gxnor.nn import integer, integer_block
 from gxnor.nn.activation import describe as describe_phi
 from gxnor.nn.integer import Geometry
-from gxnor.nn.integer_block import Phi, Pool
+from gxnor.nn.integer_block import Phi, Pool, Pooled
 
 
 def quantize(dy: torch.Tensor, bits: int, key: int, per: str = "sample") -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,20 +35,29 @@ def quantize(dy: torch.Tensor, bits: int, key: int, per: str = "sample") -> tupl
 
 def sums(x: torch.Tensor, w: torch.Tensor, g: Geometry) -> torch.Tensor:
     """`integer.sums`."""
-    y = torch.empty(output_shape(x.shape, w.shape, g), device=x.device)
-    return y if _run("forward", x.shape, w.shape, g, x, w, y) else integer.sums(x, w, g)
+    library = native.library() if x.device.type == "cpu" else None
+    if library is not None:
+        y = torch.empty(output_shape(x.shape, w.shape, g))
+        given = ctypes.byref(_conv(x.shape, w.shape, g)), x.data_ptr(), w.data_ptr(), y.data_ptr()
+        if library.gxnor_int_conv_forward(*given, torch.get_num_threads()) == 0:
+            return y
+    return integer.sums(x, w, g)
 
 
-def input_gradient(q: torch.Tensor, w: torch.Tensor, scale: torch.Tensor, shape: torch.Size, g: Geometry):
-    """`integer.input_gradient`."""
+def input_gradient(q, w, scale: torch.Tensor, shape: torch.Size, g: Geometry, pooled: Pooled | None = None):
+    """`integer.input_gradient`, of q after a pool where there was one."""
     dx = torch.empty(shape, device=q.device)
-    return dx if _run("input", shape, w.shape, g, q, w, scale, dx) else integer.input_gradient(q, w, scale, shape, g)
+    if _run_backward("input", shape, w.shape, g, q, pooled, w, scale, dx):
+        return dx
+    return integer.input_gradient(q if pooled is None else pooled.whole(q), w, scale, shape, g)
 
 
-def weight_gradient(q: torch.Tensor, x: torch.Tensor, scale: torch.Tensor, shape: torch.Size, g: Geometry):
-    """`integer.weight_gradient`."""
+def weight_gradient(q, x, scale: torch.Tensor, shape: torch.Size, g: Geometry, pooled: Pooled | None = None):
+    """`integer.weight_gradient`, of q after a pool where there was one."""
     dw = torch.empty(shape, device=q.device)
-    return dw if _run("weight", x.shape, shape, g, q, x, scale, dw) else integer.weight_gradient(q, x, scale, shape, g)
+    if _run_backward("weight", x.shape, shape, g, q, pooled, x, scale, dw):
+        return dw
+    return integer.weight_gradient(q if pooled is None else pooled.whole(q), x, scale, shape, g)
 
 
 def block_sums(x: torch.Tensor, w: torch.Tensor, g: Geometry, pool: Pool | None):
@@ -94,22 +103,20 @@ def block_reduce(c: torch.Tensor, s: torch.Tensor, dy: torch.Tensor, phi: Phi) -
     return integer_block.reduce(c, s, dy, phi)
 
 
-def block_round(c, s, dy, phi: Phi, bits: int, key: int, per: str, pool: Pool | None = None, place=None, size=None):
+def block_round(c, s, dy, phi: Phi, bits: int, key: int, per: str, pooled: Pooled | None = None):
     """`integer_block.round_gradient`."""
     library = native.library() if s.device.type == "cpu" else None
     if library is not None:
         samples, channels = s.shape[0], s.shape[-1]
-        before = (samples, *(s.shape[1:3] if size is None else size), channels)
-        q, scale = torch.empty(before, dtype=torch.int8), torch.empty(channels if per == "channel" else samples)
-        pools = (None, None) if pool is None else (ctypes.byref(_pool(before, s.shape, pool)), place.data_ptr())
-        given = ctypes.byref(_phi(phi)), c.data_ptr(), s.data_ptr(), dy.data_ptr(), *pools
+        q, scale = torch.empty(s.shape, dtype=torch.int8), torch.empty(channels if per == "channel" else samples)
+        given = ctypes.byref(_phi(phi)), c.data_ptr(), s.data_ptr(), dy.data_ptr(), *_places(s.shape, pooled)
         sizes = samples, s.shape[1:3].numel(), channels, bits, per == "channel", key & (2**64 - 1)
         status = library.gxnor_block_round(*given, *sizes, q.data_ptr(), scale.data_ptr(), torch.get_num_threads())
         if status == 1:
             raise FloatingPointError("the gradient is not finite")
         if status == 0:
             return q, scale
-    return integer_block.round_gradient(c, s, dy, phi, bits, key, per, pool, place, size)
+    return integer_block.round_gradient(c, s, dy, phi, bits, key, per, pooled)
 
 
 def _phi(phi: Phi) -> native.Phi:
@@ -119,6 +126,14 @@ def _phi(phi: Phi) -> native.Phi:
 def _pool(before: tuple[int, ...], after: torch.Size, pool: Pool) -> native.Pool:
     n, *size, channels = before
     return native.Pool(n, channels, *size, *after[1:3], *pool[:4])
+
+
+def _places(after: torch.Size, pooled: Pooled | None):
+    """Pool and places as the library takes them, of values of this shape."""
+    if pooled is None:
+        return None, None
+    described = _pool((after[0], *pooled.size, after[3]), after, pooled.pool)
+    return ctypes.byref(described), pooled.place.data_ptr()
 
 
 def pooled_size(before: tuple[int, ...], pool: Pool) -> torch.Size:
@@ -140,13 +155,13 @@ def output_shape(x: torch.Size, w: torch.Size, g: Geometry) -> tuple[int, int, i
     return x[0], height, width, w[0]
 
 
-def _run(which: str, x: torch.Size, w: torch.Size, g: Geometry, *tensors: torch.Tensor) -> bool:
+def _run_backward(which: str, x: torch.Size, w: torch.Size, g: Geometry, q: torch.Tensor, pooled, *tensors) -> bool:
     """Whether the native kernel did it."""
-    library = native.library() if tensors[0].device.type == "cpu" else None
+    library = native.library() if q.device.type == "cpu" else None
     if library is None:
         return False
     kernel = getattr(library, f"gxnor_int_conv_{which}")
-    given = ctypes.byref(_conv(x, w, g)), *(t.data_ptr() for t in tensors)
+    given = ctypes.byref(_conv(x, w, g)), q.data_ptr(), *_places(q.shape, pooled), *(t.data_ptr() for t in tensors)
     return kernel(*given, torch.get_num_threads()) == 0
 
 

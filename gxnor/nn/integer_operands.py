@@ -7,6 +7,7 @@ channels of their own and make one product, with weights of 16 W and W; others i
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from gxnor import native
 from gxnor.nn import integer_kernels as kernels
 from gxnor.nn import saved_formats
 from gxnor.nn.integer import LARGEST_SUM, Geometry
+from gxnor.nn.integer_block import Pooled
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.packing import storage_bits, unpack_bits
 from gxnor.space import DiscreteSpace
@@ -48,24 +50,30 @@ def operands(data: torch.Tensor, weight: torch.Tensor, plan: Plan) -> Iterator[t
         yield unit, part, w, replace(plan.geometry, x_bound=bound)
 
 
-def weight_gradient(q, x, scale, shape: torch.Size, plan: Plan) -> torch.Tensor:
-    """`integer.weight_gradient` of x in all its digits."""
+def weight_gradient(q, x, scale, shape: torch.Size, plan: Plan, pooled: Pooled | None = None) -> torch.Tensor:
+    """`integer.weight_gradient` of x in all its digits, of q after a pool where there was one."""
     if _is_split(plan):
         twice = torch.Size((*shape[:3], 2 * shape[3]))
-        dw = _in_pieces(q, _split(x), scale, twice, _split_geometry(plan)).unflatten(3, (shape[3], 2))
+        dw = _in_pieces(q, _split(x), scale, twice, _split_geometry(plan), pooled).unflatten(3, (shape[3], 2))
         return dw[..., 0] * SPLIT + dw[..., 1]
     parts = (
-        _in_pieces(q, part, scale * unit, shape, replace(plan.geometry, x_bound=bound))
+        _in_pieces(q, part, scale * unit, shape, replace(plan.geometry, x_bound=bound), pooled)
         for unit, bound, part in _digits(x, plan.form.top)
     )
     return functools.reduce(torch.Tensor.add_, parts)
 
 
-def _in_pieces(q, x, scale, shape: torch.Size, g: Geometry) -> torch.Tensor:
+def _in_pieces(q, x, scale, shape: torch.Size, g: Geometry, pooled: Pooled | None) -> torch.Tensor:
     """`integer.weight_gradient`, with as many images at a time as make sums that fit 32 bits."""
-    step = LARGEST_SUM // (g.q_bound * g.x_bound * q[0, ..., 0].numel())
-    parts = zip(q.split(step), x.split(step), strict=True)
-    return functools.reduce(torch.Tensor.add_, (kernels.weight_gradient(*part, scale, shape, g) for part in parts))
+    terms = math.prod(kernels.output_shape(x.shape, shape, g)[1:3])
+    step = LARGEST_SUM // (g.q_bound * g.x_bound * terms)
+    parts = (
+        kernels.weight_gradient(
+            q[i : i + step], x[i : i + step], scale, shape, g, pooled and pooled.images(i, i + step)
+        )
+        for i in range(0, len(x), step)
+    )
+    return functools.reduce(torch.Tensor.add_, parts)
 
 
 def output_shape(x: torch.Size, weight: torch.Size, plan: Plan) -> torch.Size:

@@ -23,6 +23,7 @@ from torch import nn
 from gxnor.nn import integer_kernels as kernels
 from gxnor.nn import saved_formats
 from gxnor.nn.integer import FLOAT_EXACT, LARGEST_SUM, Geometry
+from gxnor.nn.integer_block import Pooled
 from gxnor.nn.integer_operands import (
     Plan,
     as_images,
@@ -178,16 +179,17 @@ def refuse_double_backward() -> None:
         raise RuntimeError("integer_arithmetic saves no tensors for create_graph=True; run the forward pass without it")
 
 
-def gradients(ctx, data: torch.Tensor, weight: torch.Tensor, rounded: Callable):
+def gradients(ctx, data: torch.Tensor, weight: torch.Tensor, rounded: Callable, pooled: Pooled | None = None):
     """(dX, dW), where needed, from rounded(0, "sample") and rounded(1, "channel"), the gradient of the sums as integers and
-    their scales. ctx has the plan, the shape of x, and whether its channels come first in memory."""
+    their scales, after a pool where there was one. ctx has the plan, the shape of x, and whether its channels come first in
+    memory."""
     plan, dx, dw = ctx.plan, None, None
     try:
         if ctx.needs_input_grad[0]:
-            dx = _input_gradient(*rounded(0, "sample"), weight, ctx.shape, plan)
+            dx = _input_gradient(*rounded(0, "sample"), pooled, weight, ctx.shape, plan)
             dx = from_images(dx, plan.dense, ctx.shape, ctx.contiguous)
         if ctx.needs_input_grad[1]:
-            dw = _weight_gradient(*rounded(1, "channel"), data, weight.shape, plan)
+            dw = _weight_gradient(*rounded(1, "channel"), pooled, data, weight.shape, plan)
     except FloatingPointError:
         raise FloatingPointError(
             f"the gradient of the output of layer {plan.name} is not finite; its weights have not moved. "
@@ -196,13 +198,13 @@ def gradients(ctx, data: torch.Tensor, weight: torch.Tensor, rounded: Callable):
     return dx, dw
 
 
-def _input_gradient(q: torch.Tensor, scale: torch.Tensor, weight: torch.Tensor, shape: torch.Size, plan: Plan):
+def _input_gradient(q, scale: torch.Tensor, pooled: Pooled | None, weight, shape: torch.Size, plan: Plan):
     """As images. In a function of its own, so that q is gone before the next one is made; so is the next function."""
     w, scale = levels(weight, plan), scale.mul_(weight_unit(plan))
-    return kernels.input_gradient(q, w, scale, image_shape(shape, plan.dense), plan.geometry)
+    return kernels.input_gradient(q, w, scale, image_shape(shape, plan.dense), plan.geometry, pooled)
 
 
-def _weight_gradient(q: torch.Tensor, scale: torch.Tensor, data: torch.Tensor, shape: torch.Size, plan: Plan):
+def _weight_gradient(q, scale: torch.Tensor, pooled: Pooled | None, data, shape: torch.Size, plan: Plan):
     x = as_images(plan.form.integers(data), plan.dense)
-    dw = weight_gradient(q, x, scale.mul_(input_unit(plan)), image_shape(shape, plan.dense), plan)
+    dw = weight_gradient(q, x, scale.mul_(input_unit(plan)), image_shape(shape, plan.dense), plan, pooled)
     return from_images(dw, plan.dense, shape, True)

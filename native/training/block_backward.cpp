@@ -75,7 +75,7 @@ struct Rounding {
   uint64_t key;
 };
 
-// One row of a sample, of which `first` is the number of its first value before the pool, and q points at that.
+// One row of a sample, of which `first` is the number of its first value before the pool, to q.
 template <bool kBoth, bool kTriangular>
 GXNOR_BODY void round_row(const Gradient* of, const Rounding* how, int64_t row, int64_t sample, const uint8_t* place,
                           const int64_t* offsets, int64_t first, int8_t* q) {
@@ -94,14 +94,12 @@ GXNOR_BODY void round_row(const Gradient* of, const Rounding* how, int64_t row, 
       round_block(dy, inverse, u, n, how->levels, q + begin);
       continue;
     }
-    int64_t to[kBlockChannels];
+    int64_t from[kBlockChannels];
     int32_t bits[kBlockChannels];
-    int8_t rounded[kBlockChannels];
-    for (int i = 0; i < n; ++i) to[i] = offsets[place[at + begin + i]] + begin + i;
-    for (int i = 0; i < n; ++i) bits[i] = stream_bits(stream_begin(how->key, first + to[i]));
+    for (int i = 0; i < n; ++i) from[i] = offsets[place[at + begin + i]] + begin + i;
+    for (int i = 0; i < n; ++i) bits[i] = stream_bits(stream_begin(how->key, first + from[i]));
     for (int i = 0; i < n; ++i) u[i] = static_cast<float>(bits[i]) * 0x1p-24f;
-    round_block(dy, inverse, u, n, how->levels, rounded);
-    for (int i = 0; i < n; ++i) q[to[i]] = rounded[i];
+    round_block(dy, inverse, u, n, how->levels, q + begin);
   }
 }
 
@@ -114,12 +112,9 @@ GXNOR_BODY void round_rows(const Gradient* of, const Rounding* how, const gxnor_
     for (int64_t i = 0; i < pool->kernel[0] * pool->kernel[1]; ++i) offsets[i] = pool_place(*pool, 0, 0, i);
   for (int64_t row = first; row < last; ++row) {
     const int64_t sample = row / positions, position = row % positions;
-    int64_t at = sample * whole;
-    if (pool)
-      at += pool_place(*pool, position / pool->out_width, position % pool->out_width, 0) - offsets[0];
-    else
-      at += position * channels;
-    round_row<kBoth, kTriangular>(of, how, row, sample, place, offsets, at, q + at);
+    const int64_t at =
+        pool ? pool_place(*pool, position / pool->out_width, position % pool->out_width, 0) - offsets[0] : position * channels;
+    round_row<kBoth, kTriangular>(of, how, row, sample, place, offsets, sample * whole + at, q + row * channels);
   }
 }
 
@@ -180,10 +175,6 @@ int32_t gxnor_block_round(const gxnor_phi* phi, const float* coefficients, const
   });
   if (failed) return 3;
   if (!find_scales(top.get(), count, how.levels, inverse.get(), scale)) return 1;
-  if (pool) {
-    team_for(samples * pool->height * pool->width * channels, 1 << 18, threads,
-             [&](int64_t begin, int64_t end) { std::memset(q + begin, 0, end - begin); });
-  }
   for_windows(*phi, [&](auto both, auto triangular) {
     team_for(rows, grain, threads, [&](int64_t begin, int64_t end) {
       vectorised<round_rows<both, triangular>>(&of, &how, pool, pool ? place : nullptr, positions, begin, end, q);

@@ -48,6 +48,12 @@ bool is_shape(const gxnor_int_conv& c) {
   return true;
 }
 
+// Whether the pool is one of the convolution's outputs.
+bool suits(const gxnor_int_conv& c, const gxnor_pool* pool) {
+  return !pool || (pool->outer == c.n && pool->height == c.ho && pool->width == c.wo && pool->inner == c.c_out &&
+                   pool->kernel[0] * pool->kernel[1] <= 256);
+}
+
 }  // namespace
 
 Correlation forward_correlation(const gxnor_int_conv& c) {
@@ -70,10 +76,11 @@ int32_t gxnor_int_conv_forward(const gxnor_int_conv* conv, const int8_t* x, cons
   return gxnor::forward(*conv, x, w, y, threads, nullptr);
 }
 
-int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t* q, const int8_t* w, const float* scale, float* dx,
-                             int32_t threads) {
+int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t* q, const gxnor_pool* pool, const uint8_t* place,
+                             const int8_t* w, const float* scale, float* dx, int32_t threads) {
   const gxnor_int_conv& c = *conv;
-  if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
+  const gxnor::Rounded rounded = {q, pool, place};
+  if (!gxnor::is_shape(c) || !gxnor::suits(c, pool)) return gxnor::kUnsupported;
   if (!gxnor::fits(int64_t{c.c_out / c.groups} * c.kernel[0] * c.kernel[1], c.q_bound, c.w_bound))
     return gxnor::kUnsupported;
   const gxnor::Correlation of = {
@@ -81,22 +88,29 @@ int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t* q, const 
       {c.dilation[0] * (c.kernel[0] - 1) - c.padding[0], c.dilation[1] * (c.kernel[1] - 1) - c.padding[1]}, {1, 1},
       {c.dilation[0], c.dilation[1]}, c.groups, c.q_bound, c.w_bound};
   const gxnor_kernel kernel = gxnor::fastest_kernel(of);
-  const int64_t events = gxnor::count_events(c, q, threads);
+  const int64_t events = gxnor::count_events(c, rounded, threads);
   if (gxnor::suits_events(c, events, kernel == GXNOR_DIRECT ? 1 : gxnor::kSaved))
-    return gxnor::input_gradient_events(c, events, q, w, scale, dx, threads);
+    return gxnor::input_gradient_events(c, events, rounded, w, scale, dx, threads);
+  const gxnor::Memory<int8_t> whole = gxnor::spread(c, rounded, threads);
+  if (pool && !whole) return gxnor::kNoMemory;
+  if (pool) q = whole.get();
   if (kernel != GXNOR_DIRECT) return gxnor::correlate_winograd(of, kernel, q, w, true, scale, dx, threads);
   return gxnor::correlate(of, q, gxnor::backward_panels(of, w, threads), scale, dx, threads);
 }
 
-int32_t gxnor_int_conv_weight(const gxnor_int_conv* conv, const int8_t* q, const int8_t* x, const float* scale, float* dw,
-                              int32_t threads) {
+int32_t gxnor_int_conv_weight(const gxnor_int_conv* conv, const int8_t* q, const gxnor_pool* pool, const uint8_t* place,
+                              const int8_t* x, const float* scale, float* dw, int32_t threads) {
   const gxnor_int_conv& c = *conv;
-  if (!gxnor::is_shape(c)) return gxnor::kUnsupported;
+  const gxnor::Rounded rounded = {q, pool, place};
+  if (!gxnor::is_shape(c) || !gxnor::suits(c, pool)) return gxnor::kUnsupported;
   if (!gxnor::fits(int64_t{c.n} * c.ho * c.wo, c.q_bound, c.x_bound)) return gxnor::kUnsupported;
   const bool winograd = gxnor::suits_weight_winograd(c);
-  const int64_t events = gxnor::count_events(c, q, threads);
+  const int64_t events = gxnor::count_events(c, rounded, threads);
   if (gxnor::suits_events(c, events, winograd ? gxnor::kSaved : 1))
-    return gxnor::weight_gradient_events(c, events, q, x, scale, dw, threads);
+    return gxnor::weight_gradient_events(c, events, rounded, x, scale, dw, threads);
+  const gxnor::Memory<int8_t> whole = gxnor::spread(c, rounded, threads);
+  if (pool && !whole) return gxnor::kNoMemory;
+  if (pool) q = whole.get();
   if (winograd) return gxnor::weight_gradient_winograd(c, q, x, scale, dw, threads);
   return gxnor::weight_gradient(c, q, x, scale, dw, threads);
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "training/integer_rows.h"
+#include "training/pooling.h"
 #include "training/team.h"
 
 namespace gxnor {
@@ -64,7 +65,30 @@ GXNOR_BODY void write(const int32_t* totals, int lanes, float scale, float* to) 
 
 int64_t values_of_q(const gxnor_int_conv& c) { return int64_t{c.n} * c.ho * c.wo * c.c_out; }
 
-bool are_many(const gxnor_int_conv& c, int64_t events) { return events * 12 > values_of_q(c); }
+bool are_many(const gxnor_int_conv& c, const Rounded& rounded, int64_t events) {
+  return events * 12 > c.n * rounded.positions(c) * c.c_out;
+}
+
+// The outputs that the values of a position may belong to: origin[position] + offset[place].
+struct Places {
+  int64_t count;
+  Memory<int32_t> origin, offset;
+
+  Places(const gxnor_int_conv& c, const Rounded& rounded)
+      : count(rounded.pool ? rounded.pool->kernel[0] * rounded.pool->kernel[1] : 1),
+        origin(rounded.positions(c)),
+        offset(count) {
+    if (!*this) return;
+    const gxnor_pool* const pool = rounded.pool;
+    offset.get()[0] = 0;
+    for (int64_t p = 0; p < rounded.positions(c); ++p)
+      origin.get()[p] = static_cast<int32_t>(
+          pool ? pool_place(*pool, p / pool->out_width, p % pool->out_width, 0) / pool->inner : p);
+    for (int64_t i = 1; i < count; ++i)
+      offset.get()[i] = static_cast<int32_t>((pool_place(*pool, 0, 0, i) - pool_place(*pool, 0, 0, 0)) / pool->inner);
+  }
+  explicit operator bool() const { return origin && offset; }
+};
 
 // For every place along an axis of the input and every tap, the place of the output that sees it there, or -1.
 Memory<int32_t> list_seers(const gxnor_int_conv& c, int axis) {
@@ -83,11 +107,29 @@ Memory<int32_t> list_seers(const gxnor_int_conv& c, int axis) {
 
 }  // namespace
 
-int64_t count_events(const gxnor_int_conv& c, const int8_t* q, int threads) {
+int64_t count_events(const gxnor_int_conv& c, const Rounded& rounded, int threads) {
   std::atomic<int64_t> total{0};
-  team_for(values_of_q(c), 1 << 18, threads,
-           [&](int64_t begin, int64_t end) { total += vectorised<count_some>(q + begin, end - begin); });
+  team_for(c.n * rounded.positions(c) * c.c_out, 1 << 18, threads,
+           [&](int64_t begin, int64_t end) { total += vectorised<count_some>(rounded.q + begin, end - begin); });
   return total;
+}
+
+Memory<int8_t> spread(const gxnor_int_conv& c, const Rounded& rounded, int threads) {
+  const int64_t outputs = int64_t{c.ho} * c.wo * c.c_out, positions = rounded.positions(c);
+  Memory<int8_t> whole(rounded.pool ? c.n * outputs : 0);
+  const Places places(c, rounded);
+  if (!rounded.pool || !places || !whole) return whole;
+  team_for(c.n, (1 << 16) / outputs + 1, threads, [&](int64_t begin, int64_t end) {
+    std::memset(whole.get() + begin * outputs, 0, (end - begin) * outputs);
+    for (int64_t p = begin * positions; p < end * positions; ++p) {
+      const int8_t* const q = rounded.q + p * c.c_out;
+      const uint8_t* const place = rounded.place + p * c.c_out;
+      int8_t* const to = whole.get() + p / positions * outputs;
+      const int64_t origin = places.origin.get()[p % positions];
+      for (int64_t o = 0; o < c.c_out; ++o) to[(origin + places.offset.get()[place[o]]) * c.c_out + o] = q[o];
+    }
+  });
+  return whole;
 }
 
 bool suits_events(const gxnor_int_conv& c, int64_t events, double saved) {
@@ -96,40 +138,60 @@ bool suits_events(const gxnor_int_conv& c, int64_t events, double saved) {
   return c.groups == 1 && static_cast<double>(events) * saved < share * values_of_q(c);
 }
 
-int input_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t* q, const int8_t* w, const float* scale,
-                          float* dx, int threads) {
+int input_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded& rounded, const int8_t* w,
+                          const float* scale, float* dx, int threads) {
   const int64_t pixels = int64_t{c.h} * c.w, outputs = int64_t{c.ho} * c.wo, taps = int64_t{c.kernel[0]} * c.kernel[1];
   const int64_t row = taps * c.c_in;
   const Rows rule(c.w_bound, c.q_bound);
-  const bool many = are_many(c, count);
+  const bool many = are_many(c, rounded, count);
+  const int64_t positions = rounded.positions(c);
+  const Places places(c, rounded);
   const int at_once = c.c_out * taps > kCached / kMostRowLanes ? kMostRowLanes / 2 : kMostRowLanes;
   const Memory<int32_t> rows = list_seers(c, 0), columns = list_seers(c, 1);
   const Memory<uint8_t> weights(c.c_out * row + kRowLanes);  // rows are read beyond their end
-  if (!rows || !columns || !weights) return kNoMemory;
+  if (!rows || !columns || !weights || !places) return kNoMemory;
   if (c.c_out * row > INT32_MAX || std::max<int64_t>(outputs, kPositions) * c.c_out > INT32_MAX) return kUnsupported;
   vectorised<raise>(w, c.c_out * row, c.w_bound, weights.get());
   std::memset(weights.get() + c.c_out * row, 0, kRowLanes);
   const int64_t grain = std::clamp<int64_t>(kPositions / 2 / outputs, 1, c.n);
   std::atomic<bool> failed{false};
   team_for((c.n + grain - 1) / grain, 1, threads, [&](int64_t begin, int64_t end) {
-    const Memory<Event> events(grain * outputs * c.c_out + 1);
-    const Memory<int32_t> first(grain * outputs + 1);
+    const Memory<Event> events(grain * positions * c.c_out);
+    const Memory<Event> apart(places.count * (c.c_out + 1));  // of a position, by their place
+    const Memory<int32_t> counts(places.count);
+    const Memory<int32_t> first(grain * outputs), last(grain * outputs);  // of the events of each output
     const Memory<Segment> segments(taps);
-    if (!events || !first || !segments) {
+    if (!events || !apart || !counts || !first || !last || !segments) {
       failed = true;
       return;
     }
     for (int64_t image = begin * grain; image < std::min<int64_t>(c.n, end * grain); image += grain) {
       const int64_t images = std::min<int64_t>(grain, c.n - image);
-      Event* next = events.get();
-      for (int64_t p = 0; p < images * outputs; ++p) {
-        first.get()[p] = static_cast<int32_t>(next - events.get());
-        for_events(q + (image * outputs + p) * c.c_out, c.c_out, many, [&](int64_t o, int32_t value) {
-          *next = {static_cast<int32_t>(o * row), value};
-          next += value != 0;
-        });
+      std::fill_n(first.get(), images * outputs, 0);
+      std::fill_n(last.get(), images * outputs, 0);
+      int32_t next = 0;
+      for (int64_t p = 0; p < images * positions; ++p) {
+        const int64_t at = (image * positions + p) * c.c_out;
+        std::fill_n(counts.get(), places.count, 0);
+        const auto put = [&](int64_t place, int64_t o, int32_t value) {
+          int32_t& number = counts.get()[place];
+          apart.get()[place * (c.c_out + 1) + number] = {static_cast<int32_t>(o * row), value};
+          number += value != 0;
+        };
+        if (rounded.pool)
+          for_events(rounded.q + at, c.c_out, many,
+                     [&](int64_t o, int32_t value) { put(rounded.place[at + o], o, value); });
+        else
+          for_events(rounded.q + at, c.c_out, many, [&](int64_t o, int32_t value) { put(0, o, value); });
+        for (int64_t place = 0; place < places.count; ++place) {
+          const int32_t number = counts.get()[place];
+          if (!number) continue;
+          const int64_t output = p / positions * outputs + places.origin.get()[p % positions] + places.offset.get()[place];
+          std::memcpy(events.get() + next, apart.get() + place * (c.c_out + 1), number * sizeof(Event));
+          first.get()[output] = next;
+          last.get()[output] = next += number;
+        }
       }
-      first.get()[images * outputs] = static_cast<int32_t>(next - events.get());
       for (int lane = 0; lane < c.c_in; lane += at_once) {
         const int lanes = std::min(at_once, c.c_in - lane);
         const AddRows add = add_rows_of(lanes);
@@ -140,9 +202,9 @@ int input_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t* 
               const int64_t y = rows.get()[p / c.w * c.kernel[0] + a];
               for (int b = 0; b < c.kernel[1] && y >= 0; ++b) {
                 const int64_t x = columns.get()[p % c.w * c.kernel[1] + b], seer = i * outputs + y * c.wo + x;
-                if (x < 0 || first.get()[seer] == first.get()[seer + 1]) continue;
+                if (x < 0 || first.get()[seer] == last.get()[seer]) continue;
                 segments.get()[segment++] = {weights.get() + (a * c.kernel[1] + b) * c.c_in + lane,
-                                             events.get() + first.get()[seer], first.get()[seer + 1] - first.get()[seer]};
+                                             events.get() + first.get()[seer], last.get()[seer] - first.get()[seer]};
               }
             }
             alignas(64) int32_t totals[kMostRowLanes] = {};
@@ -157,18 +219,21 @@ int input_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t* 
   return failed ? kNoMemory : kDone;
 }
 
-int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t* q, const int8_t* x, const float* scale,
-                           float* dw, int threads) {
+int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded& rounded, const int8_t* x,
+                           const float* scale, float* dw, int threads) {
   const Correlation of = forward_correlation(c);
   const Runs runs = forward_runs(of);
   const int64_t outputs = int64_t{c.ho} * c.wo, fan = runs.count * runs.bytes, image_bytes = surrounded_bytes(of);
   const bool gathered = runs.bytes < kShort;
   const int64_t gathered_row = padded(fan);
   const int64_t images_at_once = std::clamp<int64_t>(kPositions / outputs, 1, c.n);
+  const int64_t values = rounded.positions(c);
   const int64_t room =
-      images_at_once * outputs + 17;  // no power of two, by which all lists would fall on the same cache lines
+      images_at_once * values + 17;  // no power of two, by which all lists would fall on the same cache lines
+  const Places places(c, rounded);
+  if (!places) return kNoMemory;
   const Rows rule(c.x_bound, c.q_bound);
-  const bool many = are_many(c, count);
+  const bool many = are_many(c, rounded, count);
   if (images_at_once * std::max(image_bytes, outputs * gathered_row) > INT32_MAX) return kUnsupported;
   // A piece of work: some outputs, of the whole batch.
   const int64_t share = std::clamp<int64_t>((c.c_out + threads - 1) / threads, std::min(8, c.c_out), kOutputs);
@@ -177,19 +242,23 @@ int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t*
   team_for((c.c_out + share - 1) / share, 1, threads, [&](int64_t begin, int64_t end) {
     const Memory<uint8_t> surrounded(images_at_once * image_bytes + kShort);
     const Memory<uint8_t> windows(gathered ? images_at_once * outputs * gathered_row + kShort : 0);
-    const Memory<int32_t> seen(images_at_once * outputs);  // where the row of each position begins
+    const Memory<int32_t> seen(images_at_once * outputs);  // where the row of each output begins, and where it is brought
+    const Memory<int32_t> windows_at(gathered ? images_at_once * outputs : 0);
     const Memory<Event> events(share * room);
     const Memory<int64_t> counts(share);
     const Memory<int32_t> totals(share * sums_row);
     const Memory<int32_t> offsets(runs.count);
-    if (!surrounded || !windows || !seen || !events || !counts || !totals || !offsets) {
+    if (!surrounded || !windows || !seen || !windows_at || !events || !counts || !totals || !offsets) {
       failed = true;
       return;
     }
     std::memset(surrounded.get() + images_at_once * image_bytes, 0, kShort);
     for (int64_t run = 0; run < runs.count; ++run) offsets.get()[run] = static_cast<int32_t>(runs.from(of, run));
-    for (int64_t p = 0; p < images_at_once * outputs; ++p)
+    for (int64_t p = 0; p < images_at_once * outputs; ++p) {
       seen.get()[p] = static_cast<int32_t>(p / outputs * image_bytes + first_byte(of, p % outputs));
+      if (gathered) windows_at.get()[p] = static_cast<int32_t>(p * gathered_row);
+    }
+    const int32_t* const rows_of = gathered ? windows_at.get() : seen.get();
     for (int64_t item = begin; item < end; ++item) {
       const int64_t first = item * share, some = std::min(share, c.c_out - first);
       std::memset(totals.get(), 0, share * sums_row * sizeof(int32_t));
@@ -208,12 +277,19 @@ int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const int8_t*
           }
         }
         std::fill_n(counts.get(), share, 0);
-        for (int64_t p = 0; p < positions; ++p) {
-          const int32_t at = gathered ? static_cast<int32_t>(p * gathered_row) : seen.get()[p];
-          for_events(q + (image * outputs + p) * c.c_out + first, some, many, [&](int64_t o, int32_t value) {
-            events.get()[o * room + counts.get()[o]] = {at, value};
+        for (int64_t p = 0; p < images * values; ++p) {
+          const int64_t at = (image * values + p) * c.c_out + first;
+          const int32_t* const row = rows_of + p / values * outputs + places.origin.get()[p % values];
+          const auto put = [&](int64_t o, int32_t value, int32_t from) {
+            events.get()[o * room + counts.get()[o]] = {from, value};
             counts.get()[o] += value != 0;
-          });
+          };
+          if (rounded.pool)
+            for_events(rounded.q + at, some, many, [&](int64_t o, int32_t value) {
+              put(o, value, row[places.offset.get()[rounded.place[at + o]]]);
+            });
+          else
+            for_events(rounded.q + at, some, many, [&](int64_t o, int32_t value) { put(o, value, *row); });
         }
         const int64_t parts = gathered ? 1 : runs.count, bytes = gathered ? fan : runs.bytes;
         const int64_t width = sums_row / parts;

@@ -128,13 +128,16 @@ struct gxnor_int_conv {
 GXNOR_API int32_t gxnor_int_conv_forward(const gxnor_int_conv* conv, const int8_t* x, const int8_t* w, float* y,
                                          int32_t threads);
 
-// q (n, ho, wo, c_out), w as above -> dx (n, h, w, c_in) = float(sum) * scale[n]
-GXNOR_API int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t* q, const int8_t* w, const float* scale,
-                                       float* dx, int32_t threads);
+// q (n, ho, wo, c_out), w as above -> dx (n, h, w, c_in) = float(sum) * scale[n]. With a pool (null: none), whose windows do
+// not overlap, q has a value for each of its maxima alone, which lies at `place`, as gxnor_pool_forward has it.
+GXNOR_API int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t* q, const gxnor_pool* pool,
+                                       const uint8_t* place, const int8_t* w, const float* scale, float* dx,
+                                       int32_t threads);
 
 // q and x as above -> dw [c_out][kernel][kernel][c_in / groups] = float(sum) * scale[c_out]
-GXNOR_API int32_t gxnor_int_conv_weight(const gxnor_int_conv* conv, const int8_t* q, const int8_t* x, const float* scale,
-                                        float* dw, int32_t threads);
+GXNOR_API int32_t gxnor_int_conv_weight(const gxnor_int_conv* conv, const int8_t* q, const gxnor_pool* pool,
+                                        const uint8_t* place, const int8_t* x, const float* scale, float* dw,
+                                        int32_t threads);
 
 // A block of layers in integer arithmetic: the sums s of a convolution, or their maxima over the windows of a pooling, batch
 // norm, phi. The reference is gxnor/nn/integer_block.py. `channels` floats a row, coefficients[5][channels] are
@@ -155,8 +158,8 @@ GXNOR_API void gxnor_block_states(const gxnor_phi* phi, const float* coefficient
 GXNOR_API int32_t gxnor_block_reduce(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, const float* dz,
                                      int64_t rows, int64_t channels, double* totals, int32_t threads);
 
-// gxnor_int_quantize of dy, which with a pool lies at the place of each maximum, between zeros: q[samples][positions before
-// the pool][channels]. `positions` are those of s.
+// gxnor_int_quantize of dy, which with a pool lies at the place of each maximum, between zeros; q[samples][positions]
+// [channels] has no zeros between, but draws are numbered as if it had. `positions` are those of s.
 GXNOR_API int32_t gxnor_block_round(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, const float* dz,
                                     const gxnor_pool* pool, const uint8_t* place, int64_t samples, int64_t positions,
                                     int64_t channels, int32_t bits, int32_t per_channel, uint64_t key, int8_t* q,

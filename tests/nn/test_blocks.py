@@ -1,5 +1,6 @@
 """Blocks that run as one in integer arithmetic: kernels beside the reference, the block beside its layers."""
 
+import contextlib
 import itertools
 
 import pytest
@@ -8,11 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from gxnor import native
-from gxnor.nn import Activation, Conv1d, Conv2d, Linear, Sequential, integer_arithmetic, integer_block, network
+from gxnor.nn import Activation, Conv1d, Conv2d, Linear, Sequential, integer, integer_arithmetic, integer_block, network
 from gxnor.nn import integer_kernels as kernels
 from gxnor.nn.activation import phi_reference, window_reference
 from gxnor.nn.integer import Geometry
-from gxnor.nn.integer_block import Phi
+from gxnor.nn.integer_block import Phi, Pooled
 
 PHIS = {
     "ternary": Phi(1, 0.5, 1.0, 0.5, "rectangular"),
@@ -67,9 +68,43 @@ def test_kernels_with_a_pool_agree_with_the_reference(pool, size, instruction_se
         assert place is None if pool is None else torch.equal(place, expected[1])
         c, _, dy = values(s.shape)
         for per in ("sample", "channel"):
-            given = c, s, dy, PHIS["ternary"], 6, 7, per, pool, place, x.shape[1:3]
+            pooled = None if pool is None else Pooled(pool, place, x.shape[1:3])
+            given = c, s, dy, PHIS["ternary"], 6, 7, per, pooled
             for a, b in zip(kernels.block_round(*given), integer_block.round_gradient(*given), strict=True):
                 assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "pool, size", [of for of in POOLS.values() if of[0]], ids=[name for name in POOLS if POOLS[name][0]]
+)
+def test_products_of_a_pooled_gradient_are_those_of_the_whole_one(pool, size, share, instruction_set):
+    """By events and, where these are too many or there are groups, by all values."""
+    _needs_kernels()
+    generator = torch.Generator().manual_seed(0)
+    for n, channels, outputs, kernel, groups in (
+        (1, 1, 2, (3, 3), 1),
+        (30, 3, 70, (3, 3), 1),
+        (3, 140, 33, (3, 3), 1),
+        (5, 4, 6, (3, 3), 2),
+        (2, 40, 9, (1, 1), 1),
+    ):
+        padding = tuple(k // 2 for k in kernel)
+        g = Geometry((1, 1), padding, (1, 1), groups, 1, 1, 31)
+        x = torch.randint(-1, 2, (n, *size, channels), generator=generator).to(torch.int8)
+        w = torch.randint(-1, 2, (outputs, *kernel, channels // groups), generator=generator).to(torch.int8)
+        after = (*kernels.pooled_size((n, *size, outputs), pool), outputs)
+        _, place, _ = kernels.block_sums(x, w, g, pool)
+        q = torch.randint(-31, 32, after, generator=generator) * (torch.rand(after, generator=generator) < share)
+        q, pooled, scales = q.to(torch.int8), Pooled(pool, place, size), torch.rand(max(n, outputs))
+        whole = pooled.whole(q)
+        assert torch.equal(pooled.take(whole), q) and whole.count_nonzero() == q.count_nonzero()
+        for count in (1, 3):
+            with _threads(count):
+                dx = kernels.input_gradient(q, w, scales[:n], x.shape, g, pooled)
+                dw = kernels.weight_gradient(q, x, scales[:outputs], w.shape, g, pooled)
+        assert torch.equal(dx, integer.input_gradient(whole, w, scales[:n], x.shape, g))
+        assert torch.equal(dw, integer.weight_gradient(whole, x, scales[:outputs], w.shape, g))
 
 
 def test_totals_are_exact_at_the_largest_sums(implementation):
@@ -181,10 +216,9 @@ def test_gradients_are_those_of_batch_norm_and_the_window(implementation):
     finally:
         kernels.block_round = original
     (q, scale), (other, scales) = rounded[0], rounded[-1]
-    pooled = ds.permute(0, 2, 3, 1)
-    for value in (q * scale.view(-1, 1, 1, 1), other * scales):
-        kept = value[:, : 2 * pooled.shape[1], : 2 * pooled.shape[2]].unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
-        assert ((kept.sum((2, 4)) - pooled).abs() < 1.01 * (scale.max() if value is not other else scales.max())).all()
+    wanted = ds.permute(0, 2, 3, 1)
+    assert ((q * scale.view(-1, 1, 1, 1) - wanted).abs() < 1.01 * scale.view(-1, 1, 1, 1)).all()
+    assert ((other * scales - wanted).abs() < 1.01 * scales).all()
 
 
 def test_running_statistics_are_those_of_the_sums(implementation):
@@ -293,3 +327,13 @@ def test_one_value_per_channel_is_refused_as_by_torch():
 def _needs_kernels():
     if native.library() is None:
         pytest.skip("the native library is not built")
+
+
+@contextlib.contextmanager
+def _threads(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -43,8 +43,10 @@ class Layer:
 
 
 def call(name: str, layer: Layer, *operands: torch.Tensor, threads: int = 1) -> int:
-    kernel = getattr(native.library(), name)
-    return kernel(ctypes.byref(layer.described()), *(t.data_ptr() for t in operands), threads)
+    pointers = [t.data_ptr() for t in operands]
+    if name != "gxnor_int_conv_forward":
+        pointers[1:1] = None, None  # no pool
+    return getattr(native.library(), name)(ctypes.byref(layer.described()), *pointers, threads)
 
 
 def levels(bound: int, how: str, *shape: int) -> torch.Tensor:
