@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 
 #include "training/integer_rows.h"
 #include "training/pooling.h"
@@ -235,11 +236,25 @@ int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded
   const Rows rule(c.x_bound, c.q_bound);
   const bool many = are_many(c, rounded, count);
   if (images_at_once * std::max(image_bytes, outputs * gathered_row) > INT32_MAX) return kUnsupported;
-  // A piece of work: some outputs, of the whole batch.
-  const int64_t share = std::clamp<int64_t>((c.c_out + threads - 1) / threads, std::min(8, c.c_out), kOutputs);
-  const int64_t sums_row = gathered ? gathered_row : runs.count * padded(runs.bytes);
+  // A piece of work: some outputs, of the whole batch; or, where to bring windows together takes as long as to add them,
+  // outputs of a part of it, whose sums are then added.
+  const int64_t parts = gathered ? std::min<int64_t>(threads, c.n) : 1;
+  const int64_t share =
+      gathered ? std::min<int64_t>(c.c_out, kOutputs)
+               : std::clamp<int64_t>((c.c_out + threads - 1) / threads, std::min(8, c.c_out), kOutputs);
+  const int64_t bands = gathered ? 1 : runs.count, bytes = gathered ? fan : runs.bytes;  // of a row of sums
+  const int64_t width = padded(bytes), sums_row = bands * width;
+  const Memory<int32_t> all(parts > 1 ? c.c_out * sums_row : 0);
+  if (!all) return kNoMemory;
+  if (parts > 1) std::memset(all.get(), 0, c.c_out * sums_row * sizeof(int32_t));
+  const auto finish = [&](const int32_t* totals, int64_t first, int64_t some) {
+    for (int64_t o = first; o < first + some; ++o, totals += sums_row)
+      for (int64_t band = 0; band < bands; ++band)
+        vectorised<write>(totals + band * width, static_cast<int>(bytes), scale[o], dw + o * fan + band * bytes);
+  };
+  std::mutex adding;
   std::atomic<bool> failed{false};
-  team_for((c.c_out + share - 1) / share, 1, threads, [&](int64_t begin, int64_t end) {
+  team_for((c.c_out + share - 1) / share * parts, 1, threads, [&](int64_t begin, int64_t end) {
     const Memory<uint8_t> surrounded(images_at_once * image_bytes + kShort);
     const Memory<uint8_t> windows(gathered ? images_at_once * outputs * gathered_row + kShort : 0);
     const Memory<int32_t> seen(images_at_once * outputs);  // where the row of each output begins, and where it is brought
@@ -260,10 +275,11 @@ int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded
     }
     const int32_t* const rows_of = gathered ? windows_at.get() : seen.get();
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t first = item * share, some = std::min(share, c.c_out - first);
+      const int64_t first = item / parts * share, some = std::min(share, c.c_out - first), part = item % parts;
+      const int64_t last_image = c.n * (part + 1) / parts;
       std::memset(totals.get(), 0, share * sums_row * sizeof(int32_t));
-      for (int64_t image = 0; image < c.n; image += images_at_once) {
-        const int64_t images = std::min(images_at_once, c.n - image), positions = images * outputs;
+      for (int64_t image = c.n * part / parts; image < last_image; image += images_at_once) {
+        const int64_t images = std::min(images_at_once, last_image - image), positions = images * outputs;
         for (int64_t i = 0; i < images; ++i)
           surround(of, x + (image + i) * c.h * c.w * c.c_in, reinterpret_cast<int8_t*>(surrounded.get()) + i * image_bytes);
         vectorised<raise>(reinterpret_cast<const int8_t*>(surrounded.get()), images * image_bytes, c.x_bound,
@@ -291,28 +307,28 @@ int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded
           else
             for_events(rounded.q + at, some, many, [&](int64_t o, int32_t value) { put(o, value, *row); });
         }
-        const int64_t parts = gathered ? 1 : runs.count, bytes = gathered ? fan : runs.bytes;
-        const int64_t width = sums_row / parts;
-        for (int64_t part = 0; part < parts; ++part) {
-          const uint8_t* const rows = gathered ? windows.get() : surrounded.get() + offsets.get()[part];
+        for (int64_t band = 0; band < bands; ++band) {
+          const uint8_t* const rows = gathered ? windows.get() : surrounded.get() + offsets.get()[band];
           for (int64_t lane = 0; lane < bytes; lane += kMostRowLanes) {
             const AddRows add = add_rows_of(bytes - lane);
             for (int64_t o = 0; o < some; ++o) {
               const Segment segment = {rows + lane, events.get() + o * room, counts.get()[o]};
-              if (segment.count) add(&segment, 1, rule, totals.get() + o * sums_row + part * width + lane);
+              if (segment.count) add(&segment, 1, rule, totals.get() + o * sums_row + band * width + lane);
             }
           }
         }
       }
-      for (int64_t o = 0; o < some; ++o) {
-        const int64_t parts = gathered ? 1 : runs.count, bytes = fan / parts;
-        for (int64_t part = 0; part < parts; ++part)
-          vectorised<write>(static_cast<const int32_t*>(totals.get() + o * sums_row + part * (sums_row / parts)),
-                            static_cast<int>(bytes), scale[first + o], dw + (first + o) * fan + part * bytes);
+      if (parts == 1) {
+        finish(totals.get(), first, some);
+        continue;
       }
+      const std::lock_guard<std::mutex> lock(adding);
+      for (int64_t i = 0; i < some * sums_row; ++i) all.get()[first * sums_row + i] += totals.get()[i];
     }
   });
-  return failed ? kNoMemory : kDone;
+  if (failed) return kNoMemory;
+  if (parts > 1) finish(all.get(), 0, c.c_out);
+  return kDone;
 }
 
 }  // namespace gxnor
