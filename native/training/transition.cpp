@@ -113,9 +113,15 @@ GXNOR_BODY int transition_block(uint8_t* packed, uint8_t* counters, const float*
   int32_t before[kBlock], at[kBlock], to[kBlock];
   unpack_block<kBits>(packed, before);
   for (int i = 0; i < kBlock; ++i) at[i] = before[i];
-  if (rule.bits) unpack_counters(counters, rule.bits, at);
+  if (rule.bits == 4)  // a constant: shifts by it are vectorised
+    unpack_counters(counters, 4, at);
+  else if (rule.bits)
+    unpack_counters(counters, rule.bits, at);
   move_block<kTanh>(at, dW, u, rule, to);
-  if (rule.bits) pack_counters(to, rule.bits, counters);
+  if (rule.bits == 4)
+    pack_counters(to, 4, counters);
+  else if (rule.bits)
+    pack_counters(to, rule.bits, counters);
   pack_block<kBits>(to, packed);
   int moved = 0;
   for (int i = 0; i < kBlock; ++i) moved += to[i] != before[i];
