@@ -112,8 +112,8 @@ def _digits(x: torch.Tensor, top: int) -> list[tuple[int, int, torch.Tensor]]:
 
 def levels(weight: torch.Tensor, plan: Plan) -> torch.Tensor:
     """`levels_reference`, by the native kernel where it applies."""
-    library = native.library() if isinstance(weight, DiscreteParameter) and weight.device.type == "cpu" else None
-    if library is None:
+    library = native.library() if weight.device.type == "cpu" else None
+    if library is None or not isinstance(weight, DiscreteParameter):
         return levels_reference(weight, plan)
     shape, table = image_shape(weight.shape, plan.dense), _byte_levels(plan.space)
     w = torch.empty(shape, dtype=torch.int8)

@@ -186,10 +186,10 @@ def gradients(ctx, data: torch.Tensor, weight: torch.Tensor, rounded: Callable, 
     plan, dx, dw = ctx.plan, None, None
     try:
         if ctx.needs_input_grad[0]:
-            dx = _input_gradient(*rounded(0, "sample"), pooled, weight, ctx.shape, plan)
+            dx = _input_gradient(rounded(0, "sample"), pooled, weight, ctx.shape, plan)
             dx = from_images(dx, plan.dense, ctx.shape, ctx.contiguous)
         if ctx.needs_input_grad[1]:
-            dw = _weight_gradient(*rounded(1, "channel"), pooled, data, weight.shape, plan)
+            dw = _weight_gradient(rounded(1, "channel"), pooled, data, weight.shape, plan)
     except FloatingPointError:
         raise FloatingPointError(
             f"the gradient of the output of layer {plan.name} is not finite; its weights have not moved. "
@@ -198,13 +198,14 @@ def gradients(ctx, data: torch.Tensor, weight: torch.Tensor, rounded: Callable, 
     return dx, dw
 
 
-def _input_gradient(q, scale: torch.Tensor, pooled: Pooled | None, weight, shape: torch.Size, plan: Plan):
+def _input_gradient(rounded: tuple, pooled: Pooled | None, weight: torch.Tensor, shape: torch.Size, plan: Plan):
     """As images. In a function of its own, so that q is gone before the next one is made; so is the next function."""
-    w, scale = levels(weight, plan), scale.mul_(weight_unit(plan))
+    (q, scale), w = rounded, levels(weight, plan)
+    scale = scale.mul_(weight_unit(plan))
     return kernels.input_gradient(q, w, scale, image_shape(shape, plan.dense), plan.geometry, pooled)
 
 
-def _weight_gradient(q, scale: torch.Tensor, pooled: Pooled | None, data, shape: torch.Size, plan: Plan):
-    x = as_images(plan.form.integers(data), plan.dense)
+def _weight_gradient(rounded: tuple, pooled: Pooled | None, data: torch.Tensor, shape: torch.Size, plan: Plan):
+    (q, scale), x = rounded, as_images(plan.form.integers(data), plan.dense)
     dw = weight_gradient(q, x, scale.mul_(input_unit(plan)), image_shape(shape, plan.dense), plan, pooled)
     return from_images(dw, plan.dense, shape, True)

@@ -42,9 +42,11 @@ def test_what_is_held_by_count():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process is read from /proc")
-def test_the_predicted_peak_is_the_measured_one():
+@pytest.mark.parametrize("arithmetic", ["float", "integer"])
+def test_the_predicted_peak_is_the_measured_one(arithmetic):
     for growth in (1, 32):  # between the parts of a grown batch, all gradients wait
-        recipe = recipes.load("mnist", [f"train.batch_growth={growth}", "train.pack_saved_activations=true"])
+        settings = [f"train.batch_growth={growth}", "train.pack_saved_activations=true"]
+        recipe = recipes.load("mnist", [*settings, f"train.arithmetic={arithmetic}"])
         measured = measure(recipe, (1, 28, 28))
         assert predict(recipe, (1, 28, 28)).peak(recipe.train.batch) == pytest.approx(measured["peak"], rel=0.1)
 

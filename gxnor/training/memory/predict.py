@@ -18,6 +18,7 @@ import contextlib
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -135,7 +136,7 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
     integer, model = recipe.train.arithmetic == "integer", step.model
     watched = {name: model.get_submodule(name) for name in layers}
     if integer:
-        step.model, watched = _in_blocks(model, watched)
+        step.model = _in_blocks(model, watched)
     for number, batch in enumerate(PROBES):
         step.optimizer.zero_grad()
         with _Watch(watched, layers, number) as watch:
@@ -170,11 +171,10 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
     return Prediction(list(layers.values()), recipe.train.micro_batches, accumulates, _kept(step, integer))
 
 
-def _in_blocks(model: nn.Module, leaves: dict[str, nn.Module]) -> tuple[nn.Module, dict[str, nn.Module]]:
-    """The model with every block in a module of its own, and what is to be watched in it, by the name of its first layer: a
-    hook on a layer of a block would have it run by itself."""
-    watched, names = dict(leaves), {module: name for name, module in model.named_children()}
-    outer = OrderedDict()
+def _in_blocks(model: nn.Module, watched: dict[str, nn.Module]) -> nn.Sequential:
+    """The model with every block in a module of its own, which takes the places of its layers in `watched`, by the name of
+    its first one: a hook on a layer of a block would have it run by itself."""
+    names, outer = {module: name for name, module in model.named_children()}, OrderedDict[str, nn.Module]()
     for part in parts(model.children()):
         first = names[part[0]]
         outer[first] = part[0] if len(part) == 1 else Sequential(*part)
@@ -182,10 +182,10 @@ def _in_blocks(model: nn.Module, leaves: dict[str, nn.Module]) -> tuple[nn.Modul
             del watched[names[module]]
         if len(part) > 1:
             watched[first] = outer[first]
-    return nn.Sequential(outer), watched
+    return nn.Sequential(outer)
 
 
-def _count_integers(layer: Layer, module: nn.Module, shapes: tuple[torch.Size, torch.Size]) -> None:
+def _count_integers(layer: Layer, module: Any, shapes: tuple[torch.Size, torch.Size]) -> None:
     """Adds what the products hold in integer arithmetic: the rounded gradient, in a byte per value that the layer puts out,
     the states of a block's output, before the next layer saves them, in the same, the levels of the weights in a byte,
     and their gradient, of a convolution once more where its order is changed."""
