@@ -18,10 +18,8 @@ import contextlib
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from gxnor.errors import GxnorError
@@ -158,7 +156,7 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
             packed = isinstance(module.weight, DiscreteParameter)
             dense = isinstance(module, nn.Linear)
             if integer:
-                _count_integers(layer, module, watch.shapes[name])
+                _count_integers(layer, module, watch.outputs[name])
                 continue
             sliced = packed and not dense and step.device.type == "cpu"
             if sliced:
@@ -185,18 +183,13 @@ def _in_blocks(model: nn.Module, watched: dict[str, nn.Module]) -> nn.Sequential
     return nn.Sequential(outer)
 
 
-def _count_integers(layer: Layer, module: Any, shapes: tuple[torch.Size, torch.Size]) -> None:
-    """Adds what the products hold in integer arithmetic: the rounded gradient, in a byte per value that the layer puts out,
-    the states of a block's output, before the next layer saves them, in the same, the levels of the weights in a byte,
-    and their gradient, of a convolution once more where its order is changed."""
-    sums = shapes[1]
-    if not isinstance(module, nn.Linear):
-        x, w = (torch.empty(shape, device="meta") for shape in (shapes[0], module.weight.shape))
-        convolve = F.conv2d if w.dim() == 4 else F.conv1d
-        sums = convolve(x, w, None, module.stride, module.padding, module.dilation, module.groups).shape
+def _count_integers(layer: Layer, module: nn.Linear | nn.Conv1d | nn.Conv2d, outputs: torch.Size) -> None:
+    """Adds what the products hold in integer arithmetic: the states of the output, before the next layer saves them, and
+    later its rounded gradient, in a byte per value, and the gradient of the weights, of a convolution once more where its
+    order is changed."""
     for number, batch in enumerate(PROBES):
-        layer.passing[number] += shapes[1][1:].numel() * batch
-        layer.flowing[number] += sums[1:].numel() * batch
+        layer.passing[number] += outputs[1:].numel() * batch
+        layer.flowing[number] += outputs[1:].numel() * batch
     layer.work = module.weight.numel() * 4 * (1 if isinstance(module, nn.Linear) else 2)
 
 
@@ -234,7 +227,7 @@ class _Watch:
         parameters = [p for module in modules.values() for p in module.parameters()]
         self.known = {p.untyped_storage().data_ptr() for p in parameters if not isinstance(p, DiscreteParameter)}
         self.images: dict[str, list[float]] = {}  # by layer, as `Layer.slices`
-        self.shapes: dict[str, tuple[torch.Size, torch.Size]] = {}  # of input and output, by layer
+        self.outputs: dict[str, torch.Size] = {}  # by layer
         self.alive: list[torch.Tensor] = []  # so that no address is met twice
         self.name = next(iter(layers))
         self.hooks = [torch.autograd.graph.saved_tensors_hooks(self._save, lambda t: t)]
@@ -269,7 +262,7 @@ class _Watch:
         view = x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
         layer.passing[self.number] = sum(_bytes(t) for t in ((x,) if view else (x, y)) if self._is_new(t))
         layer.flowing[self.number] = sum(_bytes(t) for t in ((x,) if view else (x, y)) if t.requires_grad)
-        self.shapes[name] = x.shape, y.shape
+        self.outputs[name] = y.shape
         self.images[name] = [_bytes(t) / len(x) for t in (x, y, *([x] if x.requires_grad else []))]
         self.alive += [x, y]
 
