@@ -6,7 +6,7 @@ A step is forward, cross-entropy, zero_grad, backward and optimizer step on one 
 contenders have the same layers, input and memory format and run in one process, taking turns, so that whatever else the
 machine does falls on all of them; a ratio is the median, over the rounds, of times taken in the same round. The same
 ratio of processor time, which other programs hardly touch, stands beside that of wall-clock time. Of the integer step a
-second table shows, layer by layer, where its time goes.
+second table shows, layer by layer, where its time goes. What the file holds of other networks and memory formats stays.
 
     gxnor      gxnor.nn layers, ternary weights and activations, gxnor.optim.DST with Adam's moments
     low        the same by the recipes' DST: a counter of 4 bits, a factored second moment, updates in the backward pass
@@ -25,6 +25,7 @@ import contextlib
 import json
 import os
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -165,6 +166,9 @@ def measure(name: str, format_name: str, repeats: int, only: list[str]) -> dict:
     wall, processor = take_turns(steps, repeats)
     layers = integer_layers.measure(steps["integer"], min(repeats, 10)) if "integer" in steps else None
     return {
+        "command": shlex.join(["python", "benchmarks/training_step.py", *_without_path(sys.argv[1:])]),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "rounds": repeats,
         "network": name,
         "batch": BATCHES[name],
         "memory_format": format_name,
@@ -174,6 +178,12 @@ def measure(name: str, format_name: str, repeats: int, only: list[str]) -> dict:
         "processor_time_ratio_to_full": ratios(processor),
         "integer_layers": layers,
     }
+
+
+def _without_path(arguments: list[str]) -> list[str]:
+    """The arguments but for --json and what follows it."""
+    at = arguments.index("--json") if "--json" in arguments else len(arguments)
+    return arguments[:at] + arguments[at + 2 :]
 
 
 def ratios(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
@@ -215,10 +225,10 @@ def main() -> None:
         print("brevitas is not installed: skipped (pip install brevitas)")
 
     results = [measure(name, form, args.repeats, args.only) for name in args.network for form in args.format]
+    before = json.loads(args.json.read_text())["results"] if args.json.exists() else []
+    known = {(result["network"], result["memory_format"]): result for result in (*before, *results)}
     report = {
         "benchmark": "training_step",
-        "command": " ".join(["python", "benchmarks/training_step.py", *sys.argv[1:]]),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
         "versions": {
             "gxnor": gxnor.__version__,
@@ -226,9 +236,8 @@ def main() -> None:
             "torch": torch.__version__,
             "brevitas": brevitas.__version__ if brevitas else None,
         },
-        "rounds": args.repeats,
         "target_ratios": TARGETS,
-        "results": results,
+        "results": [known[name, form] for name in WORKLOADS for form in FORMATS if (name, form) in known],
     }
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(report, indent=2) + "\n")

@@ -102,27 +102,34 @@ def recipe_of(settings: dict) -> str:
 def step_table() -> str:
     """Markdown: the cost of a training step, from what benchmarks/training_step.py has written."""
     report = json.loads((RESULTS / "training_step.json").read_text())
-    columns = (
-        "network, batch", "memory format", "full precision", "GXNOR, Adam", "low memory", "low memory, small activations",
-        "Brevitas",
-    )  # fmt: skip
+    contenders = {
+        "latent": "latent weights, Adam", "gxnor": "GXNOR, Adam", "low": "low memory",
+        "small": "low memory, small activations", "integer": "low memory, integers",
+        "bfloat16": "full precision, bfloat16", "brevitas": "Brevitas",
+    }  # fmt: skip
     rows = []
     for result in report["results"]:
-        ratios = result["ratio_to_full"]
-        shown = ("{median:.2f} ({q25:.2f} to {q75:.2f})".format(**ratios[who]) for who in ("gxnor", "low", "small"))
-        theirs = f"{ratios['brevitas']['median']:.2f}" if "brevitas" in ratios else "not installed"
-        rows.append((
-            f"{result['network']}, {result['batch']}", result["memory_format"].replace("_", " "),
-            f"{result['milliseconds']['full']['median']:.0f} ms", *shown, theirs,
-        ))  # fmt: skip
+        ratios = result["processor_time_ratio_to_full"]
+        shown = (
+            "{median:.2f} ({q25:.2f} to {q75:.2f})".format(**ratios[who]) if who in ratios else "not run"
+            for who in contenders
+        )
+        rows.append((f"{result['network']}, {result['batch']}", *shown))
     machine, versions = report["machine"], report["versions"]
     brevitas = f", Brevitas {versions['brevitas']}" if versions["brevitas"] else ""
+    formats = {result["memory_format"].replace("_", " ") for result in report["results"]}
+    commands = "".join(
+        f"\n{result['command']}  # {result['rounds']} rounds, {result['date'][:10]}" for result in report["results"]
+    )
     lines = [
-        markdown(columns, rows),
+        markdown(("network, batch", *contenders.values()), rows),
         "",
-        f"Times the full-precision step: median and quartiles of {report['rounds']} alternating rounds. {machine['cpu']}, "
-        f"threads: {machine['threads']}; PyTorch {versions['torch']}{brevitas}; {report['date'][:10]}. "
-        "The full-precision twin has ReLU and torch's Adam in its fastest form.",
+        "Processor time, times the full-precision step's: median and quartiles of alternating rounds, "
+        f"{' and '.join(sorted(formats))}. {machine['cpu']}, threads: {machine['threads']}; PyTorch "
+        f"{versions['torch']}{brevitas}. The full-precision twin has ReLU and torch's Adam in its fastest form. Images and "
+        "labels are random.",
+        "",
+        f"```{commands}\n```",
     ]
     return "\n".join(lines)
 

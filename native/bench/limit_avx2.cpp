@@ -1,5 +1,5 @@
-// The highest rate at which this core can form bit-plane products: the same instructions on registers alone, with four
-// independent sums. benchmarks/limits.py times it.
+// The highest rates at which this core can form bit-plane products, and products of bytes: the same instructions on registers
+// alone, with independent sums. benchmarks/limits.py and benchmarks/integer_layers.py time them.
 #include "common/gxnor.h"
 
 #include <cstdint>
@@ -30,6 +30,18 @@ GXNOR_API void gxnor_limit_avx2(int64_t count, int32_t form) {
   constexpr void (*kForms[])(int64_t) = {products<gxnor::kTernary>, products<gxnor::kBinaryWeights>,
                                          products<gxnor::kBinaryActivations>};
   kForms[form](count);
+}
+
+// Does `count` products of bytes, a multiple of 256, as dot8 does: vpmaddubsw and an addition of 16 bits for 32 of them.
+GXNOR_API void gxnor_limit_bytes_avx2(int64_t count) {
+  __m256i sums[8] = {}, w = _mm256_set1_epi8(1);
+  const __m256i x = _mm256_set1_epi8(2);
+  for (int64_t i = 0; i < count; i += 8 * 32)
+    for (__m256i& sum : sums) {
+      asm volatile("" : "+x"(w));
+      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(x, w));
+    }
+  for (__m256i& sum : sums) asm volatile("" : "+x"(sum));
 }
 
 // Takes `count` cycles, a multiple of 16: rotations that wait for one another. (Some cores fold additions of constants.)
