@@ -157,40 +157,38 @@ int input_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded&
   const int64_t grain = std::clamp<int64_t>(kPositions / 2 / outputs, 1, c.n);
   std::atomic<bool> failed{false};
   team_for((c.n + grain - 1) / grain, 1, threads, [&](int64_t begin, int64_t end) {
-    const Memory<Event> events(grain * positions * c.c_out);
-    const Memory<Event> apart(places.count * (c.c_out + 1));  // of a position, by their place
-    const Memory<int32_t> counts(places.count);
-    const Memory<int32_t> first(grain * outputs), last(grain * outputs);  // of the events of each output
+    const int64_t half = c.c_out / 2 + 1;
+    const Memory<Pair> pairs(grain * positions * (c.c_out / 2 + places.count));
+    const Memory<Pair> apart(places.count * half);  // of a position, by their place
+    const Memory<Events> lists(places.count);
+    const Memory<Segment> seen(grain * outputs);  // of each output, from the first row on
     const Memory<Segment> segments(taps);
-    if (!events || !apart || !counts || !first || !last || !segments) {
+    if (!pairs || !apart || !lists || !seen || !segments) {
       failed = true;
       return;
     }
     for (int64_t image = begin * grain; image < std::min<int64_t>(c.n, end * grain); image += grain) {
       const int64_t images = std::min<int64_t>(grain, c.n - image);
-      std::fill_n(first.get(), images * outputs, 0);
-      std::fill_n(last.get(), images * outputs, 0);
-      int32_t next = 0;
+      std::fill_n(seen.get(), images * outputs, Segment{nullptr, nullptr, 0, 0});
+      Pair* next = pairs.get();
       for (int64_t p = 0; p < images * positions; ++p) {
         const int64_t at = (image * positions + p) * c.c_out;
-        std::fill_n(counts.get(), places.count, 0);
-        const auto put = [&](int64_t place, int64_t o, int32_t value) {
-          int32_t& number = counts.get()[place];
-          apart.get()[place * (c.c_out + 1) + number] = {static_cast<int32_t>(o * row), value};
-          number += value != 0;
-        };
+        for (int64_t place = 0; place < places.count; ++place) lists.get()[place] = {apart.get() + place * half};
         if (rounded.pool)
-          for_events(rounded.q + at, c.c_out, many,
-                     [&](int64_t o, int32_t value) { put(rounded.place[at + o], o, value); });
+          for_events(rounded.q + at, c.c_out, many, [&](int64_t o, int32_t value) {
+            lists.get()[rounded.place[at + o]].add(static_cast<int32_t>(o * row), value);
+          });
         else
-          for_events(rounded.q + at, c.c_out, many, [&](int64_t o, int32_t value) { put(0, o, value); });
+          for_events(rounded.q + at, c.c_out, many,
+                     [&](int64_t o, int32_t value) { lists.get()[0].add(static_cast<int32_t>(o * row), value); });
         for (int64_t place = 0; place < places.count; ++place) {
-          const int32_t number = counts.get()[place];
-          if (!number) continue;
+          Events& list = lists.get()[place];
+          const int32_t some = list.close();
+          if (!some) continue;
           const int64_t output = p / positions * outputs + places.origin.get()[p % positions] + places.offset.get()[place];
-          std::memcpy(events.get() + next, apart.get() + place * (c.c_out + 1), number * sizeof(Event));
-          first.get()[output] = next;
-          last.get()[output] = next += number;
+          std::memcpy(next, list.pairs, some * sizeof(Pair));
+          seen.get()[output] = {nullptr, next, some, list.sum};
+          next += some;
         }
       }
       for (int lane = 0; lane < c.c_in; lane += at_once) {
@@ -203,9 +201,9 @@ int input_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded&
               const int64_t y = rows.get()[p / c.w * c.kernel[0] + a];
               for (int b = 0; b < c.kernel[1] && y >= 0; ++b) {
                 const int64_t x = columns.get()[p % c.w * c.kernel[1] + b], seer = i * outputs + y * c.wo + x;
-                if (x < 0 || first.get()[seer] == last.get()[seer]) continue;
-                segments.get()[segment++] = {weights.get() + (a * c.kernel[1] + b) * c.c_in + lane,
-                                             events.get() + first.get()[seer], last.get()[seer] - first.get()[seer]};
+                if (x < 0 || !seen.get()[seer].count) continue;
+                segments.get()[segment] = seen.get()[seer];
+                segments.get()[segment++].rows = weights.get() + (a * c.kernel[1] + b) * c.c_in + lane;
               }
             }
             alignas(64) int32_t totals[kMostRowLanes] = {};
@@ -230,7 +228,7 @@ int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded
   const int64_t images_at_once = std::clamp<int64_t>(kPositions / outputs, 1, c.n);
   const int64_t values = rounded.positions(c);
   const int64_t room =
-      images_at_once * values + 17;  // no power of two, by which all lists would fall on the same cache lines
+      images_at_once * values / 2 + 17;  // no power of two, by which all lists would fall on the same cache lines
   const Places places(c, rounded);
   if (!places) return kNoMemory;
   const Rows rule(c.x_bound, c.q_bound);
@@ -259,11 +257,11 @@ int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded
     const Memory<uint8_t> windows(gathered ? images_at_once * outputs * gathered_row + kShort : 0);
     const Memory<int32_t> seen(images_at_once * outputs);  // where the row of each output begins, and where it is brought
     const Memory<int32_t> windows_at(gathered ? images_at_once * outputs : 0);
-    const Memory<Event> events(share * room);
-    const Memory<int64_t> counts(share);
+    const Memory<Pair> pairs(share * room);
+    const Memory<Events> lists(share);
     const Memory<int32_t> totals(share * sums_row);
     const Memory<int32_t> offsets(runs.count);
-    if (!surrounded || !windows || !seen || !windows_at || !events || !counts || !totals || !offsets) {
+    if (!surrounded || !windows || !seen || !windows_at || !pairs || !lists || !totals || !offsets) {
       failed = true;
       return;
     }
@@ -292,27 +290,25 @@ int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded
                           kShort);  // and beyond
           }
         }
-        std::fill_n(counts.get(), share, 0);
+        for (int64_t o = 0; o < share; ++o) lists.get()[o] = {pairs.get() + o * room};
         for (int64_t p = 0; p < images * values; ++p) {
           const int64_t at = (image * values + p) * c.c_out + first;
           const int32_t* const row = rows_of + p / values * outputs + places.origin.get()[p % values];
-          const auto put = [&](int64_t o, int32_t value, int32_t from) {
-            events.get()[o * room + counts.get()[o]] = {from, value};
-            counts.get()[o] += value != 0;
-          };
           if (rounded.pool)
             for_events(rounded.q + at, some, many, [&](int64_t o, int32_t value) {
-              put(o, value, row[places.offset.get()[rounded.place[at + o]]]);
+              lists.get()[o].add(row[places.offset.get()[rounded.place[at + o]]], value);
             });
           else
-            for_events(rounded.q + at, some, many, [&](int64_t o, int32_t value) { put(o, value, *row); });
+            for_events(rounded.q + at, some, many, [&](int64_t o, int32_t value) { lists.get()[o].add(*row, value); });
         }
+        for (int64_t o = 0; o < some; ++o) lists.get()[o].close();
         for (int64_t band = 0; band < bands; ++band) {
           const uint8_t* const rows = gathered ? windows.get() : surrounded.get() + offsets.get()[band];
           for (int64_t lane = 0; lane < bytes; lane += kMostRowLanes) {
             const AddRows add = add_rows_of(bytes - lane);
             for (int64_t o = 0; o < some; ++o) {
-              const Segment segment = {rows + lane, events.get() + o * room, counts.get()[o]};
+              const Events& list = lists.get()[o];
+              const Segment segment = {rows + lane, list.pairs, (list.count + 1) >> 1, list.sum};
               if (segment.count) add(&segment, 1, rule, totals.get() + o * sums_row + band * width + lane);
             }
           }

@@ -22,28 +22,29 @@ GXNOR_BODY void empty(Words (&low)[kVectors], Words (&high)[kVectors], int32_t* 
 template <int kVectors>
 GXNOR_BODY void add(const Segment* segment, int count, const Rows* of, int32_t* totals) {
   Words low[kVectors] = {}, high[kVectors] = {};
-  const int64_t piece = 2 * int64_t{of->pairs};
-  int64_t room = piece;
+  int64_t room = of->pairs;
   int32_t sum = 0;
   for (const Segment* const last = segment + count; segment < last; ++segment) {
-    const Event *event = segment->events, *const end = event + segment->count;
-    while (event < end) {
-      const Event* const stop = event + std::min<int64_t>(end - event, room);
-      room -= stop - event;
-      for (; event < stop; ++event) {
-        const Words q = Words{} + static_cast<uint16_t>(event->q);
-        const uint8_t* const row = segment->rows + event->at;
-        sum += event->q;
-        for (int v = 0; v < kVectors; ++v) {
-          Words both;
-          load(both, row + v * kRowLanes);
-          low[v] += q * (both & 255);
-          high[v] += q * (both >> 8);
+    const Pair *pair = segment->pairs, *const end = pair + segment->count;
+    sum += segment->sum;
+    while (pair < end) {
+      const Pair* const stop = pair + std::min<int64_t>(end - pair, room);
+      room -= stop - pair;
+      for (; pair < stop; ++pair) {
+        for (int i = 0; i < 2; ++i) {
+          const Words q = Words{} + static_cast<uint16_t>(pair->q[i]);
+          const uint8_t* const row = segment->rows + pair->at[i];
+          for (int v = 0; v < kVectors; ++v) {
+            Words both;
+            load(both, row + v * kRowLanes);
+            low[v] += q * (both & 255);
+            high[v] += q * (both >> 8);
+          }
         }
       }
       if (room == 0) {
         empty<kVectors>(low, high, totals);
-        room = piece;
+        room = of->pairs;
       }
     }
   }

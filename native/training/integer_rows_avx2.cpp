@@ -35,16 +35,16 @@ void add(const Segment* segment, int count, const Rows& of, int32_t* totals) {
   int64_t room = of.pairs;
   int32_t sum = 0;
   for (const Segment* const last = segment + count; segment < last; ++segment) {
-    const Event *event = segment->events, *const end = event + segment->count;
-    while (event < end) {
-      const int64_t pairs = std::min<int64_t>((end - event + 1) / 2, room);
-      room -= pairs;
-      for (int64_t i = 0; i < pairs; ++i, event += 2) {
-        const bool odd = event + 1 == end;
-        const Event one = event[0], two = odd ? Event{event[0].at, 0} : event[1];
-        sum += one.q + two.q;
-        const __m256i q = _mm256_set1_epi16(static_cast<int16_t>((one.q & 255) | two.q * 256));
-        const uint8_t *const a = segment->rows + one.at, *const b = segment->rows + two.at;
+    const Pair *pair = segment->pairs, *const end = pair + segment->count;
+    sum += segment->sum;
+    while (pair < end) {
+      const Pair* const stop = pair + std::min<int64_t>(end - pair, room);
+      room -= stop - pair;
+      for (; pair < stop; ++pair) {
+        int16_t both;
+        __builtin_memcpy(&both, pair->q, sizeof both);
+        const __m256i q = _mm256_set1_epi16(both);
+        const uint8_t *const a = segment->rows + pair->at[0], *const b = segment->rows + pair->at[1];
         for (int v = 0; v < kVectors; ++v) {
           const __m256i from_a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a) + v);
           const __m256i from_b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b) + v);
@@ -52,7 +52,6 @@ void add(const Segment* segment, int count, const Rows& of, int32_t* totals) {
           high[v] = _mm256_add_epi16(high[v], _mm256_maddubs_epi16(_mm256_unpackhi_epi8(from_a, from_b), q));
         }
       }
-      event = std::min(event, end);
       if (room == 0) {
         empty<kVectors>(low, high, totals);
         room = of.pairs;
