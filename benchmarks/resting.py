@@ -1,11 +1,12 @@
 """How much of the circuit of `gxnor export --to verilog` rests, over the sparsity that r gives a network.
 
-python benchmarks/resting.py measure   for every r trains a small network on the digits, counts its events, simulates its
-                                       circuit and the dense twin on 4 test images: benchmarks/results/resting.json
+python benchmarks/resting.py measure   for every r trains `mnist-mcu` (runs/resting; what is there is kept), counts its
+                                       events, simulates its circuit and the dense twin on 10 test images in Verilator:
+                                       benchmarks/results/resting.json; an hour or two
 python benchmarks/resting.py draw      docs/images/resting.png of that
 python benchmarks/resting.py neuron    docs/images/neuron.png: the waves of one lane
 
-Needs Icarus Verilog, PyTorch and Matplotlib.
+Needs Verilator 5, Icarus Verilog, PyTorch, Matplotlib and MNIST.
 """
 
 from __future__ import annotations
@@ -19,25 +20,27 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from benchmarks.programs import Builder, batch
-from benchmarks.verilog import call, told
+from benchmarks.verilog import call, test_images
+from benchmarks.verilog import toggles as switching
 from gxnor.analysis import energy, events
-from gxnor.cli.testset import load
 from gxnor.program import file
 from gxnor.targets.verilog import write
 from gxnor.writing import replacing, write_text
 
 RESULT = Path(__file__).parent / "results" / "resting.json"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-LAYERS, R, SAMPLES, LANES = "8C3-MP2-16C3-32FC-10", (0.2, 0.6, 0.9), 4, 8
+RUNS = Path("runs/resting")
+RECIPE, EPOCHS, R, SAMPLES, LANES = "mnist-mcu", 8, (0.2, 0.5, 0.75, 0.9), 10, 32
 SHOWN = 24  # cycles
-COLOURS = ("#2a6fd0", "#d9631e", "#13916b", "#8a4fc4")
+COLOURS = ("#2a6fd0", "#d9631e", "#13916b", "#8a4fc4", "#b3315f")
 
 
 def main() -> None:
     if sys.argv[1:] == ["measure"]:
         with tempfile.TemporaryDirectory() as folder:
             rows = [measure(r, Path(folder) / str(r)) for r in R]
-        write_text(RESULT, json.dumps({"layers": LAYERS, "images": SAMPLES, "rows": rows}, indent=1) + "\n")
+        found = {"recipe": RECIPE, "epochs": EPOCHS, "images": SAMPLES, "rows": rows}
+        write_text(RESULT, json.dumps(found, indent=1) + "\n")
     elif sys.argv[1:] == ["draw"]:
         draw(json.loads(RESULT.read_text())["rows"])
     elif sys.argv[1:] == ["neuron"]:
@@ -49,32 +52,23 @@ def main() -> None:
 
 def measure(r: float, folder: Path) -> dict:
     """A network with that r, its events, and toggles and cycles of both forms of its circuit."""
-    settings = (f"network.layers={LAYERS}", "network.padding=valid", f"precision.r={r}")
-    call(sys.executable, "-m", "gxnor", "train", "digits", "--epochs", "3", "--out", str(folder),
+    run = RUNS / f"r{r}"
+    settings = (f"precision.r={r}", "train.arithmetic=integer")
+    call(sys.executable, "-m", "gxnor", "train", RECIPE, "--epochs", str(EPOCHS), "--out", str(run), "--resume",
          *(word for setting in settings for word in ("--set", setting)), cwd=Path.cwd())  # fmt: skip
-    call(sys.executable, "-m", "gxnor", "export", str(folder), "-o", f"{folder}.gxnor", cwd=Path.cwd())
+    call(sys.executable, "-m", "gxnor", "export", str(run), "-o", f"{folder}.gxnor", cwd=Path.cwd())
     program = file.read(Path(f"{folder}.gxnor"))
-    x = load(program, "digits", None, part="test").images[:SAMPLES]
-    counted = events.count(program, x)
-    operations = {name: row["energy_pj"] for name, row in energy.to_json(counted)["networks"].items()}
+    counted = events.count(program, test_images(program, SAMPLES))
     return {
         "r": r,
-        "test_accuracy": json.loads((folder / "result.json").read_text())["test_accuracy"],
+        "test_accuracy": json.loads((run / "result.json").read_text())["test_accuracy"],
         "zero_activations": [layer.zero_inputs / layer.inputs for layer in counted.layers],
         "zero_weights": [layer.zero_weights / layer.weights for layer in counted.layers],
         "products": [layer.macs for layer in counted.layers],
         "events": [layer.fired for layer in counted.layers],
-        "operations_pj": operations,
-        "gated": simulate(program, folder / "gated", x, 0),
-        "dense": simulate(program, folder / "dense", x, 1),
+        "operations_pj": {name: row["energy_pj"] for name, row in energy.to_json(counted)["networks"].items()},
+        **switching(program, folder, SAMPLES, LANES),
     }
-
-
-def simulate(program, folder: Path, x, dense: int) -> dict:
-    write(program, folder, name="net", lanes=LANES, samples=x)
-    call("iverilog", "-g2005", f"-Ptestbench.DENSE={dense}", "-Ptestbench.TOGGLES=1", "-o", "sim.vvp", "testbench.v",
-         "net.v", cwd=folder)  # fmt: skip
-    return told(call("vvp", "-n", "sim.vvp", cwd=folder))
 
 
 def toggles(form: dict) -> int:
@@ -94,7 +88,9 @@ def draw(rows: list[dict]) -> None:
               label="toggles simulated / the dense twin's")  # fmt: skip
     left.plot(r, [row["gated"]["cycles_per_image"] / row["dense"]["cycles_per_image"] for row in rows], "v-",
               color=COLOURS[3], label="cycles / the dense twin's")  # fmt: skip
-    left.set(xlabel="r", ylim=(0, 1.05), title="What is left of the work")
+    labels = [f"{row['r']}\n{100 * row['test_accuracy']:.2f} %" for row in rows]
+    left.set(xlabel="r, and the network's test accuracy", ylim=(0, 1.05), title="What is left of the work")
+    left.set_xticks(r, labels)
     for at in range(len(rows[0]["events"])):
         ratio = [
             sum(row["gated"]["layers"][at]["toggles"].values()) / sum(row["dense"]["layers"][at]["toggles"].values())

