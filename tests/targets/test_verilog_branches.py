@@ -228,6 +228,9 @@ def test_verilator_agrees(name, tmp_path):
 @pytest.mark.skipif(shutil.which("yosys") is None, reason="needs Yosys: apt install yosys")
 def test_a_residual_block_is_synthesised(tmp_path):
     write(block(), tmp_path, name="net", lanes=4)
+    check = "read_verilog net.v; hierarchy -check -top net; proc; check -assert"
+    checked = subprocess.run(["yosys", "-q", "-p", check], cwd=tmp_path, capture_output=True, text=True)
+    assert checked.returncode == 0 and not checked.stderr
     done = subprocess.run(["make", "synth"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "MULT18X18D" in (tmp_path / "ecp5.txt").read_text()

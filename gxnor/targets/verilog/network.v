@@ -18,6 +18,7 @@
 // out: $OUTPUTS sums, each held until out_ready. reset is synchronous and may come at any time; the accumulators are
 // cleared after it, before in_ready rises.
 `default_nettype none
+/* verilator lint_off WIDTH */  // numbers of different widths meet, and are extended as the language does it
 module $NAME #(parameter DENSE = 0) (
     input  wire clk,
     input  wire reset,
@@ -287,6 +288,7 @@ $INPUT_VALUE
         state <= at_end ? STILL : SEEK;
         made <= at_end;
       end
+      default: ;
     endcase
 
     if (turn) begin
