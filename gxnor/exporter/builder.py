@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gxnor.errors import GxnorError
-from gxnor.exporter import folding
+from gxnor.exporter import folding, reach
 from gxnor.exporter.folding import Step
 from gxnor.program import Input
 from gxnor.program.ops import NEVER, Add, Conv, Dense, Flatten, Layer, MaxPool, Requantize, Scale, SumPool, Value
@@ -61,8 +61,9 @@ class Call:
 
 
 class Builder:
-    """Layers and values so far; `rounded`: where PyTorch rounds sums that the program does not; `calls`: what is compared
-    with the model when the program is done; `outputs`: what the scores are by name, once `finish` was called.
+    """Layers and values so far; `reach`: how far each channel of a value can move (`reach.of`); `rounded`: where PyTorch
+    rounds sums that the program does not; `calls`: what is compared with the model when the program is done; `outputs`: what
+    the scores are by name, once `finish` was called.
 
     `at` says which part of the model is being looked at, `ends` whether what it makes is the model's output."""
 
@@ -70,6 +71,7 @@ class Builder:
 
     def __init__(self, source: Input):
         self.source, self.values = source, [source.value()]
+        self.reach = [np.full(source.shape[0], float(self.values[0].bound))]
         self.layers: list[Layer] = []
         self.at = ""
         self.rounded: dict[str, None] = {}  # in order, once each
@@ -100,19 +102,20 @@ class Builder:
         if isinstance(layer, Conv | Dense | SumPool | Add) and not exact:
             self.rounded[self.at] = None
             rounding += (terms(layer) + 2) / EXACT
+        self.reach.append(reach.of(layer, value, *(self.reach[i] for i in layer.inputs)))
         self.layers.append(layer)
         self.values.append(value)
         return Tensor(len(self.layers), value.shape, unit, rounding=rounding)
 
     def fixed_unit(self, x: Tensor, *limits: int) -> Fraction:
         """The unit in which real numbers x take up to one of the limits: the first for which the range of a typical
-        channel has 2^11 steps or more, else the last. Raises GxnorError where it has not even 2^6."""
+        channel has 2^13 steps or more, else the last. Raises GxnorError where it has not even 2^6."""
         bound, channels = self.values[x.number].bound, self.values[x.number].shape[0]
         scale, bias = folding.affine(x.norms, x.unit, channels)
-        typical = float(np.median(np.abs(scale))) * bound
+        typical = float(np.median(np.abs(scale) * self.reach[x.number]))
         for most in limits or (EXACT,):
             unit = folding.natural_unit(scale, bias, bound, most)
-            if unit * 2**11 <= typical or not typical:
+            if unit * 2**13 <= typical or not typical:
                 return unit
         if unit * 2**6 > typical:
             raise GxnorError(

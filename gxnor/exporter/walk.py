@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
@@ -97,6 +98,7 @@ def _build(model: nn.Module, source: Input) -> Builder:
 
 def trace(model: nn.Module, source: Input) -> Walk:
     """The walk over a model in evaluation mode, done. Raises GxnorError where torch.fx cannot trace it."""
+    _check_one_input(model)
     try:
         traced = fx.GraphModule(model, Tracer(source).trace(model))
     except Exception as error:  # whatever the model's own code raises
@@ -107,6 +109,19 @@ def trace(model: nn.Module, source: Input) -> Walk:
     walk = Walk(traced, Builder(source))
     walk.run()
     return walk
+
+
+def _check_one_input(model: nn.Module) -> None:
+    needed = [
+        name
+        for name, given in inspect.signature(model.forward).parameters.items()
+        if given.default is given.empty and given.kind not in (given.VAR_POSITIONAL, given.VAR_KEYWORD)
+    ]
+    if len(needed) > 1:
+        raise GxnorError(
+            f"cannot export: forward takes {', '.join(needed)}: expected one input, for a program has one: join them into "
+            "one tensor and take it apart in forward, x[:, :3] and x[:, 3:]"
+        )
 
 
 def _line(error: Exception) -> str:

@@ -310,3 +310,30 @@ def test_scores_for_every_place():
 def test_what_cannot_be_is_refused_with_what_was_expected(body, words):
     with pytest.raises(GxnorError, match=words):
         gxnor.export(Net(body, 8 * 64), (2, 8, 8), 5)
+
+
+def test_a_model_of_two_inputs_is_told_to_join_them():
+    class Two(nn.Module):
+        def forward(self, image, features, target=None):
+            return image + features
+
+    with pytest.raises(GxnorError, match="forward takes image, features: expected one input"):
+        gxnor.export(Two(), (2, 8, 8), 5)
+
+
+def test_a_channel_that_hardly_changes_leaves_the_others_fine_integers():
+    """Batch norm scales it up, and after an addition the bound no longer says that it is one channel of many."""
+    norm, read = nn.BatchNorm2d(8), conv(8, 8)
+
+    def body(x, norm, read, act):
+        return act(read(norm(x) + x))
+
+    torch.manual_seed(0)
+    x = images((2, 8, 8))
+    net = fitted(Net(body, 8 * 64, norm=norm, read=read, act=act()), x)
+    norm.running_var[0], norm.running_mean[0] = 0, 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = gxnor.export(net, (2, 8, 8), 5)
+    fixed = [i for i, layer in enumerate(program.layers, start=1) if isinstance(layer, Requantize)]
+    assert program.values[fixed[-1]].bound > 2**20
