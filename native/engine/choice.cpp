@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/convolution.h"
 #include "engine/plan.h"
 #include "kernels/winograd_transform.h"
 
@@ -29,39 +30,47 @@ double seconds(F&& body) {
   return best;
 }
 
-// What `measure` gives, measured once for each kernel and number of channels.
+// What `measure` gives, measured once for each kernel and key, such as a number of channels.
 template <typename F>
-double once(const void* kernel, int channels, F&& measure) {
+double once(const void* kernel, int key, F&& measure) {
   static std::mutex mutex;
   static std::map<std::pair<const void*, int>, double> known;
   std::lock_guard<std::mutex> lock(mutex);
-  double& seconds = known[{kernel, channels}];
+  double& seconds = known[{kernel, key}];
   if (seconds == 0) seconds = measure();
   return seconds;
 }
 
-// Seconds for the windows of kPositions pixels, of so many units of bits each.
-double measure_bits(Product product, int count) {
-  aligned_vector<uint8_t> values(2 * count * 8 * kPositions), weights((count * 4 + 1) * kLanes * 4);
-  aligned_vector<int32_t> sums(kPositions * kLanes);
+int units_of(Form form, int channels) {  // of a window of 3x3 pixels
+  return static_cast<int>(3 * (form == Form::bits ? divide_up(3 * divide_up(channels, 8), 8) : divide_up(3 * channels, 4)));
+}
+
+// Seconds for the windows of kPositions pixels of so many channels of bits, for one of `blocks` that a product takes.
+double measure_bits(Product product, int blocks, int channels) {
+  const int count = units_of(Form::bits, channels), bytes = static_cast<int>(3 * divide_up(channels, 8));
+  aligned_vector<uint8_t> values(2 * count * 8 * kPositions), weights(blocks * (count * 4 + 1) * kLanes * 4);
+  aligned_vector<int32_t> sums(blocks * kPositions * kLanes);
   std::vector<int32_t> units(count);
+  std::vector<uint8_t> groups(count, 16);
+  for (int u = count / 3 - 1; u < count; u += count / 3) groups[u] = static_cast<uint8_t>(2 * ((bytes - 1) % 8 + 1));
   const uint8_t* from[kPositions];
   for (int u = 0; u < count; ++u) units[u] = 8 * u;
   for (int p = 0; p < kPositions; ++p) from[p] = values.data() + 2 * count * 8 * p;
-  return seconds([&] { product(from, kPositions, {units.data(), count, count * 8, 0, 0, 1}, weights.data(), sums.data()); });
+  return seconds([&] { product(from, kPositions, {units.data(), count, count * 8, 0, 0, blocks, groups.data()}, weights.data(),
+                               sums.data()); }) / blocks;
 }
 
 // The same, of quads of bytes.
-double measure_bytes(const Kernels& kernels, int count) {
+double measure_bytes(const Kernels& kernels, int channels) {
   constexpr int kRaise = 32, kPiece = 255;
-  const int blocks = kernels.dot8_blocks;
+  const int blocks = kernels.dot8_blocks, count = units_of(Form::int8, channels);
   aligned_vector<uint8_t> values(count * 4 * kPositions), weights(blocks * (count + 1) * kLanes * 4);
   aligned_vector<int32_t> sums(blocks * kPositions * kLanes);
   std::vector<int32_t> units(count);
   const uint8_t* from[kPositions];
   for (int u = 0; u < count; ++u) units[u] = 4 * u;
   for (int p = 0; p < kPositions; ++p) from[p] = values.data() + count * 4 * p;
-  const Window window = {units.data(), count, 0, kRaise, kPiece, blocks};
+  const Window window = {units.data(), count, 0, kRaise, kPiece, blocks, nullptr};
   return seconds([&] { kernels.dot8(from, kPositions, window, weights.data(), sums.data()); }) / blocks;
 }
 
@@ -129,17 +138,17 @@ WinogradCost measure_winograd(const WinogradKernels& kernels, int channels, int 
 }  // namespace
 
 double direct_cost(const Kernels& kernels, Form form, Xnor xnor, int channels, int outputs, int height, int width) {
-  const double windows = static_cast<double>(height) * width * divide_up(outputs, kLanes) / kPositions;
+  const int64_t of = divide_up(outputs, kLanes);
+  const double windows = static_cast<double>(height) * width * static_cast<double>(of) / kPositions;
   const bool bits = form == Form::bits;
-  const auto units = [&](int channels) {
-    return static_cast<int>(3 * (bits ? divide_up(3 * divide_up(channels, 8), 8) : divide_up(3 * channels, 4)));
-  };
-  const int all = units(channels), some = std::min(all, units(kMost));
-  const void* const kernel = bits ? static_cast<const void*>(&kernels.xnor[xnor]) : &kernels.dot8;
-  const double measured = once(kernel, some, [&] {
-    return bits ? measure_bits(kernels.xnor[xnor], some) : measure_bytes(kernels, some);
+  const int some = std::min(channels, kMost);
+  const bool lookup = bits && Convolution::looks_up(kernels, xnor, 1, outputs);
+  const int blocks = lookup ? static_cast<int>(std::min<int64_t>(kMostBlocks, of)) : 1;
+  const Product* const kernel = lookup ? &kernels.lookup : bits ? &kernels.xnor[xnor] : &kernels.dot8;
+  const double measured = once(kernel, some * (kMostBlocks + 1) + blocks, [&] {
+    return bits ? measure_bits(*kernel, blocks, some) : measure_bytes(kernels, some);
   });
-  return measured * windows * all / some;
+  return measured * windows * units_of(form, channels) / units_of(form, some);
 }
 
 WinogradCost winograd_cost(const Kernels& kernels, gxnor_kernel kernel, int channels, int outputs, int height, int width) {

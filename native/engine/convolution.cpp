@@ -39,6 +39,10 @@ Xnor xnor_of(const Geometry& geometry, int input_space, int weight_space) {
   return weight_space == 0 && geometry.groups == 1 ? kBinaryWeights : kTernary;
 }
 
+bool Convolution::looks_up(const Kernels& kernels, Xnor xnor, int groups, int outputs) {
+  return kernels.lookup && xnor == kTernary && groups == 1 && outputs > kLanes;
+}
+
 bool Convolution::suits_pixels(int channels, int groups, int space) {
   return channels > 1 && groups == 1 && largest_weight(channels, space) <= INT16_MAX / (4 * kRaisePixels);
 }
@@ -62,13 +66,18 @@ Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int outp
     case Form::int32: product_ = kernels.dot32, name_ = "product, int32", unit_bytes_ = 4, lane_bytes_ = 1; break;
   }
   const bool pixels = form == Form::pixels;
+  const bool lookup = form == Form::bits && looks_up(kernels, xnor, geometry.groups, channels_);
   raise_ = pixels ? kRaisePixels : kRaise;
   piece_ = static_cast<int>(INT16_MAX / (4 * raise_ * (pixels ? largest_weight(fan_, states.N) : top_level(states.N))));
   const bool start = form == Form::int8 || pixels || (form == Form::bits && xnor == kBinaryActivations);
-  at_once_ = (form == Form::int8 || pixels) && geometry.groups == 1 ? kernels.dot8_blocks : 1;
+  at_once_ = lookup ? kMostBlocks : (form == Form::int8 || pixels) && geometry.groups == 1 ? kernels.dot8_blocks : 1;
   pack_ = (form == Form::int8 || pixels) && !epilogue_.pooled ? kernels.dot8_pack : nullptr;
   start_bytes_ = start ? kLanes * sizeof(int32_t) : 0;
   arrange(buffers[input], states, threads);
+  if (!lookup) return;
+  product_ = kernels.lookup;
+  count_groups();
+  kernels.lookup_weights(weights_.data(), blocks_ * units_);
 }
 
 // The byte offsets of the units that cover bits low..high after each tap, ascending as the taps are: as few as possible.
@@ -126,6 +135,19 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
     offsets_.insert(offsets_.end(), table.begin(), table.end());
     offsets_.resize(divide_up(static_cast<int64_t>(offsets_.size()), units_) * units_, table[0]);  // weights there are zero
   }
+}
+
+// Up to the last four channels of each unit that have a weight.
+void Convolution::count_groups() {
+  groups_.assign(units_, 0);
+  const int64_t block_weights = static_cast<int64_t>(weights_.size()) / blocks_;
+  for (int b = 0; b < blocks_; ++b)
+    for (int u = 0; u < units_; ++u) {
+      uint64_t some[kLanes], all = 0;
+      std::memcpy(some, weights_.data() + b * block_weights + u * int64_t{2 * sizeof some}, sizeof some);
+      for (const uint64_t word : some) all |= word;
+      while (groups_[u] < 16 && all >> 4 * groups_[u]) ++groups_[u];
+    }
 }
 
 // One channel's weights for the channels of one tap, which begin `start` bits from the window's first pixel. Returns how
@@ -210,7 +232,7 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
       for (int64_t b = block, some; b < after; b += some) {
         some = std::min<int64_t>(at_once_, after - b);
         const Window window = {offsets_.data() + (geometry_.groups == 1 ? 0 : b * units_), units_, in.plane, raise_, piece_,
-                               static_cast<int>(some)};
+                               static_cast<int>(some), groups_.data()};
         const uint8_t* const weights = weights_.data() + b * block_weights;
         if (pack_ && epilogue_.packs(out, static_cast<int>(b + some) - 1)) {
           pack_(from, count, window, weights, epilogue_.packing(out, static_cast<int>(b), static_cast<int>(some)), to);
@@ -226,7 +248,7 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
 }
 
 int64_t Convolution::bytes() const {
-  return static_cast<int64_t>(sizeof *this + weights_.size() + offsets_.size() * sizeof(int32_t)) +
+  return static_cast<int64_t>(sizeof *this + weights_.size() + groups_.size() + offsets_.size() * sizeof(int32_t)) +
          epilogue_.bytes();
 }
 

@@ -24,6 +24,9 @@ class Convolution : public Step {
   // Whether pixels as bytes take less than as int16, and the weights, doubled or added up over the channels, fit in bytes.
   static bool suits_pixels(int channels, int groups, int space);
 
+  // Whether a layer of bits looks sums up, in the machine's own kernel for that, instead of counting.
+  static bool looks_up(const Kernels& kernels, Xnor xnor, int groups, int outputs);
+
   // `states` (out, in / groups, kernel height, kernel width). The input's form decides the product: bits for spaces up
   // to ternary, int8, int16 and int32 for all, pixels where `suits_pixels`. `xnor` is what xnor_of gives.
   Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
@@ -37,6 +40,7 @@ class Convolution : public Step {
   void locate(const std::vector<Buffer>& buffers, const Run& run, int64_t first, int count, const uint8_t** windows) const;
   void arrange(const Buffer& input, const States& states, int threads);
   std::vector<int32_t> cover(const std::vector<int64_t>& taps, int64_t low, int64_t high) const;
+  void count_groups();
   int place_bits(const std::vector<int32_t>& table, int64_t start, const uint8_t* nonzero, const uint8_t* minus,
                  uint8_t* block) const;
   int place_levels(const std::vector<int32_t>& table, int64_t start, Form form, const uint8_t* indices, int N,
@@ -51,8 +55,9 @@ class Convolution : public Step {
   int channels_, fan_, taps_, blocks_, units_ = 0;
   int unit_bytes_, lane_bytes_;  // of activations, and of one channel's weights for them
   int start_bytes_;              // of what stands before a block's weights
-  int raise_, piece_, at_once_;  // for dot8 (kernels.h)
+  int raise_, piece_, at_once_;  // kernels.h
   std::vector<int32_t> offsets_;      // [units], or [blocks][units] for grouped convolutions
+  std::vector<uint8_t> groups_;       // of a lookup (kernels.h)
   aligned_vector<uint8_t> weights_;   // [blocks][as the product has it]
 };
 

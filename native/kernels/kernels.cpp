@@ -22,13 +22,13 @@ namespace {
                                         int dot8_blocks, const WinogradKernels& winograd2,
                                         const WinogradKernels& winograd4) {
   const Product(&xnor)[kXnors] = other.xnor;
-  return {name, supported, {xnor[kTernary], xnor[kBinaryWeights], xnor[kBinaryActivations]}, dot8, dot8_blocks, nullptr,
-          other.dot16, other.dot32, other.pack, other.level, winograd2, winograd4};
+  return {name, supported, {xnor[kTernary], xnor[kBinaryWeights], xnor[kBinaryActivations]}, other.lookup,
+          other.lookup_weights, dot8, dot8_blocks, nullptr, other.dot16, other.dot32, other.pack, other.level, winograd2, winograd4};
 }
 
 constexpr Kernels portable = {"portable",
                               [] { return true; },
-                              {xnor_portable, xnor_portable, after_start<xnor_portable>},
+                              {xnor_portable, xnor_portable, after_start<xnor_portable>}, nullptr, nullptr,
                               dot8_portable, 1, nullptr,
                               dot16_portable,
                               dot32_portable,
@@ -43,6 +43,7 @@ bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_support
 constexpr Kernels avx2 = {"avx2",
                           has_avx2,
                           {xnor_avx2<kTernary>, xnor_avx2<kBinaryWeights>, xnor_avx2<kBinaryActivations>},
+                          lookup_avx2, lookup_weights,
                           dot8_avx2, 1, nullptr,
                           dot16_avx2,
                           dot32_portable,
@@ -67,6 +68,7 @@ bool has_avx512() {
 constexpr Kernels avx512 = {"avx512",
                             has_avx512,
                             {xnor_avx512<kTernary>, xnor_avx512<kBinaryWeights>, xnor_avx512<kBinaryActivations>},
+                            nullptr, nullptr,
                             dot8_avx512, 2, dot8_pack_avx512,
                             dot16_avx512,
                             dot32_portable,
@@ -101,7 +103,7 @@ const Kernels* const kernels[] = {
 // int16 products and thresholds are plain loops, for which the compiler itself uses NEON: every such machine has it.
 constexpr Kernels neon = {"neon",
                           [] { return true; },
-                          {xnor_neon<kTernary>, xnor_neon<kBinaryWeights>, xnor_neon<kBinaryActivations>},
+                          {xnor_neon<kTernary>, xnor_neon<kBinaryWeights>, xnor_neon<kBinaryActivations>}, nullptr, nullptr,
                           dot8_portable, 1, nullptr,
                           dot16_portable,
                           dot32_portable,

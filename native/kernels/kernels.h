@@ -23,7 +23,7 @@
 namespace gxnor {
 
 constexpr int kLanes = 16;
-constexpr int kMostBlocks = 8;  // most blocks of output channels that any dot8 takes at once
+constexpr int kMostBlocks = 8;  // most blocks of output channels that any product takes at once
 
 struct Window {
   const int32_t* offsets;  // in bytes, one per unit
@@ -31,7 +31,8 @@ struct Window {
   int64_t plane;           // bytes from the plane of non-zeros to the plane of signs
   int zero_point;          // dot8: added to activations where the instruction takes one unsigned factor
   int piece;               // dot8: how many units of products, added in pairs, fit in 16 bits
-  int blocks;              // dot8: blocks of output channels, one after the other; at most what the kernel takes at once
+  int blocks;              // of output channels, one after the other; at most what the kernel takes at once
+  const uint8_t* groups;   // lookup: how many fours of each unit's channels have weights
 };
 
 // sums[block][position][lane] = sum over units of weight * activation, int32.
@@ -144,6 +145,8 @@ struct Kernels {
   const char* name;
   bool (*supported)();
   Product xnor[kXnors];
+  Product lookup;  // xnor[kTernary] for up to kMostBlocks blocks at once, two or more; null if there is no such kernel
+  void (*lookup_weights)(uint8_t* weights, int units);  // from the order of xnor to that of lookup
   Product dot8;
   int dot8_blocks;     // blocks of output channels that dot8 takes at once
   Dot8Pack dot8_pack;  // null if there is no such kernel
@@ -205,6 +208,8 @@ extern const WinogradKernels winograd4_avx2, winograd4_avxvnni, winograd4_avx512
 
 template <Xnor>
 void xnor_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void lookup_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
+void lookup_weights(uint8_t*, int);
 void dot8_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void dot16_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void pack_avx2(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);

@@ -112,11 +112,12 @@ def test_spaces_of_many_levels(N, channels):
 
 
 @pytest.mark.parametrize("channels, out", [(128, 300), (260, 140), (16, 33)])
-def test_levels_in_many_channels_at_many_positions(channels, out):
+@pytest.mark.parametrize("weights, N", [(1, 1), (2, 3)])
+def test_many_channels_at_many_positions(channels, out, weights, N):
     """More units, blocks and positions than any kernel takes at a time, and a few besides."""
-    net = Builder((channels, 9, 9), 3, seed=out)
-    net.conv(out, 3, 2, padding=1)
-    net.threshold(3)
+    net = Builder((channels, 9, 9), N, seed=out)
+    net.conv(out, 3, weights, padding=1)
+    net.threshold(N)
     net.conv(3, 9, 1)
     program = finished(net)
     for images in (1, 2):
