@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "common/vectorise.h"
+#include "kernels/write_bits.h"
 
 namespace gxnor {
 namespace {
@@ -39,6 +40,11 @@ GXNOR_BODY void load_all(const uint8_t* const* pixels, int count, int64_t offset
   for (int p = 0; p < count; ++p, values += kLanes) widen<kForm>(pixels[p] + offset, plane, values);
 }
 
+GXNOR_BODY void keep_lanes(int32_t* values, int count, int lanes) {
+  for (int p = 0; p < count; ++p, values += kLanes)
+    for (int lane = 0; lane < kLanes; ++lane) values[lane] = lane < lanes ? values[lane] : 0;
+}
+
 template <Form kForm>
 GXNOR_BODY void sum_all(const uint8_t* const* pixels, int count, int64_t offset, int64_t plane, int32_t* sums) {
   int32_t total[kLanes] = {};
@@ -58,7 +64,7 @@ GXNOR_BODY void store_all(const int32_t* values, int count, int64_t offset, int 
     if (lanes == kLanes)
       std::memcpy(pixels[p] + offset, narrow, sizeof narrow);
     else
-      std::memcpy(pixels[p] + offset, narrow, lanes * sizeof(T));
+      write_lanes(narrow, lanes, pixels[p] + offset);
   }
 }
 
@@ -73,8 +79,8 @@ void load_block(const Buffer& buffer, int block, int count, const uint8_t* const
     case Form::int16: vectorised<load_all<Form::int16>>(pixels, count, 2 * first, buffer.plane, values); break;
     case Form::int32: vectorised<load_all<Form::int32>>(pixels, count, 4 * first, buffer.plane, values); break;
   }
-  const int64_t lanes = buffer.channels - first;
-  for (int p = 0; lanes < kLanes && p < count; ++p) std::fill(values + p * kLanes + lanes, values + (p + 1) * kLanes, 0);
+  const int lanes = static_cast<int>(buffer.channels - first);
+  if (lanes < kLanes) vectorised<keep_lanes>(values, count, lanes);
 }
 
 void sum_block(const Buffer& buffer, int block, int count, const uint8_t* const* pixels, int32_t* sums) {

@@ -70,8 +70,8 @@ class Compiler {
         return add<UpsampleStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), layer.factors);
       case GXNOR_CHANNELS: {
         const int32_t* const order = static_cast<const int32_t*>(layer.data[0]);
-        return add<ChannelsStep>(x.buffer, make(number, plan_->buffers[x.buffer].form),
-                                 std::vector<int32_t>(order, order + layer.out));
+        const Form form = plan_->buffers[x.buffer].form;
+        return add<ChannelsStep>(x.buffer, make(number, form), form, std::vector<int32_t>(order, order + layer.out));
       }
     }
   }
@@ -180,7 +180,7 @@ class Compiler {
   // Whether a product reads states of one or two bits as bytes.
   static bool wants_bytes(const gxnor_layer& layer, const Value& x) {
     const bool product = layer.kind == GXNOR_CONV || layer.kind == GXNOR_DENSE;
-    return product && (layer.space > 1 || Depthwise::suits(layer, x.channels, x.space));
+    return product && (layer.space > 1 || Depthwise::suits_bytes(layer, x.channels, x.space));
   }
 
   // How a value is best held for those that read it.
@@ -257,8 +257,11 @@ class Compiler {
       }
     }
 
-    const bool depthwise = Depthwise::suits(layer, values_[layer.inputs[0]].channels, values_[layer.inputs[0]].space);
     const int input = operand(values_[layer.inputs[0]], layer);
+    const Form form = plan_->buffers[input].form;
+    const bool depthwise = layer.kind == GXNOR_CONV && Depthwise::suits(layer, values_[layer.inputs[0]].channels) &&
+                           (form == Form::int16 || form == Form::int32 ||
+                            Depthwise::suits_bytes(layer, values_[layer.inputs[0]].channels, values_[layer.inputs[0]].space));
 
     // Thresholds, and what else an epilogue does, are applied to the sums while they are in the cache, of 2 x 2 pooled sums
     // to the largest; any other max-pool before them moves after.

@@ -8,16 +8,18 @@
 namespace gxnor {
 namespace {
 
-// sums[position][16 lanes] of a block: levels times weights, tap by tap, in 16 bits.
+// sums[position][16 lanes] of a block: values times weights, tap by tap, added up as Sum.
+template <typename T, typename Sum>
 GXNOR_BODY void multiply(const uint8_t* const* windows, int count, const int64_t* offsets, int taps, const int16_t* weights,
                          int32_t* sums) {
   for (int p = 0; p < count; ++p, sums += kLanes) {
-    int16_t total[kLanes] = {};
+    Sum total[kLanes] = {};
     for (int tap = 0; tap < taps; ++tap) {
-      int8_t levels[kLanes];
-      std::memcpy(levels, windows[p] + offsets[tap], sizeof levels);
-      for (int lane = 0; lane < kLanes; ++lane)
-        total[lane] = static_cast<int16_t>(total[lane] + levels[lane] * weights[tap * kLanes + lane]);
+      T values[kLanes];
+      std::memcpy(values, windows[p] + offsets[tap], sizeof values);
+      for (int lane = 0; lane < kLanes; ++lane)  // lanes beyond the channels may wrap
+        total[lane] = static_cast<Sum>(static_cast<uint32_t>(total[lane]) +
+                                       static_cast<uint32_t>(values[lane]) * static_cast<uint32_t>(weights[tap * kLanes + lane]));
     }
     for (int lane = 0; lane < kLanes; ++lane) sums[lane] = total[lane];
   }
@@ -25,9 +27,12 @@ GXNOR_BODY void multiply(const uint8_t* const* windows, int count, const int64_t
 
 }  // namespace
 
-bool Depthwise::suits(const gxnor_layer& layer, int64_t channels, int input_space) {
-  if (layer.kind != GXNOR_CONV || layer.groups != channels || layer.out != channels || channels == 1) return false;
-  if (input_space < 0 || input_space > 6) return false;  // pixels, sums and Z_7 are held in more than bytes (Form)
+bool Depthwise::suits(const gxnor_layer& layer, int64_t channels) {
+  return layer.kind == GXNOR_CONV && layer.groups == channels && layer.out == channels && channels > 1;
+}
+
+bool Depthwise::suits_bytes(const gxnor_layer& layer, int64_t channels, int input_space) {
+  if (!suits(layer, channels) || input_space < 0 || input_space > 6) return false;  // others are held in more than bytes
   return int64_t{layer.kernel[0]} * layer.kernel[1] * top_level(input_space) * top_level(layer.space) <= INT16_MAX;
 }
 
@@ -52,17 +57,24 @@ gxnor_status Depthwise::run(const std::vector<Buffer>& buffers, const Run& run) 
   const Buffer &in = buffers[input_], &out = buffers[output_];
   const int taps = static_cast<int>(offsets_.size());
   const int64_t down = geometry_.stride[0] * in.row, right = geometry_.stride[1] * in.pixel;
+  const int64_t block_bytes = kLanes * in.pixel / in.channels;
   const uint8_t* const input = run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]);
   each_strip(run, out, epilogue_, output_, [&](int64_t first, int count, int block, int32_t* sums) {
     const uint8_t* windows[kStrip];
     int64_t image = first / out.pixels(), y = first % out.pixels() / out.width, x = first % out.width;
     for (int p = 0; p < count; ++p) {
-      windows[p] = input + image * in.image + y * down + x * right + block * kLanes;
+      windows[p] = input + image * in.image + y * down + x * right + block * block_bytes;
       if (++x == out.width) x = 0, ++y;
       if (y == out.height) y = 0, ++image;
     }
-    vectorised<multiply>(static_cast<const uint8_t* const*>(windows), count, offsets_.data(), taps,
-                         weights_.data() + int64_t{block} * taps * kLanes, sums);
+    const uint8_t* const* const all = windows;
+    const int16_t* const weights = weights_.data() + int64_t{block} * taps * kLanes;
+    if (in.form == Form::int8)
+      vectorised<multiply<int8_t, int16_t>>(all, count, offsets_.data(), taps, weights, sums);
+    else if (in.form == Form::int16)
+      vectorised<multiply<int16_t, int32_t>>(all, count, offsets_.data(), taps, weights, sums);
+    else
+      vectorised<multiply<int32_t, int32_t>>(all, count, offsets_.data(), taps, weights, sums);
   });
   return GXNOR_OK;
 }

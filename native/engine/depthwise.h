@@ -9,10 +9,12 @@ namespace gxnor {
 
 class Depthwise : public Step {
  public:
-  // Whether a layer is one, of states that fit in bytes, whose sums 16 bits hold. input_space: N of the states, or below 0.
-  static bool suits(const gxnor_layer& layer, int64_t channels, int input_space);
+  static bool suits(const gxnor_layer& layer, int64_t channels);
 
-  // `states` (channels, 1, kernel height, kernel width); the input is int8.
+  // Whether it reads states as bytes, whose sums 16 bits hold. input_space: N of the states, or below 0.
+  static bool suits_bytes(const gxnor_layer& layer, int64_t channels, int input_space);
+
+  // `states` (channels, 1, kernel height, kernel width); the input is int8 where `suits_bytes`, or int16 or int32.
   Depthwise(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
             Epilogue epilogue);
 

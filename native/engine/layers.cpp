@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstring>
 #include <functional>
+#include <map>
 
 #include "common/threads.h"
 #include "engine/blocks.h"
@@ -39,15 +40,72 @@ void see(const Buffer& in, const PoolWindow& w, const uint8_t* image, int64_t y,
   }
 }
 
-// `count` pixels, `step` bytes from one to the next, to neighbouring ones, or to the part of each that begins at `to`, of
-// the same form.
-void copy(const Buffer& in, const uint8_t* from, int64_t step, const Buffer& out, uint8_t* to, int64_t count) {
+template <int kBytes>
+void copy_each(const uint8_t* from, int64_t step, uint8_t* to, int64_t to_step, int64_t count) {
+  for (int64_t x = 0; x < count; ++x) std::memcpy(to + x * to_step, from + x * step, kBytes);
+}
+
+// `bytes` of each of `count` pixels, `step` bytes from one to the next, to neighbouring ones of the same form.
+void copy(const Buffer& in, const uint8_t* from, int64_t step, int64_t bytes, const Buffer& out, uint8_t* to, int64_t count) {
   for (int planes = in.form == Form::bits ? 2 : 1; planes > 0; --planes, from += in.plane, to += out.plane) {
-    if (step == in.pixel && in.pixel == out.pixel) {
-      std::memcpy(to, from, count * in.pixel);
+    if (step == bytes && bytes == out.pixel) {
+      std::memcpy(to, from, count * bytes);
       continue;
     }
-    for (int64_t x = 0; x < count; ++x) std::memcpy(to + x * out.pixel, from + x * step, in.pixel);
+    switch (bytes) {  // a size that the compiler knows takes an instruction instead of a call
+      case 1: copy_each<1>(from, step, to, out.pixel, count); continue;
+      case 2: copy_each<2>(from, step, to, out.pixel, count); continue;
+      case 4: copy_each<4>(from, step, to, out.pixel, count); continue;
+      case 8: copy_each<8>(from, step, to, out.pixel, count); continue;
+      case 16: copy_each<16>(from, step, to, out.pixel, count); continue;
+      case 32: copy_each<32>(from, step, to, out.pixel, count); continue;
+      default:
+        for (int64_t x = 0; x < count; ++x) std::memcpy(to + x * out.pixel, from + x * step, bytes);
+    }
+  }
+}
+
+// The channels of `count` neighbouring pixels to those that begin at `to` in pixels of another form, which is not bits.
+void convert(const Buffer& in, const uint8_t* from, const Buffer& out, uint8_t* to, int64_t count) {
+  Buffer part = out;
+  part.channels = in.channels;
+  alignas(64) int32_t values[kStrip * kLanes];
+  for (int64_t first = 0; first < count; first += kStrip) {
+    const int some = static_cast<int>(std::min<int64_t>(kStrip, count - first));
+    const uint8_t* pixels[kStrip];
+    uint8_t* outputs[kStrip];
+    for (int p = 0; p < some; ++p) {
+      pixels[p] = from + (first + p) * in.pixel;
+      outputs[p] = to + (first + p) * out.pixel;
+    }
+    for (int block = 0; block * kLanes < in.channels; ++block) {
+      load_block(in, block, some, pixels, values);
+      store_block(part, block, some, values, outputs);
+    }
+  }
+}
+
+// The bits of so many channels to a pixel, after `at` that are there.
+void append_bits(const uint8_t* from, int channels, int at, uint8_t* to) {
+  const int shift = at % 8;
+  to += at / 8;
+  for (; channels > 0; channels -= 8, ++from, ++to) {
+    *to = static_cast<uint8_t>(shift ? *to | *from << shift : *from);
+    if (shift + std::min(channels, 8) > 8) to[1] = static_cast<uint8_t>(*from >> (8 - shift));
+  }
+}
+
+int64_t bytes_of(Form form) {  // of a channel, where it takes bytes
+  return form == Form::int32 ? 4 : form == Form::int16 ? 2 : 1;
+}
+
+// Calls body(T()) for T as wide as a channel.
+template <typename F>
+void as_wide(Form form, F&& body) {
+  switch (bytes_of(form)) {
+    case 1: return body(uint8_t());
+    case 2: return body(uint16_t());
+    default: return body(uint32_t());
   }
 }
 
@@ -86,11 +144,11 @@ gxnor_status InputStep::run(const std::vector<Buffer>& buffers, const Run& run) 
       return;
     }
     if (space_ < 0) {
-      for (int c = 0; c < out.channels; ++c)
-        for (int x = 0; x < out.width; ++x) {
-          const int16_t value = static_cast<int16_t>(2 * from[c * out.pixels() + x] - 255);
-          std::memcpy(to + x * out.pixel + 2 * c, &value, 2);
-        }
+      const int64_t channels = out.channels, width = out.width, pixels = out.pixels();
+      int16_t* const values = reinterpret_cast<int16_t*>(to);
+      for (int64_t c = 0; c < channels; ++c)
+        for (int64_t x = 0; x < width; ++x)
+          values[x * channels + c] = static_cast<int16_t>(2 * from[c * pixels + x] - 255);
       return;
     }
     std::vector<int32_t> levels(out.channels);
@@ -202,6 +260,18 @@ gxnor_status SumPoolStep::run(const std::vector<Buffer>& buffers, const Run& run
 gxnor_status FlattenStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
   each_row(run, out, [&](int64_t image, int) {
+    if (in.form != Form::bits) {
+      const int64_t channels = in.channels, pixels = in.pixels();
+      for (int y = 0; y < in.height; ++y)
+        as_wide(in.form, [&](auto wide) {
+          using T = decltype(wide);
+          const T* const from = reinterpret_cast<const T*>(pixel(run, buffers, input_, image, y, 0));
+          T* const to = reinterpret_cast<T*>(pixel(run, buffers, output_, image, 0, 0)) + int64_t{y} * in.width;
+          for (int64_t c = 0; c < channels; ++c)
+            for (int64_t x = 0; x < in.width; ++x) to[c * pixels + x] = from[x * channels + c];
+        });
+      return;
+    }
     std::vector<int32_t> values(in.channels), flat(out.channels);
     for (int64_t at = 0; at < in.pixels(); ++at) {
       load(in, pixel(run, buffers, input_, image, at / in.width, at % in.width), values.data());
@@ -214,30 +284,24 @@ gxnor_status FlattenStep::run(const std::vector<Buffer>& buffers, const Run& run
 
 gxnor_status ConcatStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer& out = buffers[output_];
-  bool whole = true;  // whether every part is bytes of the output
-  int channel = 0;
-  for (const int input : inputs_) {
-    whole = whole && buffers[input].form == out.form && (out.form != Form::bits || channel % 8 == 0);
-    channel += buffers[input].channels;
-  }
   each_row(run, out, [&](int64_t image, int y) {
-    if (whole) {
-      int64_t at = 0;
-      for (const int input : inputs_) {
-        copy(buffers[input], pixel(run, buffers, input, image, y, 0), buffers[input].pixel, out,
-             pixel(run, buffers, output_, image, y, 0) + at, out.width);
-        at += buffers[input].pixel;
+    uint8_t* const to = pixel(run, buffers, output_, image, y, 0);
+    int channel = 0;
+    for (const int input : inputs_) {
+      const Buffer& in = buffers[input];
+      const uint8_t* const from = pixel(run, buffers, input, image, y, 0);
+      if (out.form != Form::bits) {
+        uint8_t* const part = to + channel * bytes_of(out.form);
+        in.form == out.form ? copy(in, from, in.pixel, in.pixel, out, part, out.width) : convert(in, from, out, part, out.width);
+      } else if (channel % 8 == 0) {
+        copy(in, from, in.pixel, in.pixel, out, to + channel / 8, out.width);
+      } else {
+        for (int64_t x = 0; x < out.width; ++x) {
+          append_bits(from + x * in.pixel, in.channels, channel, to + x * out.pixel);
+          append_bits(from + in.plane + x * in.pixel, in.channels, channel, to + out.plane + x * out.pixel);
+        }
       }
-      return;
-    }
-    std::vector<int32_t> values(out.channels);
-    for (int x = 0; x < out.width; ++x) {
-      int32_t* to = values.data();
-      for (const int input : inputs_) {
-        load(buffers[input], pixel(run, buffers, input, image, y, x), to);
-        to += buffers[input].channels;
-      }
-      store(out, pixel(run, buffers, output_, image, y, x), values.data());
+      channel += in.channels;
     }
   });
   return GXNOR_OK;
@@ -248,12 +312,7 @@ gxnor_status PadStep::run(const std::vector<Buffer>& buffers, const Run& run) co
   each_row(run, in, [&](int64_t image, int y) {  // what is around is zero, and nothing writes there
     const uint8_t* from = pixel(run, buffers, input_, image, y, 0);
     uint8_t* to = pixel(run, buffers, output_, image, y + before_[0], before_[1]);
-    if (in.form == out.form) return copy(in, from, in.pixel, out, to, in.width);
-    std::vector<int32_t> values(in.channels);
-    for (int x = 0; x < in.width; ++x, from += in.pixel, to += out.pixel) {
-      load(in, from, values.data());
-      store(out, to, values.data());
-    }
+    in.form == out.form ? copy(in, from, in.pixel, in.pixel, out, to, in.width) : convert(in, from, out, to, in.width);
   });
   return GXNOR_OK;
 }
@@ -264,19 +323,66 @@ gxnor_status UpsampleStep::run(const std::vector<Buffer>& buffers, const Run& ru
     const uint8_t* from = pixel(run, buffers, input_, image, y / factors_[0], 0);
     uint8_t* to = pixel(run, buffers, output_, image, y, 0);
     for (int x = 0; x < in.width; ++x, from += in.pixel, to += factors_[1] * out.pixel)
-      copy(in, from, 0, out, to, factors_[1]);
+      copy(in, from, 0, in.pixel, out, to, factors_[1]);
   });
   return GXNOR_OK;
 }
 
+ChannelsStep::ChannelsStep(int input, int output, Form form, std::vector<int32_t> order)
+    : input_(input), output_(output), order_(std::move(order)), neighbours_(true) {
+  for (size_t c = 1; c < order_.size(); ++c) neighbours_ = neighbours_ && order_[c] == order_[0] + static_cast<int>(c);
+  if (form != Form::bits) return;
+  neighbours_ = neighbours_ && order_[0] % 8 == 0 && order_.size() % 8 == 0;
+  for (size_t first = 0; first < order_.size() && !neighbours_; first += 64) {
+    std::map<int, Picked> from;
+    for (size_t c = first; c < std::min(first + 64, order_.size()); ++c) {
+      const int four = order_[c] / 4;
+      Picked& picked = from[four];
+      picked.four = four;
+      for (int bits = 0; bits < 16; ++bits)
+        picked.word[bits] |= static_cast<uint64_t>(bits >> order_[c] % 4 & 1) << (c - first);
+    }
+    words_.emplace_back();
+    for (const auto& each : from) words_.back().push_back(each.second);
+  }
+}
+
+int64_t ChannelsStep::bytes() const {
+  int64_t sum = static_cast<int64_t>(sizeof *this + 4 * order_.size());
+  for (const auto& word : words_) sum += static_cast<int64_t>(word.size() * sizeof(Picked));
+  return sum;
+}
+
+// Those of one plane of a pixel.
+void ChannelsStep::pick(const uint8_t* from, uint8_t* to, int64_t bytes) const {
+  for (const std::vector<Picked>& fours : words_) {
+    uint64_t word = 0;
+    for (const Picked& picked : fours) word |= picked.word[from[picked.four / 2] >> 4 * (picked.four % 2) & 15];
+    for (int64_t i = 0; i < std::min<int64_t>(bytes, 8); ++i) to[i] = static_cast<uint8_t>(word >> 8 * i);
+    to += 8, bytes -= 8;
+  }
+}
+
 gxnor_status ChannelsStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
+  const int64_t first = in.form == Form::bits ? order_[0] / 8 : order_[0] * bytes_of(in.form);
   each_row(run, out, [&](int64_t image, int y) {
-    std::vector<int32_t> values(in.channels), picked(out.channels);
-    for (int x = 0; x < out.width; ++x) {
-      load(in, pixel(run, buffers, input_, image, y, x), values.data());
-      for (int c = 0; c < out.channels; ++c) picked[c] = values[order_[c]];
-      store(out, pixel(run, buffers, output_, image, y, x), picked.data());
+    const uint8_t* const from = pixel(run, buffers, input_, image, y, 0);
+    uint8_t* const to = pixel(run, buffers, output_, image, y, 0);
+    if (neighbours_) return copy(in, from + first, in.pixel, out.pixel, out, to, out.width);
+    for (int64_t x = 0; x < out.width; ++x) {
+      const uint8_t* const at = from + x * in.pixel;
+      uint8_t* const end = to + x * out.pixel;
+      if (in.form == Form::bits) {
+        pick(at, end, out.pixel);
+        pick(at + in.plane, end + out.plane, out.pixel);
+        continue;
+      }
+      as_wide(in.form, [&](auto wide) {
+        using T = decltype(wide);
+        for (size_t c = 0; c < order_.size(); ++c)
+          reinterpret_cast<T*>(end)[c] = reinterpret_cast<const T*>(at)[order_[c]];
+      });
     }
   });
   return GXNOR_OK;

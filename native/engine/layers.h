@@ -116,18 +116,26 @@ class UpsampleStep : public Step {
   const int input_, output_, factors_[2];
 };
 
-// Channel c is the input's order[c].
+// Channel c is the input's order[c], of values in this form.
 class ChannelsStep : public Step {
  public:
-  ChannelsStep(int input, int output, std::vector<int32_t> order)
-      : input_(input), output_(output), order_(std::move(order)) {}
+  ChannelsStep(int input, int output, Form form, std::vector<int32_t> order);
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
   const char* name() const override { return "channels"; }
-  int64_t bytes() const override { return static_cast<int64_t>(sizeof *this + 4 * order_.size()); }
+  int64_t bytes() const override;
 
  private:
+  struct Picked {  // where the bits of four channels of the input go, by what they are
+    int four = 0;
+    uint64_t word[16] = {};
+  };
+
+  void pick(const uint8_t* from, uint8_t* to, int64_t bytes) const;
+
   const int input_, output_;
   const std::vector<int32_t> order_;
+  bool neighbours_;                          // whether they lie together and begin with a byte: copied as they are
+  std::vector<std::vector<Picked>> words_;   // of bits that do not, for each 64 channels of the output
 };
 
 // logits = float(x) * scale + bias

@@ -38,7 +38,7 @@ constexpr Kernels portable = {"portable",
                               winograd4_portable};
 
 #if defined(__x86_64__)
-// dot32 serves values too large for int16 alone, which no ordinary network has: the portable one is enough.
+// dot32 is one source for all instruction sets (vectorise.h).
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"); }
 constexpr Kernels avx2 = {"avx2",
                           has_avx2,

@@ -5,6 +5,7 @@
 
 #include "kernels/kernels.h"
 #include "common/target.h"
+#include "kernels/write_bits.h"
 
 GXNOR_TARGET("avx2")
 
@@ -29,10 +30,13 @@ void level_avx2(const int32_t* sums, int count, const int32_t* thresholds, int r
     const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(level[0], level[1]), 0xD8);
     const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     const __m128i out = _mm_sign_epi8(bytes, signs);
-    if (lanes == kLanes)
+    if (lanes == kLanes) {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(outputs[p]), out);
-    else
-      __builtin_memcpy(outputs[p], &out, lanes);
+    } else {
+      int8_t each[kLanes];
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(each), out);
+      write_lanes(each, lanes, outputs[p]);
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-// The last step of pack (kernels.h), the same on every instruction set: two comparisons become the bytes of both planes.
+// The last step of kernels, the same on every instruction set: two comparisons become the bytes of both planes, lanes bytes.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,16 @@ GXNOR_BODY void write_bits(Bits below, Bits above, Bits flip, uint8_t* to, int64
   const Bits nonzero = below | above, minus = below ^ (flip & nonzero);
   std::memcpy(to, &nonzero, sizeof nonzero);
   std::memcpy(to + plane, &minus, sizeof minus);
+}
+
+// The first of 16 lanes, fewer than all: pieces of a size that the compiler knows take an instruction each, not a call.
+template <typename T>
+GXNOR_BODY void write_lanes(const T* from, int lanes, uint8_t* to) {
+  int at = 0;
+  if (lanes & 8) std::memcpy(to, from, 8 * sizeof(T)), at = 8;
+  if (lanes & 4) std::memcpy(to + at * sizeof(T), from + at, 4 * sizeof(T)), at += 4;
+  if (lanes & 2) std::memcpy(to + at * sizeof(T), from + at, 2 * sizeof(T)), at += 2;
+  if (lanes & 1) std::memcpy(to + at * sizeof(T), from + at, sizeof(T));
 }
 
 }  // namespace gxnor

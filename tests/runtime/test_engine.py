@@ -91,6 +91,38 @@ def test_depthwise_convolutions(N1, N2, channels, kernel, stride, padding, dilat
     assert_agrees(program, programs.batch(program, 3))
 
 
+@pytest.mark.parametrize("channels", [2, 16, 17])
+def test_depthwise_convolutions_of_pixels_and_sums(channels):
+    """In 16 bits and in 32."""
+    net = Builder((channels, 9, 7))
+    net.conv(channels, 3, 2, padding=1, groups=channels)
+    net.conv(channels, (3, 2), 5, 2, padding=1, groups=channels)
+    assert 2**15 < net.values[-1].bound
+    net.conv(channels, 3, 1, padding=2, dilation=2, groups=channels)
+    program = finished(net)
+    assert Engine(program).steps.count("product, depthwise") == 3
+    assert_agrees(program, programs.batch(program, 3))
+
+
+@pytest.mark.parametrize("N", [None, 0, 1, 2, 7])
+@pytest.mark.parametrize("channels", [8, 17, 48, 136])
+def test_channels_in_any_order(N, channels):
+    """Halves, from a byte on and not, shuffled groups, reversed, some twice: of states, of pixels and of sums."""
+    every = np.arange(channels)
+    for order in (every[8:], every[:8], every[3:12], every.reshape(-1, channels // 8).T.ravel() if channels % 8 == 0 else every,
+                  every[::-1], np.r_[every, every[:1]]):  # fmt: skip
+        if not len(order):
+            continue
+        for sums in (False, True):
+            net = Builder((channels, 3, 4), N)
+            if sums:
+                net.conv(channels, 1)
+            net.channels(order)
+            net.conv(5, 1, at=net.last) if N is not None and not sums else None
+            program = finished(net)
+            assert_agrees(program, programs.batch(program, 2))
+
+
 @pytest.mark.parametrize("N", [0, 1, 2, 6, 7])
 @pytest.mark.parametrize("channels", [(8, 5), (16, 24), (3, 8), (7, 1)])
 def test_values_are_joined_padded_and_repeated(N, channels):
