@@ -1,12 +1,15 @@
-"""How near the bit planes come to what this core allows: benchmarks/results/limits.json, docs/images/layers.png.
+"""How near products come to what this core allows: benchmarks/results/limits.json and resnet18.json, and their pictures,
+docs/images/layers.png and resnet18.png.
 
-python benchmarks/limits.py             measures AVX2 and, where it is there, AVX-512 (seconds), and draws
-python benchmarks/limits.py picture     draws again
+python benchmarks/limits.py             bit planes by AVX2 and, where it is there, AVX-512 (seconds), and the picture
+python benchmarks/limits.py resnet18    each layer of ResNet-18 by the kernel that the engine picks, and the picture
+python benchmarks/limits.py picture     draws both again
 
 The limit is measured: the instructions of the product's inner loop on registers alone (native/bench/limit_avx2.cpp and
-limit_avx512.cpp). A layer is measured with all that belongs to it: gathering, thresholds, packing. One thread; the smallest
-of many times, in turns, for the clock of a shared machine changes. The networks of the paper with random states, and with a
-binary side.
+limit_avx512.cpp); for Winograd's F(2x2, 3x3) and F(4x4, 3x3) 2.25 and 4 times that, as they take so many times fewer. A
+layer is measured with all that belongs to it: gathering, transforms, thresholds, packing. One thread; the smallest of many
+times, in turns, for the clock of a shared machine changes. The networks of the paper with random states, and with a binary
+side.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from gxnor.program.ops import Conv, Dense  # noqa: E402
 from gxnor.runtime.engine import Engine, instruction_sets  # noqa: E402
 
 RESULT, PICTURE = ROOT / "benchmarks" / "results" / "limits.json", ROOT / "docs" / "images" / "layers.png"
+RESNET_RESULT, RESNET_PICTURE = RESULT.with_name("resnet18.json"), PICTURE.with_name("resnet18.png")
 LIBRARY = ROOT / "build" / "native" / "limits.so"
 NETWORKS = {
     "MNIST, ternary": programs.mnist,
@@ -40,10 +44,11 @@ NETWORKS = {
     "CIFAR, binary weights": lambda: programs.cifar(0),
 }
 FORMS = ("ternary", "binary weights", "binary activations")  # in the order of native/kernels/kernels.h
-# Vector instructions for as many products as a register has bits, by form, loads aside (native/kernels/xnor_*.h):
-# with AVX2 three to gate and compare (two where activations are binary), six to count a word of bits by its nibbles, for
-# ternary ones two words, one or two to add up; with AVX-512 one to gate, one to compare, and two for each word of bits.
-INSTRUCTIONS = {"avx2": dict(zip(FORMS, (17, 10, 9), strict=True)), "avx512": dict(zip(FORMS, (6, 4, 3), strict=True))}
+# Vector instructions for as many products as a register has bits, by form, loads aside (native/kernels/xnor_*.h): with AVX2
+# three to gate and compare (two where activations are binary), six to count a word of bits by its nibbles, one to add up,
+# and for ternary ones two look-ups and two additions for every 128 (lookup_avx2.cpp); with AVX-512 one to gate, one to
+# compare, and two for each word of bits.
+INSTRUCTIONS = {"avx2": dict(zip(FORMS, (8, 10, 9), strict=True)), "avx512": dict(zip(FORMS, (6, 4, 3), strict=True))}
 BITS = {"avx2": 256, "avx512": 512}
 # Instructions that a core starts in a cycle, by vendor and family: AMD 25 is Zen 3 and Zen 4, which takes 512 bits as two.
 A_CYCLE = {
@@ -51,6 +56,8 @@ A_CYCLE = {
     "avx512": {("GenuineIntel", "6"): 2, ("AuthenticAMD", "25"): 2, ("AuthenticAMD", "26"): 4},
 }
 BATCHES, STEP = (1, 4), "product, bits"
+RESNET_BATCH = 4
+FEWER = {"Winograd 2x2": 2.25, "Winograd 4x4": 4.0, "int16": 0.5}  # products that the instructions of bytes stand for
 TURNS, REPEATS = 60, 4  # the network before has driven this one out of the cache
 COUNT, CYCLES = 2**24, 2**18  # products and cycles of one measurement, some 0.1 ms
 
@@ -114,6 +121,49 @@ def measure_set(isa: str) -> dict:
     }
 
 
+def measure_resnet() -> dict:
+    """ResNet-18 on one thread, a few images at a time; rates in billions of products a second."""
+    isa = next(isa for isa in instruction_sets() if isa in INSTRUCTIONS)
+    library, program = limit_loops(), programs.resnet18()
+    loops = {
+        "bits": partial(getattr(library, f"gxnor_limit_{isa}"), ctypes.c_int64(COUNT), 0),
+        "bytes": partial(getattr(library, f"gxnor_limit_bytes_{isa}"), ctypes.c_int64(COUNT)),
+    }
+    engine, x = Engine(program, isa=isa), programs.batch(program, RESNET_BATCH)
+    steps = [name for name in engine.steps if name.startswith("product")]
+    seconds, took = dict.fromkeys(loops, math.inf), [math.inf] * len(steps)
+    for _ in range(TURNS):
+        for name, loop in loops.items():
+            least(seconds, name, loop)
+        profile = [each for name, each in engine.profile(x) if name.startswith("product")]
+        took = [min(pair) for pair in zip(took, profile, strict=True)]
+    rates = {name: 1e-9 * COUNT / each for name, each in seconds.items()}
+    layers = []
+    every = [layer for layer in program.layers if isinstance(layer, Conv | Dense)]
+    for layer, step, each in zip(every, steps, took, strict=True):
+        value = program.values[program.layers.index(layer) + 1]
+        shape = layer.weight.shape
+        kernel = step.removeprefix("product, ").split(" from ")[0]
+        products = RESNET_BATCH * math.prod(value.shape) * math.prod(shape[1:])
+        limit = rates["bits"] if kernel == "bits" else rates["bytes"] * FEWER.get(kernel[:12], 1)
+        name = f"{shape[1]}-{shape[0]}" + (
+            f", {shape[2]}x{shape[3]}, {value.shape[1]}" if isinstance(layer, Conv) else ""
+        )
+        layers.append({
+            "layer": name, "kernel": kernel, "products": products, "seconds": each, "rate": 1e-9 * products / each,
+            "share": 1e-9 * products / each / limit,
+        })  # fmt: skip
+    return {
+        "command": "python benchmarks/limits.py resnet18",
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": describe(),
+        "isa": isa,
+        "batch": RESNET_BATCH,
+        "limits": rates,
+        "layers": layers,
+    }
+
+
 def limit_loops() -> ctypes.CDLL:
     """The loops of native/bench/."""
     if not LIBRARY.exists():
@@ -172,12 +222,43 @@ def picture(result: dict) -> None:
     figure.savefig(PICTURE, dpi=110)
 
 
+def resnet_picture(result: dict) -> None:
+    """Each layer's share of the limit of its instructions, and of the network's time."""
+    import matplotlib.pyplot as plt
+
+    layers = result["layers"]
+    kernels = list(dict.fromkeys(layer["kernel"] for layer in layers))
+    total = sum(layer["seconds"] for layer in layers)
+    figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
+    for color, kernel in zip(SERIES, kernels, strict=False):
+        at = [i for i, layer in enumerate(layers) if layer["kernel"] == kernel]
+        axes.barh(at, [100 * layers[i]["share"] for i in at], 0.7, color=color, label=kernel)
+    for i, layer in enumerate(layers):
+        axes.text(
+            100 * layer["share"] + 1, i, f"{100 * layer['seconds'] / total:.0f} % of the time", va="center", fontsize=8
+        )
+    axes.set_yticks(range(len(layers)), [layer["layer"] for layer in layers])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.grid(axis="x", color="#dddddd")
+    axes.set_axisbelow(True)
+    axes.set_xlabel(f"products, % of the limit of the instructions ({result['isa']})")
+    axes.set_title("ResNet-18, ternary: channels, kernel, extent of the output", loc="left")
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, loc="outside right upper")
+    figure.savefig(RESNET_PICTURE, dpi=110)
+
+
 def main(arguments: list[str]) -> None:
-    if arguments not in ([], ["picture"]):
+    if arguments not in ([], ["picture"], ["resnet18"]):
         sys.exit(__doc__)
     if not arguments:
         RESULT.write_text(json.dumps(measure(), indent=1) + "\n")
-    picture(json.loads(RESULT.read_text()))
+    if arguments == ["resnet18"]:
+        RESNET_RESULT.write_text(json.dumps(measure_resnet(), indent=1) + "\n")
+    if arguments != ["resnet18"]:
+        picture(json.loads(RESULT.read_text()))
+    if arguments:
+        resnet_picture(json.loads(RESNET_RESULT.read_text()))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 python benchmarks/speed.py              measures (some ten minutes) and draws; pip install onnx onnxruntime openvino
 python benchmarks/speed.py picture      draws again
 python benchmarks/speed.py blocks       networks of residual and separable blocks, a table: benchmarks/results/blocks.json
+python benchmarks/speed.py zoo          the small networks of tests/zoo, a table: benchmarks/results/zoo.json
+
+Names after `blocks` or `zoo` measure those again and leave the others as they are stored.
 
 The networks of the paper with random states, for time does not depend on them: ternary ones, and the CIFAR network once
 with more of them. Where the machine has AMX or AVX-512, the CIFAR network once more without, for us, PyTorch and OpenVINO;
@@ -11,6 +14,7 @@ ONNX Runtime cannot be told to do without.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -18,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -25,13 +30,13 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import programs  # noqa: E402
 from experiments.pictures import SERIES  # noqa: E402
-from experiments.tables import blocks_table  # noqa: E402
+from experiments.tables import blocks_table, zoo_table  # noqa: E402
 from gxnor.cli import bench  # noqa: E402
-from gxnor.program import file  # noqa: E402
+from gxnor.program import Program, file  # noqa: E402
 from gxnor.runtime.engine import instruction_sets  # noqa: E402
 
 RESULT, PICTURE = ROOT / "benchmarks" / "results" / "speed.json", ROOT / "docs" / "images" / "speed.png"
-BLOCKS_RESULT = ROOT / "benchmarks" / "results" / "blocks.json"
+TABLES = {name: ROOT / "benchmarks" / "results" / f"{name}.json" for name in ("blocks", "zoo")}
 AGAINST = ["torch", "onnxruntime", "openvino"]
 # What makes PyTorch and OpenVINO do without an instruction set, and oneDNN, in both, is told the most that it may use.
 WITHOUT = {
@@ -73,12 +78,39 @@ def of(networks: dict, folder: Path, against: list[str]) -> dict[str, dict]:
     return reports
 
 
-def measure_blocks() -> dict:
-    """PyTorch is left out: the other two are faster on these."""
+def measure_again(name: str, networks: dict, chosen: list[str]) -> None:
+    """The chosen networks of a table, or all. PyTorch is left out: the other two are faster on these."""
+    if unknown := set(chosen) - set(networks):
+        sys.exit(f"expected networks among {', '.join(networks)}, got {', '.join(unknown)}")
+    stored = json.loads(TABLES[name].read_text())["networks"] if chosen and TABLES[name].exists() else {}
     with tempfile.TemporaryDirectory() as folder:
-        reports = of(BLOCKS, Path(folder), ["onnxruntime", "openvino"])
+        reports = stored | of({each: networks[each] for each in chosen or networks}, Path(folder), AGAINST[1:])
     date = time.strftime("%Y-%m-%d", time.gmtime())
-    return {"command": "python benchmarks/speed.py blocks", "date": date, "networks": reports}
+    ordered = {each: reports[each] for each in networks if each in reports}
+    result = {"command": f"python benchmarks/speed.py {name}", "date": date, "networks": ordered}
+    TABLES[name].write_text(json.dumps(result, indent=1) + "\n")
+
+
+def zoo() -> dict:
+    """As `BLOCKS`: untrained, for time does not depend on it."""
+    from tests.zoo.models import ZOO
+
+    return {name: (functools.partial(exported, name), [1, 32], 2) for name in ZOO}
+
+
+def exported(name: str) -> Program:
+    import torch
+
+    import gxnor
+    import gxnor.nn as gnn
+    from tests.zoo.models import CLASSES, SHAPES, ZOO
+
+    torch.manual_seed(0)
+    model = ZOO[name]()
+    gnn.discretize(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of rounding, which takes no time
+        return gxnor.export(model.eval(), SHAPES.get(name, (1, 8, 8)), CLASSES.get(name, 10))
 
 
 def limited(path: Path, isa: str, limits: dict[str, str]) -> dict:
@@ -121,13 +153,15 @@ def picture(result: dict) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    if arguments not in ([], ["picture"], ["blocks"]):
+    match arguments:
+        case ["blocks", *chosen]:
+            measure_again("blocks", BLOCKS, chosen)
+            return print(blocks_table())
+        case ["zoo", *chosen]:
+            measure_again("zoo", zoo(), chosen)
+            return print(zoo_table())
+    if arguments not in ([], ["picture"]):
         sys.exit(__doc__)
-    if arguments == ["blocks"]:
-        result = measure_blocks()
-        BLOCKS_RESULT.write_text(json.dumps(result, indent=1) + "\n")
-        print(blocks_table())
-        return
     if not arguments:
         RESULT.write_text(json.dumps(measure(), indent=1) + "\n")
     picture(json.loads(RESULT.read_text()))

@@ -177,7 +177,16 @@ def speed_table() -> str:
 
 def blocks_table() -> str:
     """Markdown: networks of residual and separable blocks, from what `benchmarks/speed.py blocks` has written."""
-    report = json.loads((RESULTS / "blocks.json").read_text())
+    return ratios_table("blocks")
+
+
+def zoo_table() -> str:
+    """Markdown: the small networks of tests/zoo, from what `benchmarks/speed.py zoo` has written."""
+    return ratios_table("zoo")
+
+
+def ratios_table(stored: str) -> str:
+    report = json.loads((RESULTS / f"{stored}.json").read_text())
     names = ["onnxruntime", "onnxruntime-int8", "openvino", "openvino-int8"]
     rows = [
         (
@@ -276,6 +285,7 @@ TABLES = {
     "training-step": step_table,
     "speed": speed_table,
     "blocks": blocks_table,
+    "zoo": zoo_table,
     "limits": limits_table,
 }
 

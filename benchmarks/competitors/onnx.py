@@ -37,7 +37,7 @@ from gxnor.program.ops import (
 
 
 def float_model(program: Program, batch: int) -> onnx.ModelProto:
-    """The network for batches of this size; input "0", output the last value's number."""
+    """The network for batches of this size; input "0", outputs by their values' numbers."""
     nodes, constants = [], []
 
     def constant(name: str, values: np.ndarray, dtype=np.float32) -> str:
@@ -46,11 +46,14 @@ def float_model(program: Program, batch: int) -> onnx.ModelProto:
 
     for number, layer in enumerate(program.layers, start=1):
         nodes += _nodes(layer, str(number), constant, len(program.values[number].shape))
-    shape, logits = (batch, *program.input.shape), (batch, *program.values[-1].shape)
+    shape = (batch, *program.input.shape)
     graph = helper.make_graph(
         nodes, "network",
         [helper.make_tensor_value_info("0", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(str(len(program.layers)), TensorProto.FLOAT, logits)],
+        [
+            helper.make_tensor_value_info(str(end.number), TensorProto.FLOAT, (batch, *end.shape))
+            for end in program.outputs
+        ],
         constants,
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

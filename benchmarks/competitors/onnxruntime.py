@@ -11,6 +11,8 @@ from benchmarks.competitors import inputs
 from benchmarks.competitors import onnx as models
 from gxnor.program import Program
 
+SEVERAL_OUTPUTS = True
+
 
 def build(program: Program, x: np.ndarray, threads: int) -> dict[str, tuple[Callable[[], np.ndarray], dict]]:
     options = onnxruntime.SessionOptions()

@@ -12,6 +12,8 @@ from benchmarks.competitors import inputs
 from benchmarks.competitors import onnx as models
 from gxnor.program import Program
 
+SEVERAL_OUTPUTS = True
+
 
 def build(program: Program, x: np.ndarray, threads: int) -> dict[str, tuple[Callable[[], np.ndarray], dict]]:
     core = openvino.Core()
@@ -25,7 +27,7 @@ def build(program: Program, x: np.ndarray, threads: int) -> dict[str, tuple[Call
 
         def run() -> np.ndarray:
             request.infer()
-            return request.get_output_tensor().data
+            return request.get_output_tensor(0).data
 
         about = {"openvino": openvino.__version__.split("-")[0], "form": form, "threads": threads}
         return run, about

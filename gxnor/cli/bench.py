@@ -75,8 +75,11 @@ def bench(
         raise GxnorError(f"expected positive --batch and --threads, got {batches} and {threads}")
     others = {name: competitor(name) for name in against}
     program = file.read(path)
-    if others and program.output_names:
-        raise GxnorError(f"--against wants a network with one output, got {', '.join(program.output_names)}")
+    unable = [name for name, other in others.items() if not hasattr(other, "SEVERAL_OUTPUTS")]
+    if unable and program.output_names:
+        raise GxnorError(
+            f"--against {' '.join(unable)} wants a network with one output, got {', '.join(program.output_names)}"
+        )
     engine = Engine(program, threads, isa, kernel)
     load = [_seconds(lambda: Engine(file.read(path), threads, isa, kernel)) for _ in range(TURNS)]
     about = {"gxnor": {"gxnor": VERSION, "isa": engine.isa, "threads": threads}}

@@ -23,6 +23,20 @@ void products(int64_t count) {
   asm volatile("" : "+x"(sums[0]), "+x"(sums[1]), "+x"(sums[2]), "+x"(sums[3]));
 }
 
+// Ternary ones, four for a look-up of what plus signs add and one of what minus signs take away (lookup_avx2.cpp).
+template <>
+void products<gxnor::kTernary>(int64_t count) {
+  __m256i sums[4] = {}, known = _mm256_set1_epi8(3);
+  const __m256i plus = _mm256_set1_epi8(5), minus = _mm256_set1_epi8(8);
+  for (int64_t i = 0; i < count; i += 4 * 128)
+    for (__m256i& sum : sums) {
+      asm volatile("" : "+x"(known));  // another position, for all that the compiler knows
+      sum = _mm256_add_epi8(sum, _mm256_shuffle_epi8(known, plus));
+      sum = _mm256_sub_epi8(sum, _mm256_shuffle_epi8(known, minus));
+    }
+  asm volatile("" : "+x"(sums[0]), "+x"(sums[1]), "+x"(sums[2]), "+x"(sums[3]));
+}
+
 }  // namespace
 
 // Does `count` products, a multiple of 1024, of one of the forms of gxnor::Xnor. For machines that have AVX2.

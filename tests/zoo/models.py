@@ -218,3 +218,6 @@ ZOO = {
     "ShuffleNetV2": Shuffle,
     "two heads": TwoHeads,
 }
+# Of a sample, and of the scores; as digits have them for the others.
+SHAPES = {"keyword spotting": (8, 8), "tabular perceptron": (64,), "ResNet-18": (1, 32, 32)}
+CLASSES = {"U-Net": 2, "two heads": {"digit": 10, "odd": ("even", "odd")}}

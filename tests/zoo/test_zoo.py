@@ -17,7 +17,7 @@ from gxnor.data import load
 from gxnor.optim import DST
 from gxnor.program import file, reference
 from gxnor.runtime.engine import Engine
-from tests.zoo.models import ZOO
+from tests.zoo.models import CLASSES, SHAPES, ZOO
 
 
 def standardised(images):
@@ -33,7 +33,6 @@ TARGETS = {  # and of their labels
     "U-Net": lambda images, labels: (images[:, 0] > 100).long(),
     "two heads": lambda images, labels: {"digit": labels, "odd": labels % 2},
 }
-CLASSES = {"U-Net": 2, "two heads": {"digit": 10, "odd": ("even", "odd")}}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +52,7 @@ def test_a_network_goes_all_the_way(name, digits, tmp_path, capsys, monkeypatch)
     targets = named(TARGETS.get(name, lambda images, labels: labels)(torch.from_numpy(images), labels))
     images, test = torch.from_numpy(samples(images)), samples(test)
     shape = test.shape[1:]
+    assert shape == SHAPES.get(name, (1, 8, 8))
     torch.manual_seed(0)
     model = ZOO[name]()
     gnn.discretize(model)
