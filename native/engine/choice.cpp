@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -45,14 +46,20 @@ int units_of(Form form, int channels) {  // of a window of 3x3 pixels
   return static_cast<int>(3 * (form == Form::bits ? divide_up(3 * divide_up(channels, 8), 8) : divide_up(3 * channels, 4)));
 }
 
+std::vector<uint8_t> groups_of(int channels) {  // of each unit of bits (Window)
+  const int count = units_of(Form::bits, channels), bytes = static_cast<int>(3 * divide_up(channels, 8));
+  std::vector<uint8_t> groups(count, 16);
+  for (int u = count / 3 - 1; u < count; u += count / 3) groups[u] = static_cast<uint8_t>(2 * ((bytes - 1) % 8 + 1));
+  return groups;
+}
+
 // Seconds for the windows of kPositions pixels of so many channels of bits, for one of `blocks` that a product takes.
 double measure_bits(Product product, int blocks, int channels) {
-  const int count = units_of(Form::bits, channels), bytes = static_cast<int>(3 * divide_up(channels, 8));
+  const int count = units_of(Form::bits, channels);
   aligned_vector<uint8_t> values(2 * count * 8 * kPositions), weights(blocks * (count * 4 + 1) * kLanes * 4);
   aligned_vector<int32_t> sums(blocks * kPositions * kLanes);
   std::vector<int32_t> units(count);
-  std::vector<uint8_t> groups(count, 16);
-  for (int u = count / 3 - 1; u < count; u += count / 3) groups[u] = static_cast<uint8_t>(2 * ((bytes - 1) % 8 + 1));
+  const std::vector<uint8_t> groups = groups_of(channels);
   const uint8_t* from[kPositions];
   for (int u = 0; u < count; ++u) units[u] = 8 * u;
   for (int p = 0; p < kPositions; ++p) from[p] = values.data() + 2 * count * 8 * p;
@@ -142,8 +149,11 @@ double direct_cost(const Kernels& kernels, Form form, Xnor xnor, int channels, i
   const double windows = static_cast<double>(height) * width * static_cast<double>(of) / kPositions;
   const bool bits = form == Form::bits;
   const int some = std::min(channels, kMost);
-  const bool lookup = bits && Convolution::looks_up(kernels, xnor, 1, outputs);
-  const int blocks = lookup ? static_cast<int>(std::min<int64_t>(kMostBlocks, of)) : 1;
+  const int together = static_cast<int>(std::min<int64_t>(kMostBlocks, of));
+  const std::vector<uint8_t> groups = groups_of(some);
+  const bool lookup = bits && Convolution::looks_up(kernels, xnor, together, std::accumulate(groups.begin(), groups.end(), 0),
+                                                    static_cast<int64_t>(groups.size()));
+  const int blocks = lookup ? together : 1;
   const Product* const kernel = lookup ? &kernels.lookup : bits ? &kernels.xnor[xnor] : &kernels.dot8;
   const double measured = once(kernel, some * (kMostBlocks + 1) + blocks, [&] {
     return bits ? measure_bits(*kernel, blocks, some) : measure_bytes(kernels, some);

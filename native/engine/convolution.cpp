@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bitset>
 #include <cstring>
+#include <numeric>
 
 #include "common/threads.h"
 #include "engine/blocks.h"
@@ -39,8 +40,9 @@ Xnor xnor_of(const Geometry& geometry, int input_space, int weight_space) {
   return weight_space == 0 && geometry.groups == 1 ? kBinaryWeights : kTernary;
 }
 
-bool Convolution::looks_up(const Kernels& kernels, Xnor xnor, int groups, int outputs) {
-  return kernels.lookup && xnor == kTernary && groups == 1 && outputs > kLanes;
+bool Convolution::looks_up(const Kernels& kernels, Xnor xnor, int blocks, int64_t groups, int64_t units) {
+  constexpr int kFew = 10;  // of 16: with one block and more than so many counting is as fast
+  return kernels.lookup && xnor == kTernary && (blocks > 1 || groups <= kFew * units);
 }
 
 bool Convolution::suits_pixels(int channels, int groups, int space) {
@@ -66,17 +68,19 @@ Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int outp
     case Form::int32: product_ = kernels.dot32, name_ = "product, int32", unit_bytes_ = 4, lane_bytes_ = 1; break;
   }
   const bool pixels = form == Form::pixels;
-  const bool lookup = form == Form::bits && looks_up(kernels, xnor, geometry.groups, channels_);
   raise_ = pixels ? kRaisePixels : kRaise;
   piece_ = static_cast<int>(INT16_MAX / (4 * raise_ * (pixels ? largest_weight(fan_, states.N) : top_level(states.N))));
   const bool start = form == Form::int8 || pixels || (form == Form::bits && xnor == kBinaryActivations);
-  at_once_ = lookup ? kMostBlocks : (form == Form::int8 || pixels) && geometry.groups == 1 ? kernels.dot8_blocks : 1;
+  at_once_ = (form == Form::int8 || pixels) && geometry.groups == 1 ? kernels.dot8_blocks : 1;
   pack_ = (form == Form::int8 || pixels) && !epilogue_.pooled ? kernels.dot8_pack : nullptr;
   start_bytes_ = start ? kLanes * sizeof(int32_t) : 0;
   arrange(buffers[input], states, threads);
-  if (!lookup) return;
-  product_ = kernels.lookup;
+  if (form != Form::bits) return;
+  const int together = geometry.groups == 1 ? std::min(blocks_, kMostBlocks) : 1;
   count_groups();
+  if (!looks_up(kernels, xnor, together, std::accumulate(groups_.begin(), groups_.end(), int64_t{0}), groups_.size())) return;
+  product_ = kernels.lookup;
+  at_once_ = together;
   kernels.lookup_weights(weights_.data(), blocks_ * units_);
 }
 
@@ -139,14 +143,15 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
 
 // Up to the last four channels of each unit that have a weight.
 void Convolution::count_groups() {
-  groups_.assign(units_, 0);
+  groups_.assign(offsets_.size(), 0);
   const int64_t block_weights = static_cast<int64_t>(weights_.size()) / blocks_;
   for (int b = 0; b < blocks_; ++b)
     for (int u = 0; u < units_; ++u) {
       uint64_t some[kLanes], all = 0;
-      std::memcpy(some, weights_.data() + b * block_weights + u * int64_t{2 * sizeof some}, sizeof some);
+      std::memcpy(some, weights_.data() + b * block_weights + start_bytes_ + u * int64_t{2 * sizeof some}, sizeof some);
       for (const uint64_t word : some) all |= word;
-      while (groups_[u] < 16 && all >> 4 * groups_[u]) ++groups_[u];
+      uint8_t& groups = groups_[geometry_.groups == 1 ? u : b * int64_t{units_} + u];
+      while (groups < 16 && all >> 4 * groups) ++groups;
     }
 }
 
@@ -231,8 +236,9 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
       const int64_t after = std::min<int64_t>(block + share, blocks_);
       for (int64_t b = block, some; b < after; b += some) {
         some = std::min<int64_t>(at_once_, after - b);
-        const Window window = {offsets_.data() + (geometry_.groups == 1 ? 0 : b * units_), units_, in.plane, raise_, piece_,
-                               static_cast<int>(some), groups_.data()};
+        const int64_t table = geometry_.groups == 1 ? 0 : b * units_;
+        const Window window = {offsets_.data() + table, units_, in.plane, raise_, piece_, static_cast<int>(some),
+                               groups_.data() + table};
         const uint8_t* const weights = weights_.data() + b * block_weights;
         if (pack_ && epilogue_.packs(out, static_cast<int>(b + some) - 1)) {
           pack_(from, count, window, weights, epilogue_.packing(out, static_cast<int>(b), static_cast<int>(some)), to);

@@ -24,8 +24,9 @@ class Convolution : public Step {
   // Whether pixels as bytes take less than as int16, and the weights, doubled or added up over the channels, fit in bytes.
   static bool suits_pixels(int channels, int groups, int space);
 
-  // Whether a layer of bits looks sums up, in the machine's own kernel for that, instead of counting.
-  static bool looks_up(const Kernels& kernels, Xnor xnor, int groups, int outputs);
+  // Whether sums of bits are looked up, where the machine has a kernel for that, instead of counted: for so many blocks at
+  // once, and fours of channels (Window) in so many units.
+  static bool looks_up(const Kernels& kernels, Xnor xnor, int blocks, int64_t groups, int64_t units);
 
   // `states` (out, in / groups, kernel height, kernel width). The input's form decides the product: bits for spaces up
   // to ternary, int8, int16 and int32 for all, pixels where `suits_pixels`. `xnor` is what xnor_of gives.
@@ -57,7 +58,7 @@ class Convolution : public Step {
   int start_bytes_;              // of what stands before a block's weights
   int raise_, piece_, at_once_;  // kernels.h
   std::vector<int32_t> offsets_;      // [units], or [blocks][units] for grouped convolutions
-  std::vector<uint8_t> groups_;       // of a lookup (kernels.h)
+  std::vector<uint8_t> groups_;       // the same, of bits (kernels.h)
   aligned_vector<uint8_t> weights_;   // [blocks][as the product has it]
 };
 
