@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 #include "engine/by_batch.h"
 #include "engine/choice.h"
@@ -63,7 +64,10 @@ class Compiler {
       case GXNOR_CONCAT: {
         std::vector<int> inputs = inputs_of(layer);
         for (int& input : inputs) input = values_[input].buffer;
-        return add<ConcatStep>(std::move(inputs), make(number));
+        const int whole = values_[number].buffer = whole_of(number);
+        if (std::any_of(inputs.begin(), inputs.end(), [&](int input) { return plan_->buffers[input].whole != whole; }))
+          add<ConcatStep>(std::move(inputs), whole);
+        return;
       }
       case GXNOR_PAD: return add<PadStep>(x.buffer, make(number), layer.padding);
       case GXNOR_UPSAMPLE:
@@ -138,9 +142,33 @@ class Compiler {
 
   // The buffer of what is made of value `number`; those between are in no other.
   int make(int number, const Fused& fused) {
-    const int buffer = make(fused.last);
+    const int buffer = place(fused.last);
     for (; number != fused.last; number = values_[number].readers[0]) values_[number].buffer = buffer;
     return buffer;
+  }
+
+  // The buffer of a concatenation, made with the first of its parts that is written there.
+  int whole_of(int number) {
+    const auto found = wholes_.find(number);
+    if (found != wholes_.end()) return found->second;
+    return wholes_[number] = make(form_of(number), values_[number], values_[number].margin);
+  }
+
+  // The buffer of a value; in that of a concatenation which alone reads it, where it is whole bytes there.
+  int place(int number) {
+    const int reader = sole_reader(number, GXNOR_CONCAT);
+    const Form form = form_of(number);
+    if (!reader || form != form_of(reader)) return make(number);
+    int64_t first = 0;
+    for (const int input : inputs_of(layers_[reader - 1])) {
+      if (input == number) break;
+      first += values_[input].channels;
+    }
+    const int64_t channels = values_[number].channels;
+    if (form == Form::bits && (first % 8 || channels % 8)) return make(number);
+    const int whole = whole_of(reader);
+    plan_->buffers.push_back(plan_->buffers[whole].part(whole, static_cast<int>(first), static_cast<int>(channels)));
+    return values_[number].buffer = static_cast<int>(plan_->buffers.size()) - 1;
   }
 
   Thresholds thresholds_of(int number, int64_t bound) const {
@@ -310,6 +338,7 @@ class Compiler {
   const Kernels& kernels_;
   const int kernel_, threads_;
   std::vector<Value> values_;
+  std::map<int, int> wholes_;  // buffers of concatenations
   std::unique_ptr<gxnor_plan> plan_ = std::make_unique<gxnor_plan>();
 };
 

@@ -290,7 +290,9 @@ gxnor_status ConcatStep::run(const std::vector<Buffer>& buffers, const Run& run)
     for (const int input : inputs_) {
       const Buffer& in = buffers[input];
       const uint8_t* const from = pixel(run, buffers, input, image, y, 0);
-      if (out.form != Form::bits) {
+      if (in.whole == output_) {
+        // was written where it belongs
+      } else if (out.form != Form::bits) {
         uint8_t* const part = to + channel * bytes_of(out.form);
         in.form == out.form ? copy(in, from, in.pixel, in.pixel, out, part, out.width) : convert(in, from, out, part, out.width);
       } else if (channel % 8 == 0) {

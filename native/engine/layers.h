@@ -81,7 +81,7 @@ class FlattenStep : public Step {
   const int input_, output_;
 };
 
-// Channels of all inputs, one after the other.
+// Channels of all inputs, one after the other; those that are parts of the output are there already.
 class ConcatStep : public Step {
  public:
   ConcatStep(std::vector<int> inputs, int output) : inputs_(std::move(inputs)), output_(output) {}

@@ -39,6 +39,14 @@ Buffer::Buffer(Form form, int channels, int height, int width, int margin_y, int
   origin = margin_y * row + margin_x * pixel;
 }
 
+Buffer Buffer::part(int self, int first, int count) const {
+  Buffer part = *this;
+  part.channels = count;
+  part.origin += pixel_bytes(form, first);
+  part.whole = self;
+  return part;
+}
+
 void Buffer::locate(uint8_t* base, int64_t first, int count, uint8_t** to) const {
   int64_t number = first / pixels(), y = first % pixels() / width, x = first % width;
   for (int p = 0; p < count;) {
@@ -101,9 +109,14 @@ void store(const Buffer& buffer, uint8_t* to, const int32_t* integers) {
 
 Scratch::Scratch(const std::vector<Buffer>& buffers, int64_t images) : images(images) {
   for (const Buffer& buffer : buffers) {
+    if (buffer.whole >= 0) {
+      begins.push_back(begins[buffer.whole]);
+      continue;
+    }
     void* zeros = std::calloc(static_cast<size_t>(images * buffer.image + Buffer::kSlack), 1);
     std::unique_ptr<uint8_t, void (*)(void*)> owner(static_cast<uint8_t*>(zeros), std::free);
     if (!owner) throw std::bad_alloc();
+    begins.push_back(owner.get());
     memory.push_back(std::move(owner));
   }
 }
@@ -171,7 +184,7 @@ gxnor_status gxnor_plan::run(const uint8_t* x, int64_t batch, int threads, float
 
 int64_t gxnor_plan::image_bytes() const {
   int64_t sum = 1;
-  for (const gxnor::Buffer& buffer : buffers) sum += buffer.image;
+  for (const gxnor::Buffer& buffer : buffers) sum += buffer.whole < 0 ? buffer.image : 0;
   return sum;
 }
 

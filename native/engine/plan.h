@@ -54,8 +54,12 @@ struct Buffer {
   int channels, height, width;
   int64_t pixel, row, plane, image;  // bytes from one to the next
   int64_t origin;                    // bytes from the image's first byte to pixel (0, 0)
+  int whole = -1;                    // the buffer in whose pixels this one's lie, or -1
 
   Buffer(Form form, int channels, int height, int width, int margin_y, int margin_x);
+
+  // So many channels of this buffer, number `self`, from a whole byte on; pixels are as far from one another as here.
+  Buffer part(int self, int first, int count) const;
 
   int64_t at(int64_t y, int64_t x) const { return origin + y * row + x * pixel; }
   int64_t pixels() const { return static_cast<int64_t>(height) * width; }
@@ -73,9 +77,10 @@ void store(const Buffer& buffer, uint8_t* to, const int32_t* integers);
 struct Scratch {
   int64_t images;
   std::vector<std::unique_ptr<uint8_t, void (*)(void*)>> memory;
+  std::vector<uint8_t*> begins;  // of each buffer
 
   Scratch(const std::vector<Buffer>& buffers, int64_t images);
-  uint8_t* operator[](int buffer) const { return memory[buffer].get(); }
+  uint8_t* operator[](int buffer) const { return begins[buffer]; }
 };
 
 struct Run {
