@@ -147,14 +147,16 @@ def test_values_are_joined_padded_and_repeated(N, channels):
 @pytest.mark.parametrize("N", [0, 1, 2, 7])
 @pytest.mark.parametrize("channels", [(8, 16, 40), (16, 5), (5, 16), (33, 8)])
 def test_parts_that_nothing_else_reads_are_written_where_they_are_joined(N, channels):
-    """By convolutions, Winograd's too, by pools and by steps of their own; states and sums; one is read by others as well."""
+    """By convolutions, Winograd too, by pools and by steps of their own; states and sums; one has another reader."""
     for states in (True, False):
         net = Builder((3, 6, 7), N)
         parts = [net.conv(part, 1 + 2 * (i % 2), 1, padding=i % 2, at=0) for i, part in enumerate(channels)]
         if states:
             parts = [net.threshold(N, at=part) for part in parts]
         net.concat(*parts)
-        assert ("concat" in Engine(finished(copy.deepcopy(net))).steps) == (channels != (8, 16, 40) and states and N < 2)
+        assert ("concat" in Engine(finished(copy.deepcopy(net))).steps) == (
+            channels != (8, 16, 40) and states and N < 2
+        )
         both = net.plus(net.conv(4, 3, 1, padding=1), net.conv(4, 1, 1, at=parts[0]))
         pooled = net.sum_pool(3, 1, padding=1, at=parts[-1])
         net.concat(both, net.requantize(50.0, at=0), pooled)
