@@ -8,6 +8,7 @@ module describes the program to it and checks what goes in.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import math
 from typing import Any
 
@@ -76,7 +77,12 @@ class Engine:
         self.isa = isa or instruction_sets()[0]
         self.input: Input = program.input
         self.classes = program.classes
-        self._names, self._shapes = program.output_names, [output.shape for output in program.outputs]
+        sizes = [math.prod(output.shape) for output in program.outputs]
+        places = [slice(end - size, end) for size, end in zip(sizes, itertools.accumulate(sizes), strict=True)]
+        self._outputs = [
+            (name, place, output.shape)
+            for name, place, output in zip(program.output_names, places, program.outputs, strict=False)
+        ]
         program = _joined(program)
         self._scores = program.values[-1].shape
         self._plan = ctypes.c_void_p()
@@ -102,11 +108,9 @@ class Engine:
         `Input.integers` takes it: uint8 pixels or state indices (batch, *shape), or signed integers that are value 0; with
         several outputs a dict of them. Raises GxnorError for any other input, MemoryError for more samples than fit."""
         logits = self._run(x)
-        if not self._names:
+        if not self._outputs:
             return logits
-        parts = np.split(logits, np.cumsum([math.prod(shape) for shape in self._shapes])[:-1], axis=1)
-        each = zip(self._names, parts, self._shapes, strict=True)
-        return {name: part.reshape(len(part), *shape) for name, part, shape in each}
+        return {name: logits[:, place].reshape(len(logits), *shape) for name, place, shape in self._outputs}
 
     def profile(self, x: np.ndarray) -> list[tuple[str, float]]:
         """What `run` does with a batch, step by step: (name, seconds), of all threads together."""

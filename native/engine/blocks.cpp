@@ -80,7 +80,7 @@ void load_block(const Buffer& buffer, int block, int count, const uint8_t* const
     case Form::int32: vectorised<load_all<Form::int32>>(pixels, count, 4 * first, buffer.plane, values); break;
   }
   const int lanes = static_cast<int>(buffer.channels - first);
-  if (lanes < kLanes) vectorised<keep_lanes>(values, count, lanes);
+  if (lanes < kLanes && buffer.form == Form::bits) vectorised<keep_lanes>(values, count, lanes);
 }
 
 void sum_block(const Buffer& buffer, int block, int count, const uint8_t* const* pixels, int32_t* sums) {

@@ -7,7 +7,8 @@ namespace gxnor {
 
 constexpr int kStrip = 64;  // positions that one block of weights, warm in the first cache, is applied to in turn
 
-// values[pixel][16 lanes] of the block; lanes beyond the last channel are 0. `pixels` point at the first channel.
+// values[pixel][16 lanes] of the block. Lanes beyond the last channel are 0, or of other channels of the buffer, within its
+// bound. `pixels` point at the first channel.
 void load_block(const Buffer& buffer, int block, int count, const uint8_t* const* pixels, int32_t* values);
 
 // The same, added up over the pixels: sums[16 lanes].

@@ -355,13 +355,22 @@ int64_t ChannelsStep::bytes() const {
   return sum;
 }
 
-// Those of one plane of a pixel.
-void ChannelsStep::pick(const uint8_t* from, uint8_t* to, int64_t bytes) const {
-  for (const std::vector<Picked>& fours : words_) {
-    uint64_t word = 0;
-    for (const Picked& picked : fours) word |= picked.word[from[picked.four / 2] >> 4 * (picked.four % 2) & 15];
-    for (int64_t i = 0; i < std::min<int64_t>(bytes, 8); ++i) to[i] = static_cast<uint8_t>(word >> 8 * i);
-    to += 8, bytes -= 8;
+// Those of one plane of `count` neighbouring pixels, which take so many bytes each.
+void ChannelsStep::pick(const uint8_t* from, int64_t from_bytes, uint8_t* to, int64_t to_bytes, int64_t count) const {
+  for (size_t w = 0; w < words_.size(); ++w) {
+    const Picked* const fours = words_[w].data();
+    const size_t each = words_[w].size();
+    const int64_t bytes = std::min<int64_t>(to_bytes - static_cast<int64_t>(8 * w), 8);
+    for (int64_t x = 0; x < count; ++x) {
+      const uint8_t* const at = from + x * from_bytes;
+      uint64_t word = 0;
+      for (size_t i = 0; i < each; ++i) word |= fours[i].word[at[fours[i].four / 2] >> 4 * (fours[i].four % 2) & 15];
+      uint8_t* const end = to + x * to_bytes + 8 * w;
+      if (bytes == 8)
+        std::memcpy(end, &word, 8);
+      else
+        for (int64_t i = 0; i < bytes; ++i) end[i] = static_cast<uint8_t>(word >> 8 * i);
+    }
   }
 }
 
@@ -372,14 +381,13 @@ gxnor_status ChannelsStep::run(const std::vector<Buffer>& buffers, const Run& ru
     const uint8_t* const from = pixel(run, buffers, input_, image, y, 0);
     uint8_t* const to = pixel(run, buffers, output_, image, y, 0);
     if (neighbours_) return copy(in, from + first, in.pixel, out.pixel, out, to, out.width);
+    if (in.form == Form::bits) {
+      pick(from, in.pixel, to, out.pixel, out.width);
+      return pick(from + in.plane, in.pixel, to + out.plane, out.pixel, out.width);
+    }
     for (int64_t x = 0; x < out.width; ++x) {
       const uint8_t* const at = from + x * in.pixel;
       uint8_t* const end = to + x * out.pixel;
-      if (in.form == Form::bits) {
-        pick(at, end, out.pixel);
-        pick(at + in.plane, end + out.plane, out.pixel);
-        continue;
-      }
       as_wide(in.form, [&](auto wide) {
         using T = decltype(wide);
         for (size_t c = 0; c < order_.size(); ++c)

@@ -130,7 +130,7 @@ class ChannelsStep : public Step {
     uint64_t word[16] = {};
   };
 
-  void pick(const uint8_t* from, uint8_t* to, int64_t bytes) const;
+  void pick(const uint8_t* from, int64_t from_bytes, uint8_t* to, int64_t to_bytes, int64_t count) const;
 
   const int input_, output_;
   const std::vector<int32_t> order_;

@@ -21,10 +21,11 @@ void requantize_all(int32_t* sums, int count, const int32_t* multiplier, const u
     }
 }
 
-void requantized(int32_t* sums, int count, const int32_t* multiplier, const uint64_t* offset, int shift) {
+void requantized(int32_t* sums, int count, [[maybe_unused]] int lanes, const int32_t* multiplier, const uint64_t* offset, int shift) {
   const uint32_t raise = static_cast<uint32_t>(kRaise >> shift);
 #if defined(__x86_64__)
-  if (isa.load(std::memory_order_relaxed) >= kAvx2) return requantize_avx2(sums, count, multiplier, offset, shift, raise);
+  if (isa.load(std::memory_order_relaxed) >= kAvx2)
+    return requantize_avx2(sums, count, lanes, multiplier, offset, shift, raise);
 #endif
   requantize_all(sums, count, multiplier, offset, shift, raise);
 }
@@ -39,6 +40,7 @@ GXNOR_BODY void add_all(int32_t* sums, int count, const int32_t* others, int32_t
 
 void Residual::requantize(int channels, int shift, const int32_t* multiplier, const int64_t* offset) {
   this->shift = shift;
+  this->channels = channels;
   this->multiplier.assign(multiplier, multiplier + channels);
   this->multiplier.resize(divide_up(channels, kLanes) * kLanes);
   for (int c = 0; c < channels; ++c) this->offset.push_back(static_cast<uint64_t>(offset[c]) + kRaise);
@@ -54,7 +56,7 @@ void Residual::add(int buffer, const Buffer& other, int32_t own, int32_t theirs)
 
 void Residual::operator()(int block, int count, int32_t* sums, const uint8_t* const* others) const {
   if (!multiplier.empty())
-    requantized(sums, count, multiplier.data() + block * kLanes, offset.data() + block * kLanes, shift);
+    requantized(sums, count, channels - block * kLanes, multiplier.data() + block * kLanes, offset.data() + block * kLanes, shift);
   if (other.empty()) return;
   int32_t values[kStrip * kLanes];
   for (int first = 0; first < count; first += kStrip, sums += kStrip * kLanes) {

@@ -12,7 +12,7 @@ namespace gxnor {
 struct Residual {
   std::vector<int32_t> multiplier;  // [blocks][16]; none: the sum as it is
   std::vector<uint64_t> offset;     // the same, 2^62 too large, so that nothing shifted is negative
-  int shift = 0;
+  int shift = 0, channels = 0;
   std::vector<Buffer> other;  // none, or the other value's
   int at = -1;                // where it is among a run's buffers
   int32_t own = 1, theirs = 0;

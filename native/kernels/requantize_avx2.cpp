@@ -15,11 +15,11 @@ inline __m256i loaded(const void* from) { return _mm256_loadu_si256(static_cast<
 
 }  // namespace
 
-void requantize_avx2(int32_t* sums, int count, const int32_t* multiplier, const uint64_t* offset, int shift,
+void requantize_avx2(int32_t* sums, int count, int lanes, const int32_t* multiplier, const uint64_t* offset, int shift,
                      uint32_t raise) {
   const __m128i by = _mm_cvtsi32_si128(shift);
   const __m256i raised = _mm256_set1_epi32(static_cast<int32_t>(raise));
-  for (int half = 0; half < kLanes; half += 8) {
+  for (int half = 0; half < lanes && half < kLanes; half += 8) {
     const __m256i even = loaded(multiplier + half), odd = _mm256_srli_epi64(even, 32);
     const __m256i low = loaded(offset + half), high = loaded(offset + half + 4);
     const __m256i add_even = _mm256_permute4x64_epi64(_mm256_unpacklo_epi64(low, high), 0xD8);
