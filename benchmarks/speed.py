@@ -3,7 +3,7 @@
 python benchmarks/speed.py              measures (some ten minutes) and draws; pip install onnx onnxruntime openvino
 python benchmarks/speed.py picture      draws again
 python benchmarks/speed.py blocks       networks of residual and separable blocks, a table: benchmarks/results/blocks.json
-python benchmarks/speed.py zoo          the small networks of tests/zoo, a table: benchmarks/results/zoo.json
+python benchmarks/speed.py zoo          the small networks of benchmarks/zoo.py, a table: benchmarks/results/zoo.json
 
 Names after `blocks` or `zoo` measure those again and leave the others as they are stored.
 
@@ -93,7 +93,7 @@ def measure_again(name: str, networks: dict, chosen: list[str]) -> None:
 
 def zoo() -> dict:
     """As `BLOCKS`: untrained, for time does not depend on it."""
-    from tests.zoo.models import ZOO
+    from benchmarks.zoo import ZOO
 
     return {name: (functools.partial(exported, name), [1, 32], 2) for name in ZOO}
 
@@ -103,7 +103,7 @@ def exported(name: str) -> Program:
 
     import gxnor
     import gxnor.nn as gnn
-    from tests.zoo.models import CLASSES, SHAPES, ZOO
+    from benchmarks.zoo import CLASSES, SHAPES, ZOO
 
     torch.manual_seed(0)
     model = ZOO[name]()

@@ -71,7 +71,7 @@ Networks of residual and separable blocks, every layer ternary (`python benchmar
 <!-- table blocks -->
 <!-- end -->
 
-The small networks of `tests/zoo`, as users write them, for images of 8x8 pixels (`python benchmarks/speed.py zoo`).
+The small networks of `benchmarks/zoo.py`, as users write them, for images of 8x8 pixels (`python benchmarks/speed.py zoo`).
 
 <!-- table zoo -->
 <!-- end -->

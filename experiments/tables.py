@@ -181,7 +181,7 @@ def blocks_table() -> str:
 
 
 def zoo_table() -> str:
-    """Markdown: the small networks of tests/zoo, from what `benchmarks/speed.py zoo` has written."""
+    """Markdown: the small networks of benchmarks/zoo.py, from what `benchmarks/speed.py zoo` has written."""
     return ratios_table("zoo")
 
 

@@ -11,13 +11,13 @@ from torch.optim.swa_utils import update_bn
 
 import gxnor
 import gxnor.nn as gnn
+from benchmarks.zoo import CLASSES, SHAPES, ZOO
 from gxnor.cli import bench
 from gxnor.cli import main as cli
 from gxnor.data import load
 from gxnor.optim import DST
 from gxnor.program import file, reference
 from gxnor.runtime.engine import Engine
-from tests.zoo.models import CLASSES, SHAPES, ZOO
 
 
 def standardised(images):
