@@ -197,13 +197,14 @@ def ratios_table(stored: str) -> str:
         for entry in network["results"]
     ]  # fmt: skip
     network = next(iter(report["networks"].values()))
-    about = network["contestants"]
+    about, loads = network["contestants"], [each["machine"]["load"] for each in report["networks"].values()]
     lines = [
         markdown(("network, batch", "gxnor", *names), rows),
         "",
         f"Time per image, and how many times as long the others take: the median ratio of alternating turns. "
         f"{network['machine']['cpu']}, {about['gxnor']['isa']}, threads: {about['gxnor']['threads']}; onnxruntime "
-        f"{about['onnxruntime']['onnxruntime']}, openvino {about['openvino']['openvino']}; {report['date']}.",
+        f"{about['onnxruntime']['onnxruntime']}, openvino {about['openvino']['openvino']}; {report['date']}. Load average when "
+        f"the measurements ended: {spread(loads)} on {network['machine']['cores']} cores.",
     ]
     return "\n".join(lines)
 
