@@ -203,8 +203,8 @@ def ratios_table(stored: str) -> str:
         "",
         f"Time per image, and how many times as long the others take: the median ratio of alternating turns. "
         f"{network['machine']['cpu']}, {about['gxnor']['isa']}, threads: {about['gxnor']['threads']}; onnxruntime "
-        f"{about['onnxruntime']['onnxruntime']}, openvino {about['openvino']['openvino']}; {report['date']}. Load average when "
-        f"the measurements ended: {spread(loads)} on {network['machine']['cores']} cores.",
+        f"{about['onnxruntime']['onnxruntime']}, openvino {about['openvino']['openvino']}; {report['date']}. Load average "
+        f"when the measurements ended: {spread(loads)} on {network['machine']['cores']} cores.",
     ]
     return "\n".join(lines)
 
