@@ -25,7 +25,7 @@ def of(layer: Layer, value: Value, *given: np.ndarray) -> np.ndarray:
         case Requantize():
             return np.abs(layer.multiplier) * given[0] / 2.0**layer.shift
         case Add():
-            return sum(abs(factor) * each for factor, each in zip(layer.factors, given, strict=True))
+            return abs(layer.factors[0]) * given[0] + abs(layer.factors[1]) * given[1]
         case Concat():
             return np.concatenate(given)
         case Channels():
