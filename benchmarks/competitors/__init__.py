@@ -31,9 +31,9 @@ COMPETITORS = {
 
 
 def find(name: str) -> ModuleType:
-    """The module of an competitor. Raises GxnorError for an unknown name, and where its packages are not installed."""
+    """The module of a competitor. Raises GxnorError for an unknown name, and where its packages are not installed."""
     if name not in COMPETITORS:
-        raise GxnorError(f"expected an competitor among {', '.join(COMPETITORS)}, got {name!r}")
+        raise GxnorError(f"expected a competitor among {', '.join(COMPETITORS)}, got {name!r}")
     try:
         return import_module(f"benchmarks.competitors.{name}")
     except ModuleNotFoundError as error:
