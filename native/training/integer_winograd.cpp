@@ -92,7 +92,7 @@ int run(const Correlation& of, const WinogradKernels& winograd, const int8_t* x,
       for (int64_t image = begin * grain; image < std::min(of.images, end * grain); image += grain) {
         const int64_t images = std::min(grain, of.images - image);
         Scratch tensors({}, images);
-        const auto lend = [&](void* memory) { tensors.memory.emplace_back(static_cast<uint8_t*>(memory), [](void*) {}); };
+        const auto lend = [&](void* memory) { tensors.begins.push_back(static_cast<uint8_t*>(memory)); };
         lend(const_cast<int8_t*>(x) + image * buffers[0].image);
         float* const to = take ? part.get() : y + image * outputs;
         lend(to);
