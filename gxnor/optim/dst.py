@@ -212,12 +212,13 @@ class DST(torch.optim.Optimizer):
                 return
             self._check_moves_once(name, number)
             assert p.grad is not None  # the hook runs when it has been accumulated
+            grad = gradients.own(p.grad)
             if reduce is not None:
-                reduce(p.grad)
-            wrong = gradients.find_wrong([(name, p.grad)])
+                reduce(grad)
+            wrong = gradients.find_wrong([(name, grad)])
             if wrong is not None:
                 self._refuse(wrong)
-            self._update(p, p.grad, self.param_groups[group], number, spare=True)
+            self._update(p, grad, self.param_groups[group], number, spare=True)
             p.grad = None
 
         return move

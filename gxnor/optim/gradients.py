@@ -1,4 +1,4 @@
-"""Which gradients no increment can be made of."""
+"""Which gradients no increment can be made of, and which may be written to."""
 
 from __future__ import annotations
 
@@ -28,3 +28,10 @@ def find_wrong(gradients: list[tuple[str | int, torch.Tensor]]) -> str | None:
             most = grad.abs().max().item()
             return f"the gradient of parameter {name} is too large: squares, up to {most:.0e}^2, add up beyond {dtype}"
     return None
+
+
+def own(grad: torch.Tensor) -> torch.Tensor:
+    """The gradient, to be written to while the backward pass goes on: a copy, where another tensor lies in the same memory.
+    What is added to a view of a parameter has such a gradient, and may read it yet."""
+    holders = torch._C._storage_Use_Count(grad.untyped_storage()._cdata)
+    return grad if holders <= 2 else grad.clone()  # the tensor, and the storage asked here

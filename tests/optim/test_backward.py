@@ -56,6 +56,24 @@ def discrete(net: nn.Module) -> list[DiscreteParameter]:
 
 
 @pytest.mark.parametrize("rule", ["adam", "sgd", "factored"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_shares_a_gradient_with_a_weight_gets_it_unchanged(rule, inside):
+    torch.manual_seed(0)
+    first, weight = nn.Linear(6, 12, bias=False), DiscreteParameter.random((4, 3), Linear(4, 3).weight.space)
+    net = nn.Module()
+    net.first, net.weight = first, weight
+    optimizer = optimizer_of(net, increment=rule)
+    if inside:
+        optimizer.update_in_backward()
+    seen = []
+    first.weight.register_hook(lambda grad: seen.append(grad.clone()))
+    y = first(torch.ones(1, 6)).view(3, 4) + weight.reshape(3, 4)
+    expected = (3 * y.detach() ** 2).view(12, 1).expand(12, 6)
+    (y**3).sum().backward()
+    torch.testing.assert_close(seen[0], expected)
+
+
+@pytest.mark.parametrize("rule", ["adam", "sgd", "factored"])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_moves_are_those_of_a_step_after_the_backward_pass(rule, channels_last):
     runs = []
