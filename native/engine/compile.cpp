@@ -294,7 +294,7 @@ class Compiler {
     // Thresholds, and what else an epilogue does, are applied to the sums while they are in the cache, of 2 x 2 pooled sums
     // to the largest; any other max-pool before them moves after.
     const int pooled = sole_reader(number, GXNOR_MAX_POOL), threshold = pooled ? sole_reader(pooled, GXNOR_THRESHOLD) : 0;
-    const bool cells = threshold && of_cells(layers_[pooled - 1], values_[number], values_[pooled]);
+    const bool cells = threshold && !depthwise && of_cells(layers_[pooled - 1], values_[number], values_[pooled]);
     const bool after = threshold && !cells;  // a step of its own
     std::shared_ptr<const Thresholds> thresholds;
     if (threshold) thresholds = std::make_shared<Thresholds>(thresholds_of(threshold, values_[number].bound));

@@ -104,6 +104,19 @@ def test_depthwise_convolutions_of_pixels_and_sums(channels):
     assert_agrees(program, programs.batch(program, 3))
 
 
+@pytest.mark.parametrize("N", [None, 1, 2])
+@pytest.mark.parametrize("pool", [2, 3])
+def test_depthwise_convolutions_before_a_pool_and_thresholds(N, pool):
+    """Of cells of 2 x 2, which other convolutions pool before they apply thresholds, and of others."""
+    for channels in (8, 17):
+        net = Builder((channels, 7, 8), N)
+        net.conv(channels, 3, 1, padding=1, groups=channels)
+        net.max_pool(pool)
+        net.threshold(1)
+        program = finished(net)
+        assert_agrees(program, programs.batch(program, 3))
+
+
 @pytest.mark.parametrize("N", [None, 0, 1, 2, 7])
 @pytest.mark.parametrize("channels", [8, 17, 48, 136])
 def test_channels_in_any_order(N, channels):
