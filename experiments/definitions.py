@@ -82,7 +82,9 @@ def _spaces(weights: int | str, activations: int | str, latent: bool = False) ->
     return {"precision.weights": weights, "precision.activations": activations, "precision.latent": latent}
 
 
-GXNOR = {**_spaces(1, 1), "precision.r": 0.5, "precision.a": 0.5, "precision.window": "rectangular"}
+GXNOR = {
+    **_spaces(1, 1), "precision.r": 0.5, "precision.a": 0.5, "precision.window": "rectangular", "train.arithmetic": "float",
+}  # fmt: skip
 SMALL = {"network.layers": "16C3-32C3-MP2-64FC-10", "network.padding": "valid", "train.batch": 50, "train.epochs": 15}
 PART = {"data.train": 20000, "train.batch": 250, "train.epochs": 8}  # of MNIST; two minutes on a core
 

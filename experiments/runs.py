@@ -22,7 +22,7 @@ from gxnor.training import recipe as recipes
 from gxnor.training.build import load_data, load_network
 from gxnor.training.loop import train
 from gxnor.training.recipe import Recipe
-from gxnor.training.runfolder import RunFolder
+from gxnor.training.runfolder import RunFolder, read_history
 
 COUNTED = 64  # test images on which operations are counted
 
@@ -55,8 +55,7 @@ class Run:
 
     @property
     def history(self) -> list[dict]:
-        path = self.path / "history.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        return read_history(self.path)
 
 
 def plan(form: Form, seeds: int | None, folder: Path) -> list[Run]:

@@ -29,9 +29,22 @@ def kind(recipe: dict) -> str:
     name = known.get((weights, activations), f"N1 = {weights}, N2 = {activations}")
     if weights == "real":
         return name
+    integers = ", integer arithmetic" if arithmetic_of(recipe) == "integer" else ""
     counter = f", counter of {optimizer['counter']} bits" if optimizer.get("counter") else ""
     dst = "DST with Adam" if optimizer["increment"] == "adam" else f"DST, {optimizer['increment']}"
-    return f"{name}, {'latent float weights' if precision['latent'] else dst + counter}"
+    return f"{name}, {'latent float weights' if precision['latent'] else dst + counter}{integers}"
+
+
+def arithmetic_of(recipe: dict) -> str:
+    """Of the products of a stored run's training steps; runs from before there was a choice do not name it."""
+    return recipe["train"].get("arithmetic", "float")
+
+
+def in_its_arithmetic(command: str, recipe: dict) -> str:
+    """The command of a run in float arithmetic says so, where a recipe of discrete states would take integers today."""
+    discrete = "real" not in (recipe["precision"]["weights"], recipe["precision"]["activations"])
+    setting = " --set train.arithmetic=float"
+    return command + setting * (discrete and arithmetic_of(recipe) == "float" and setting not in command)
 
 
 def accuracy_groups(data: str) -> dict[str, list[dict]]:
@@ -64,7 +77,7 @@ def accuracy_table(data: str, again: bool) -> str:
             f"{statistics.mean(validation):.2f} %", f"{first['train_state_bytes_per_weight']:.2f}",
             f"{first['bits_per_weight']:.2f}",
             f"{first['epochs']}, {statistics.median(r['seconds'] for r in results) / 60:.0f} min",
-            *[f"`gxnor train {recipe_of(first['settings'])} --seed N`"] * again,
+            *[f"`{again_by(first['settings'])}`"] * again,
         ))  # fmt: skip
     every = [r for results in groups.values() for r in results]
     machine, versions, dates = every[0]["machine"], every[0]["versions"], sorted(r["date"][:10] for r in every)
@@ -87,9 +100,14 @@ def table_with_commands(data: str) -> str:
         return "Not run yet."
     for name, (first, *_) in groups.items():
         command = re.sub(r" --seed \d+", " --seed N", first["command"].replace(" --resume", ""))
+        command = in_its_arithmetic(command, first["settings"])
         commands += [f"# {name}", command]
     details = ["<details><summary>The command of each row</summary>", "", "```", *commands, "```", "", "</details>"]
     return "\n".join([accuracy_table(data, again=False), "", *details])
+
+
+def again_by(settings: dict) -> str:
+    return in_its_arithmetic(f"gxnor train {recipe_of(settings)} --seed N", settings)
 
 
 def recipe_of(settings: dict) -> str:
@@ -244,7 +262,7 @@ def summary_table() -> str:
     """Markdown: the README's few numbers, each beside what a reader would use instead."""
     study = json.loads((RESULTS / "studies" / "table-mnist-full.json").read_text())
     rows = {row["row"]: row for row in study["rows"] if row["chosen"]}
-    runs = accuracy_groups("mnist")["GXNOR, DST, factored, counter of 4 bits"]
+    runs = accuracy_groups("mnist")["GXNOR, DST, factored, counter of 4 bits, integer arithmetic"]
     latent = accuracy_groups("mnist")["GXNOR, latent float weights"]
     speed = json.loads((RESULTS / "speed.json").read_text())["networks"]["CIFAR"]
     float_twin = rows["full precision"]

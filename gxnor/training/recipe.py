@@ -1,7 +1,8 @@
 """Recipes: everything that decides a training run, as TOML with strict keys.
 
 A recipe is known by name (`gxnor/recipes/NAME.toml`) or is a TOML file. What it leaves out has the default below, and the
-resolved recipe, every default written out, is stored in the run folder. `--set section.key=value` overrides one key.
+resolved recipe, every default written out and train.arithmetic decided, is stored in the run folder. `--set
+section.key=value` overrides one key.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gxnor import native
 from gxnor.data import NAMES
 from gxnor.errors import GxnorError
 from gxnor.nn.networks import Precision, parse
@@ -129,7 +132,9 @@ class Train(Section):
     channels_last: bool = True
     compile: bool = False
     pack_saved_activations: bool = False  # save what backward needs in its true size: the same gradients, slower steps
-    arithmetic: Literal["float", "integer"] = "float"  # of the products forward and backward (docs/integer-training.md)
+    arithmetic: Literal["auto", "float", "integer"] = (
+        "auto"  # of the products forward and backward; `load` decides auto
+    )
     gradient_bits: Annotated[int, Field(ge=2, le=8)] = 6  # integer arithmetic: to which gradients are rounded
     tensorboard: bool = False
 
@@ -189,7 +194,7 @@ def load(recipe: str, settings: Sequence[str] = ()) -> Recipe:
     tree = {"name": name, **tree}
     for setting in settings:
         _set(tree, setting)
-    resolved = _validate(tree)
+    resolved = _with_arithmetic(_validate(tree))
     try:
         dump(resolved).encode()
     except UnicodeEncodeError as error:
@@ -197,6 +202,18 @@ def load(recipe: str, settings: Sequence[str] = ()) -> Recipe:
             f"a recipe is UTF-8 text, got {error.object[max(0, error.start - 40) : error.end]!r}: rename the file or folder"
         ) from None
     return resolved
+
+
+def _with_arithmetic(recipe: Recipe) -> Recipe:
+    """ "auto" decided, so that a run folder says what its run did and --resume does the same or is refused: integers where
+    that is faster, which is on a CPU with the kernels, for a network whose weights and activations are discrete."""
+    settings, spaces = recipe.train, recipe.precision
+    if settings.arithmetic != "auto":
+        return recipe
+    on_cpu = settings.device == "cpu" or (settings.device == "auto" and not torch.cuda.is_available())
+    possible = "real" not in (spaces.weights, spaces.activations) and not (settings.compile or settings.bfloat16)
+    decided = "integer" if on_cpu and possible and native.library() else "float"
+    return recipe.model_copy(update={"train": settings.model_copy(update={"arithmetic": decided})})
 
 
 def dump(recipe: Recipe) -> str:

@@ -68,8 +68,7 @@ class RunFolder:
         self.write("result.json", json.dumps(result, indent=1) + "\n")
 
     def history(self) -> list[dict]:
-        path = self.path / "history.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return read_history(self.path)
 
     def start_history(self, epochs: int) -> None:
         """Keeps the lines of the first epochs: what a killed run wrote past its checkpoint will be written again."""
@@ -79,6 +78,13 @@ class RunFolder:
     def append_history(self, line: dict) -> None:
         with open(self.path / "history.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def read_history(folder: Path) -> list[dict]:
+    """The lines of a run's history. One that is being written, by a run that is under way, does not count yet."""
+    path = folder / "history.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def _check_same(given: Recipe, stored: Recipe, path: Path) -> None:

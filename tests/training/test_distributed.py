@@ -196,7 +196,7 @@ def test_parts_of_the_whole_batch_are_the_plain_step_but_for_batch_norm(tiny, tm
 
     nets = []
     for parts in (1, 2):
-        trainer = Trainer(tiny("train.batch=100", f"train.micro_batches={parts}"))
+        trainer = Trainer(tiny("train.batch=100", f"train.micro_batches={parts}", "train.arithmetic=float"))
         half = trainer.prepare(trainer.images[:50]), trainer.labels[:50]
         trainer.model.train()
         for _ in range(3):

@@ -17,6 +17,7 @@ from gxnor.training import checkpoint
 from gxnor.training.build import load_network
 from gxnor.training.loop import test_run as evaluate_run
 from gxnor.training.loop import train
+from gxnor.training.runfolder import read_history
 from gxnor.training.trainer import Trainer
 from tests.runs import final_tensors
 
@@ -320,3 +321,9 @@ def test_work_errors_leave_with_code_1_and_wrong_calls_with_2():
 def test_options_for_a_gpu_train_on_the_cpu_too(setting, tiny, tmp_path):
     recipe = tiny(f"train.{setting}=true", "train.epochs=8", "train.batch=50")
     assert train(recipe, tmp_path / "run")["test_accuracy"] > 0.4  # chance is 0.1
+
+
+def test_a_line_of_history_that_is_being_written_does_not_count(tmp_path):
+    assert read_history(tmp_path) == []
+    (tmp_path / "history.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
+    assert read_history(tmp_path) == [{"epoch": 1}, {"epoch": 2}]

@@ -75,6 +75,28 @@ def test_impossible_arithmetic_is_refused(settings, words):
         recipes.load("mnist", settings)
 
 
+@pytest.mark.parametrize(
+    "settings, arithmetic",
+    [
+        ([], "integer"),
+        (["precision.weights=2", "precision.activations=0"], "integer"),
+        (["precision.activations=real"], "float"),
+        (["train.compile=true"], "float"),
+        (["train.bfloat16=true"], "float"),
+        (["train.arithmetic=float"], "float"),
+    ],
+)
+def test_on_a_cpu_networks_of_states_train_on_integers(settings, arithmetic, implementation):
+    chosen = recipes.load("mnist", ["train.device=cpu", *settings]).train.arithmetic
+    assert chosen == (arithmetic if implementation == "native" else "float")
+
+
+def test_the_recipe_in_a_run_folder_keeps_its_arithmetic(tmp_path, without_native):
+    stored = tmp_path / "recipe.toml"
+    stored.write_text(recipes.dump(recipes.load("mnist", ["train.arithmetic=integer"])))
+    assert recipes.load(str(stored)).train.arithmetic == "integer"
+
+
 def test_latent_real_weights_make_no_sense():
     with pytest.raises(GxnorError, match="latent"):
         recipes.load("mnist", ["precision.weights=real", "precision.latent=true"])
