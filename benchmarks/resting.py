@@ -72,7 +72,7 @@ def measure(r: float, folder: Path) -> dict:
         "products": [layer.macs for layer in counted.layers],
         "events": [layer.fired for layer in counted.layers],
         "operations_pj": {name: row["energy_pj"] for name, row in energy.to_json(counted)["networks"].items()},
-        **switching(program, folder, SAMPLES, LANES),
+        **switching(program, folder, SAMPLES, {"lanes": LANES}),
     }
 
 
@@ -128,7 +128,7 @@ def waves(folder: Path) -> dict[str, list[str]]:
     call("vvp", "-n", "sim.vvp", cwd=folder)
     text = (folder / "waves.vcd").read_text()
     head, body = text.split("$enddefinitions $end", 1)
-    wanted = {name: "dut" for name in ("step", "adds_1", "clears", "value_1")}
+    wanted = {"step": "dut"} | {name: "engine" for name in ("adds_1", "clears", "value_1")}
     wanted |= {name: "lane2" for name in ("weight", "open", "found", "sum", "operand", "writes")}
     codes: dict[str, str] = {}
     scopes: list[str] = []

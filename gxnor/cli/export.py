@@ -12,7 +12,8 @@ from gxnor.cli.testset import load
 from gxnor.errors import GxnorError
 from gxnor.program import Program, file
 
-OPTIONS = ("name", "arena", "onnx_form", "opset", "lanes")  # of targets; each takes those that its function names
+# Of targets; each takes those that its function names.
+OPTIONS = ("name", "arena", "onnx_form", "opset", "lanes", "events_per_cycle", "pipelined")
 
 SAMPLES = 200  # typical images: enough to tell which states are frequent
 
@@ -43,6 +44,18 @@ def add_parser(commands) -> None:
         type=int,
         metavar="N",
         help="verilog: output channels worked on at a time, a power of two (default 64)",
+    )
+    parser.add_argument(
+        "--events-per-cycle",
+        type=int,
+        metavar="N",
+        help="verilog: channels of a place whose events are added at a time, a power of two (default 1)",
+    )
+    parser.add_argument(
+        "--pipelined",
+        action="store_true",
+        default=None,
+        help="verilog: an engine for every layer, each working on an image of its own (default: one engine runs all layers)",
     )
     parser.set_defaults(main=main)
 

@@ -15,10 +15,11 @@ from gxnor.targets.verilog import write
 icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog: apt install iverilog")
 
 
-def simulate(program, folder, samples, lanes=4, **parameters):
+def simulate(program, folder, samples, lanes=4, *, events_per_cycle=1, pipelined=False, **parameters):
     """What the testbench says: whether it passed, and of every step: accumulators that changed, that were written, cycles
     with an addition, cycles with an event at hand, toggled bits (with TOGGLES=1)."""
-    write(program, folder, name="net", lanes=lanes, samples=samples)
+    form = {"lanes": lanes, "events_per_cycle": events_per_cycle, "pipelined": pipelined}
+    write(program, folder, name="net", samples=samples, **form)
     return run(folder, **parameters)
 
 
@@ -35,7 +36,7 @@ def run(folder, **parameters):
     bits = [sum(map(int, re.findall(r"(\d+) of", line))) for line in re.findall(r"toggled bits: (.*)", output)]
     return SimpleNamespace(
         passed="PASS" in output, output=output, fired=fired, writes=writes, adds=adds, runs=runs, bits=bits,
-        cycles=int(re.search(r"(\d+) cycles per image", output)[1]),
+        cycles=int(re.search(r"(\d+) cycles per image", output)[1]), between=int(re.search(r"one every (\d+)", output)[1]),
     )  # fmt: skip
 
 
