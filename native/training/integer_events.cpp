@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <mutex>
 
 #include "training/integer_rows.h"
 #include "training/pooling.h"
@@ -18,16 +17,18 @@ namespace {
 constexpr int64_t kPositions = 1024;  // at a time, where the batch has so many
 constexpr int64_t kNear = 25 << 10;     // bytes of rows that stay in a core's fastest cache
 constexpr int kOutputs = 64;          // outputs whose events are listed together
-constexpr int kShort = kRowLanes;     // bytes of a run below which whole windows are brought together in a row
+constexpr int kNarrow = 64;           // channels of x beyond which a part of them is taken at a time
 
 constexpr int64_t padded(int64_t lanes) { return (lanes + kRowLanes - 1) / kRowLanes * kRowLanes; }
 AddRows add_rows_of(int64_t lanes) {
   return add_rows(static_cast<int>(padded(std::min<int64_t>(lanes, kMostRowLanes)) / kRowLanes));
 }
 
-// to[i] = from[i] + bound
-GXNOR_BODY void raise(const int8_t* from, int64_t n, int bound, uint8_t* to) {
-  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<uint8_t>(from[i] + bound);
+// `wide` of the `channels` of each pixel, + bound.
+GXNOR_BODY void raise_block(const int8_t* from, int64_t pixels, int64_t channels, int64_t wide, int bound, uint8_t* to) {
+  if (wide == channels) wide *= pixels, pixels = 1;
+  for (int64_t p = 0; p < pixels; ++p, from += channels, to += wide)
+    for (int64_t i = 0; i < wide; ++i) to[i] = static_cast<uint8_t>(from[i] + bound);
 }
 
 // Calls each(i, q[i]) for all that are not zero and, where these are `many`, for the zeros as well: what to do is then hard
@@ -280,11 +281,13 @@ int input_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded&
 int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded& rounded, const int8_t* x,
                            const float* scale, float* dw, int threads) {
   const Correlation of = forward_correlation(c);
-  const Runs runs = forward_runs(of);
-  const int64_t outputs = int64_t{c.ho} * c.wo, fan = runs.count * runs.bytes, image_bytes = surrounded_bytes(of);
-  const bool gathered = runs.bytes < kShort;
-  const int64_t gathered_row = padded(fan);
+  const int64_t outputs = int64_t{c.ho} * c.wo, taps = int64_t{c.kernel[0]} * c.kernel[1], image_bytes = surrounded_bytes(of);
+  // A row has the neighbouring taps that an output sees, of `wide` channels, which lie together for all pixels.
+  const int64_t wide = c.c_in > kNarrow && c.c_in % kRowLanes == 0 ? kRowLanes : c.c_in, blocks = c.c_in / wide;
+  const int64_t row_taps = c.dilation[1] == 1 ? c.kernel[1] : 1, bands = taps / row_taps, bytes = row_taps * wide;
+  const int64_t width = padded(bytes), sums_row = blocks * bands * width;
   const int64_t images_at_once = std::clamp<int64_t>(kPositions / outputs, 1, c.n);
+  const int64_t pixels = images_at_once * image_bytes / c.c_in;  // surrounded
   const int64_t values = rounded.positions(c);
   const int64_t room =
       images_at_once * values / 2 + 17;  // no power of two, by which all lists would fall on the same cache lines
@@ -292,67 +295,35 @@ int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded
   if (!places) return kNoMemory;
   const Rows rule(c.x_bound, c.q_bound);
   const bool many = are_many(c, rounded, count);
-  if (images_at_once * std::max(image_bytes, outputs * gathered_row) > INT32_MAX) return kUnsupported;
-  // A piece of work: some outputs, of the whole batch; or, where to bring windows together takes as long as to add them,
-  // outputs of a part of it, whose sums are then added.
-  const int64_t parts = gathered ? std::min<int64_t>(threads, c.n) : 1;
-  const int64_t share =
-      gathered ? std::min<int64_t>(c.c_out, kOutputs)
-               : std::clamp<int64_t>((c.c_out + threads - 1) / threads, std::min(8, c.c_out), kOutputs);
-  const int64_t bands = gathered ? 1 : runs.count, bytes = gathered ? fan : runs.bytes;  // of a row of sums
-  const int64_t width = padded(bytes), sums_row = bands * width;
-  const Memory<int32_t> all(parts > 1 ? c.c_out * sums_row : 0);
-  if (!all) return kNoMemory;
-  if (parts > 1) std::memset(all.get(), 0, c.c_out * sums_row * sizeof(int32_t));
-  const auto finish = [&](const int32_t* totals, int64_t first, int64_t some) {
-    for (int64_t o = first; o < first + some; ++o, totals += sums_row)
-      for (int64_t band = 0; band < bands; ++band)
-        vectorised<write>(totals + band * width, static_cast<int>(bytes), scale[o], dw + o * fan + band * bytes);
-  };
-  std::mutex adding;
+  if (images_at_once * image_bytes > INT32_MAX) return kUnsupported;
+  const int64_t share = std::clamp<int64_t>((c.c_out + threads - 1) / threads, std::min(8, c.c_out), kOutputs);
   std::atomic<bool> failed{false};
-  team_for((c.c_out + share - 1) / share * parts, 1, threads, [&](int64_t begin, int64_t end) {
-    const Memory<uint8_t> surrounded(images_at_once * image_bytes + kShort);
-    const Memory<uint8_t> windows(gathered ? images_at_once * outputs * gathered_row + kShort : 0);
-    const Memory<int32_t> seen(images_at_once * outputs);  // where the row of each output begins, and where it is brought
-    const Memory<int32_t> windows_at(gathered ? images_at_once * outputs : 0);
+  team_for((c.c_out + share - 1) / share, 1, threads, [&](int64_t begin, int64_t end) {
+    const Memory<int8_t> surrounded(images_at_once * image_bytes);
+    const Memory<uint8_t> near(pixels * wide + kMostRowLanes);  // rows are read beyond their end
+    const Memory<int32_t> seen(images_at_once * outputs);  // where the row of each output begins
     const Memory<Pair> pairs(share * room);
     const Memory<Events> lists(share);
     const Memory<int32_t> totals(share * sums_row);
-    const Memory<int32_t> offsets(runs.count);
-    if (!surrounded || !windows || !seen || !windows_at || !pairs || !lists || !totals || !offsets) {
+    if (!surrounded || !near || !seen || !pairs || !lists || !totals) {
       failed = true;
       return;
     }
-    std::memset(surrounded.get() + images_at_once * image_bytes, 0, kShort);
-    for (int64_t run = 0; run < runs.count; ++run) offsets.get()[run] = static_cast<int32_t>(runs.from(of, run));
-    for (int64_t p = 0; p < images_at_once * outputs; ++p) {
-      seen.get()[p] = static_cast<int32_t>(p / outputs * image_bytes + first_byte(of, p % outputs));
-      if (gathered) windows_at.get()[p] = static_cast<int32_t>(p * gathered_row);
-    }
-    const int32_t* const rows_of = gathered ? windows_at.get() : seen.get();
+    std::memset(near.get() + pixels * wide, 0, kMostRowLanes);
+    for (int64_t p = 0; p < images_at_once * outputs; ++p)
+      seen.get()[p] =
+          static_cast<int32_t>((p / outputs * image_bytes + first_byte(of, p % outputs)) / c.c_in * wide);
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t first = item / parts * share, some = std::min(share, c.c_out - first), part = item % parts;
-      const int64_t last_image = c.n * (part + 1) / parts;
+      const int64_t first = item * share, some = std::min(share, c.c_out - first);
       std::memset(totals.get(), 0, share * sums_row * sizeof(int32_t));
-      for (int64_t image = c.n * part / parts; image < last_image; image += images_at_once) {
-        const int64_t images = std::min(images_at_once, last_image - image), positions = images * outputs;
+      for (int64_t image = 0; image < c.n; image += images_at_once) {
+        const int64_t images = std::min(images_at_once, c.n - image);
         for (int64_t i = 0; i < images; ++i)
-          surround(of, x + (image + i) * c.h * c.w * c.c_in, reinterpret_cast<int8_t*>(surrounded.get()) + i * image_bytes);
-        vectorised<raise>(reinterpret_cast<const int8_t*>(surrounded.get()), images * image_bytes, c.x_bound,
-                          surrounded.get());
-        if (gathered) {
-          uint8_t* row = windows.get();
-          for (int64_t p = 0; p < positions; ++p, row += gathered_row) {
-            for (int64_t run = 0; run < runs.count; ++run)
-              std::memcpy(row + run * runs.bytes, surrounded.get() + seen.get()[p] + offsets.get()[run],
-                          kShort);  // and beyond
-          }
-        }
+          surround(of, x + (image + i) * c.h * c.w * c.c_in, surrounded.get() + i * image_bytes);
         for (int64_t o = 0; o < share; ++o) lists.get()[o] = {pairs.get() + o * room};
         for (int64_t p = 0; p < images * values; ++p) {
           const int64_t at = (image * values + p) * c.c_out + first;
-          const int32_t* const row = rows_of + p / values * outputs + places.origin.get()[p % values];
+          const int32_t* const row = seen.get() + p / values * outputs + places.origin.get()[p % values];
           if (rounded.pool)
             for_events(rounded.q + at, some, many, [&](int64_t o, int32_t value) {
               lists.get()[o].add(row[places.offset.get()[rounded.place[at + o]]], value);
@@ -361,29 +332,33 @@ int weight_gradient_events(const gxnor_int_conv& c, int64_t count, const Rounded
             for_events(rounded.q + at, some, many, [&](int64_t o, int32_t value) { lists.get()[o].add(*row, value); });
         }
         for (int64_t o = 0; o < some; ++o) lists.get()[o].close();
-        for (int64_t band = 0; band < bands; ++band) {
-          const uint8_t* const rows = gathered ? windows.get() : surrounded.get() + offsets.get()[band];
-          for (int64_t lane = 0; lane < bytes; lane += kMostRowLanes) {
-            const AddRows add = add_rows_of(bytes - lane);
-            for (int64_t o = 0; o < some; ++o) {
-              const Events& list = lists.get()[o];
-              const Segment segment = {rows + lane, list.pairs, (list.count + 1) >> 1, list.sum};
-              if (segment.count) add(&segment, 1, rule, totals.get() + o * sums_row + band * width + lane);
+        for (int64_t block = 0; block < blocks; ++block) {
+          vectorised<raise_block>(static_cast<const int8_t*>(surrounded.get()) + block * wide, images * image_bytes / c.c_in,
+                                  int64_t{c.c_in}, wide, c.x_bound, near.get());
+          for (int64_t band = 0; band < bands; ++band) {
+            const int64_t from = band * row_taps / c.kernel[1] * c.dilation[0] * row_bytes(of) / c.c_in +
+                                 band * row_taps % c.kernel[1] * c.dilation[1];
+            for (int64_t lane = 0; lane < bytes; lane += kMostRowLanes) {
+              const AddRows add = add_rows_of(bytes - lane);
+              for (int64_t o = 0; o < some; ++o) {
+                const Events& list = lists.get()[o];
+                const Segment segment = {near.get() + from * wide + lane, list.pairs, (list.count + 1) >> 1, list.sum};
+                if (segment.count)
+                  add(&segment, 1, rule, totals.get() + o * sums_row + (block * bands + band) * width + lane);
+              }
             }
           }
         }
       }
-      if (parts == 1) {
-        finish(totals.get(), first, some);
-        continue;
-      }
-      const std::lock_guard<std::mutex> lock(adding);
-      for (int64_t i = 0; i < some * sums_row; ++i) all.get()[first * sums_row + i] += totals.get()[i];
+      for (int64_t o = 0; o < some; ++o)
+        for (int64_t block = 0; block < blocks; ++block)
+          for (int64_t tap = 0; tap < taps; ++tap)
+            vectorised<write>(
+                totals.get() + o * sums_row + (block * bands + tap / row_taps) * width + tap % row_taps * wide,
+                static_cast<int>(wide), scale[first + o], dw + ((first + o) * taps + tap) * c.c_in + block * wide);
     }
   });
-  if (failed) return kNoMemory;
-  if (parts > 1) finish(all.get(), 0, c.c_out);
-  return kDone;
+  return failed ? kNoMemory : kDone;
 }
 
 }  // namespace gxnor
