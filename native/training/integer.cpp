@@ -104,6 +104,7 @@ int32_t gxnor_int_conv_weight(const gxnor_int_conv* conv, const int8_t* q, const
   const gxnor::Rounded rounded = {q, pool, place};
   if (!gxnor::is_shape(c) || !gxnor::suits(c, pool)) return gxnor::kUnsupported;
   if (!gxnor::fits(int64_t{c.n} * c.ho * c.wo, c.q_bound, c.x_bound)) return gxnor::kUnsupported;
+  if (gxnor::suits_weight_narrow(c)) return gxnor::weight_gradient_narrow(c, rounded, x, scale, dw, threads);
   const bool winograd = gxnor::suits_weight_winograd(c);
   const int64_t events = gxnor::count_events(c, rounded, threads);
   if (gxnor::suits_events(c, events, winograd ? gxnor::kSaved : 1))

@@ -77,22 +77,25 @@ GXNOR_BODY void interleave(const int8_t* const* rows, int lanes, int8_t* to) {
 
 // What dot8's sums of a block begin with: -zero_point times the sums of the weights. `block` points at that place.
 GXNOR_BODY void begin_block(int8_t* block, int64_t units, int zero_point) {
-  constexpr int kPairs = kUnitBytes / 2, kPiece = 128;  // units whose sums fit in 16 bits
+  using Words = Some<int16_t, 32>;
+  constexpr int kWords = kUnitBytes / 32, kPiece = 128;  // units whose sums fit in 16 bits
   const int8_t* w = block + kUnitBytes;
   int32_t sums[kLanes] = {};
   for (int64_t first = 0; first < units; first += kPiece) {
     const int64_t some = units - first < kPiece ? units - first : kPiece;
-    int16_t low[kPairs] = {}, high[kPairs] = {};
+    Words low[kWords] = {}, high[kWords] = {};  // of even bytes, and of odd ones
     for (int64_t u = 0; u < some; ++u, w += kUnitBytes) {
-      int16_t pairs[kPairs];
-      __builtin_memcpy(pairs, w, sizeof pairs);
-      for (int i = 0; i < kPairs; ++i) {
-        low[i] = static_cast<int16_t>(low[i] + (static_cast<int16_t>(static_cast<uint16_t>(pairs[i]) << 8) >> 8));
-        high[i] = static_cast<int16_t>(high[i] + (pairs[i] >> 8));
+      for (int i = 0; i < kWords; ++i) {
+        Words pairs;
+        load(pairs, w + 32 * i);
+        low[i] += pairs << 8 >> 8;
+        high[i] += pairs >> 8;
       }
     }
-    for (int lane = 0; lane < kLanes; ++lane)
-      sums[lane] += low[2 * lane] + low[2 * lane + 1] + high[2 * lane] + high[2 * lane + 1];
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int i = lane / 8, at = lane % 8 * 2;
+      sums[lane] += low[i][at] + low[i][at + 1] + high[i][at] + high[i][at + 1];
+    }
   }
   for (int lane = 0; lane < kLanes; ++lane) sums[lane] *= -zero_point;
   __builtin_memcpy(block, sums, sizeof sums);

@@ -157,19 +157,12 @@ int64_t count_events(const gxnor_int_conv& c, const Rounded& rounded, int thread
 }
 
 Memory<int8_t> spread(const gxnor_int_conv& c, const Rounded& rounded, int threads) {
-  const int64_t outputs = int64_t{c.ho} * c.wo * c.c_out, positions = rounded.positions(c);
+  const int64_t outputs = int64_t{c.ho} * c.wo * c.c_out, maxima = rounded.positions(c) * c.c_out;
   Memory<int8_t> whole(rounded.pool ? c.n * outputs : 0);
-  const Places places(c, rounded);
-  if (!rounded.pool || !places || !whole) return whole;
+  if (!rounded.pool || !whole) return whole;
   team_for(c.n, (1 << 16) / outputs + 1, threads, [&](int64_t begin, int64_t end) {
-    std::memset(whole.get() + begin * outputs, 0, (end - begin) * outputs);
-    for (int64_t p = begin * positions; p < end * positions; ++p) {
-      const int8_t* const q = rounded.q + p * c.c_out;
-      const uint8_t* const place = rounded.place + p * c.c_out;
-      int8_t* const to = whole.get() + p / positions * outputs;
-      const int64_t origin = places.origin.get()[p % positions];
-      for (int64_t o = 0; o < c.c_out; ++o) to[(origin + places.offset.get()[place[o]]) * c.c_out + o] = q[o];
-    }
+    for (int64_t i = begin; i < end; ++i)
+      spread_plane(*rounded.pool, rounded.q + i * maxima, rounded.place + i * maxima, whole.get() + i * outputs);
   });
   return whole;
 }

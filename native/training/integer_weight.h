@@ -1,7 +1,7 @@
 // Gradients of weights in small integers.
 #pragma once
 
-#include "training/integer.h"
+#include "training/integer_events.h"
 
 namespace gxnor {
 
@@ -13,5 +13,10 @@ int weight_gradient(const gxnor_int_conv& conv, const int8_t* q, const int8_t* x
 bool suits_weight_winograd(const gxnor_int_conv& conv);
 int weight_gradient_winograd(const gxnor_int_conv& conv, const int8_t* q, const int8_t* x, const float* scale, float* dw,
                              int threads);
+
+// The same for few input channels.
+bool suits_weight_narrow(const gxnor_int_conv& conv);
+int weight_gradient_narrow(const gxnor_int_conv& conv, const Rounded& rounded, const int8_t* x, const float* scale,
+                           float* dw, int threads);
 
 }  // namespace gxnor

@@ -1,6 +1,7 @@
 // Max-pooling that remembers where in its window each maximum lies; the reference is gxnor/nn/pooling.py.
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 #include <vector>
 
@@ -73,12 +74,43 @@ void backward(const gxnor_pool& g, const float* dy, const uint8_t* place, float*
   }
 }
 
+// whole[height][width][inner]: each value at its place, zeros between.
+GXNOR_BODY void spread(const gxnor_pool* geometry, const int8_t* values, const uint8_t* place, int8_t* whole) {
+  constexpr int kWide = 32;
+  const gxnor_pool g = *geometry;  // a copy: bytes that are written might be the original
+  std::memset(whole, 0, g.height * g.width * g.inner);
+  for (int64_t row = 0; row < g.out_height; ++row) {
+    for (int64_t number = 0; number < g.kernel[0] * g.kernel[1]; ++number) {
+      const int64_t j = number % g.kernel[1], line = locate(g, 0, row, number / g.kernel[1]);
+      if (line < 0 || line >= g.height) continue;
+      const uint8_t own = static_cast<uint8_t>(number);
+      for (int64_t column = 0; column < g.out_width; ++column) {
+        const int64_t x = locate(g, 1, column, j), from = (row * g.out_width + column) * g.inner;
+        if (x < 0 || x >= g.width) continue;
+        int8_t* const to = whole + (line * g.width + x) * g.inner;
+        int64_t c = 0;
+        for (; c + kWide <= g.inner; c += kWide) {
+          gxnor::Some<uint8_t, kWide> at, some;
+          gxnor::load(at, place + from + c);
+          gxnor::load(some, values + from + c);
+          gxnor::store(to + c, some & reinterpret_cast<gxnor::Some<uint8_t, kWide>>(at == own));
+        }
+        for (; c < g.inner; ++c) to[c] = place[from + c] == own ? values[from + c] : 0;
+      }
+    }
+  }
+}
+
 int64_t planes(const gxnor_pool& g) { return (1 << 14) / (g.height * g.width * g.inner) + 1; }
 
 }  // namespace
 
 void gxnor::pool_plane(const gxnor_pool& g, const float* x, float* y, uint8_t* place, int32_t* at) {
   vectorised<forward>(&g, x, y, place, at);
+}
+
+void gxnor::spread_plane(const gxnor_pool& g, const int8_t* values, const uint8_t* place, int8_t* whole) {
+  vectorised<spread>(&g, values, place, whole);
 }
 
 int64_t gxnor::pool_place(const gxnor_pool& g, int64_t row, int64_t column, int64_t number) {
