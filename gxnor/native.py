@@ -147,7 +147,7 @@ SIGNATURES = {
     "gxnor_int_conv_input": (_int32, *(_pointer,) * 7, _int32),
     "gxnor_int_conv_weight": (_int32, *(_pointer,) * 7, _int32),
     "gxnor_block_sums": (_int32, *(_pointer,) * 7, _int32),
-    "gxnor_block_states": (None, _pointer, _pointer, _pointer, _int64, _int64, _pointer, _int32),
+    "gxnor_block_states": (_int32, _pointer, _pointer, _pointer, _int64, _int64, _pointer, _int32),
     "gxnor_block_reduce": (_int32, *(_pointer,) * 4, _int64, _int64, _pointer, _int32),
     "gxnor_block_round": (
         *(_int32, *(_pointer,) * 6, _int64, _int64, _int64),

@@ -84,12 +84,12 @@ def block_sums(x: torch.Tensor, w: torch.Tensor, g: Geometry, pool: Pool | None)
 def block_states(c: torch.Tensor, s: torch.Tensor, phi: Phi) -> torch.Tensor:
     """`integer_block.states`."""
     library = native.library() if s.device.type == "cpu" else None
-    if library is None:
-        return integer_block.states(c, s, phi)
-    states, rows = torch.empty(s.shape, dtype=torch.int8), s[..., 0].numel()
-    pointers = ctypes.byref(_phi(phi)), c.data_ptr(), s.data_ptr(), rows, s.shape[-1], states.data_ptr()
-    library.gxnor_block_states(*pointers, torch.get_num_threads())
-    return states
+    if library is not None:
+        states, rows = torch.empty(s.shape, dtype=torch.int8), s[..., 0].numel()
+        given = ctypes.byref(_phi(phi)), c.data_ptr(), s.data_ptr(), rows, s.shape[-1], states.data_ptr()
+        if library.gxnor_block_states(*given, torch.get_num_threads()) == 0:
+            return states
+    return integer_block.states(c, s, phi)
 
 
 def block_reduce(c: torch.Tensor, s: torch.Tensor, dy: torch.Tensor, phi: Phi) -> torch.Tensor:

@@ -17,104 +17,121 @@ namespace {
 constexpr int64_t kRows = 256;  // whose sums are taken one after the other
 constexpr int kMostPlaces = 256;
 
-// totals[2][channels] of some rows.
+// totals[2][channels] += those of values begin .. end, whole rows.
 template <bool kBoth, bool kTriangular>
-GXNOR_BODY void reduce(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, const float* dz, int64_t rows,
-                       int64_t channels, double* totals) {
-  for (int64_t begin = 0; begin < channels; begin += kBlockChannels) {
-    const int n = static_cast<int>(std::min<int64_t>(kBlockChannels, channels - begin));
-    double of_g[kBlockChannels] = {}, of_gs[kBlockChannels] = {};
-    for (int64_t row = 0; row < rows; ++row) {
-      const int16_t* const s = sums + row * channels;
-      float g[kBlockChannels];
-      differentiate<kBoth, kTriangular>(phi, coefficients, s, dz + row * channels, begin, channels, n, g);
-      for (int i = 0; i < n; ++i) {
-        const double some = g[i];
-        of_g[i] += some;
-        of_gs[i] += some * static_cast<double>(s[begin + i]);
-      }
-    }
-    std::memcpy(totals + begin, of_g, n * sizeof(double));
-    std::memcpy(totals + channels + begin, of_gs, n * sizeof(double));
+GXNOR_BODY void reduce(const Gradient* of, int64_t begin, int64_t end, double* totals) {
+  const int64_t channels = of->coefficients.channels;
+  for (int64_t first = begin; first < end; first += kBlock) {
+    const int n = static_cast<int>(std::min<int64_t>(kBlock, end - first));
+    float g[kBlock], s[kBlock];
+    differentiate<kBoth, kTriangular>(*of, first, n, g, s);
+    for_rows(first, n, channels, [&](int i, int64_t channel, int count) {
+      double *const of_g = totals + channel, *const of_gs = of_g + channels;
+      for (int j = 0; j < count; ++j) of_g[j] += static_cast<double>(g[i + j]);
+      for (int j = 0; j < count; ++j) of_gs[j] += static_cast<double>(g[i + j]) * static_cast<double>(s[i + j]);
+    });
   }
 }
 
-struct Gradient {
-  const gxnor_phi* phi;
-  const float* coefficients;
-  const int16_t* sums;
-  const float* dz;
-  int64_t channels;
-};
-
-// top[channels]: the bits of the largest |dy| of each channel over rows first .. last.
+// The bits of |dy|.
 template <bool kBoth, bool kTriangular>
-GXNOR_BODY void largest(const Gradient* of, int64_t first, int64_t last, int32_t* top) {
-  for (int64_t begin = 0; begin < of->channels; begin += kBlockChannels) {
-    const int n = static_cast<int>(std::min<int64_t>(kBlockChannels, of->channels - begin));
-    int32_t some[kBlockChannels] = {};
-    for (int64_t row = first; row < last; ++row) {
-      const int64_t at = row * of->channels;
-      float dy[kBlockChannels];
-      int32_t bits[kBlockChannels];
-      propagate<kBoth, kTriangular>(of->phi, of->coefficients, of->sums + at, of->dz + at, begin, of->channels, n, dy);
-      std::memcpy(bits, dy, n * sizeof bits[0]);
-      for (int i = 0; i < n; ++i) {
-        const int32_t magnitude = bits[i] & 0x7fffffff;
-        some[i] = some[i] < magnitude ? magnitude : some[i];
-      }
-    }
-    std::memcpy(top + begin, some, n * sizeof some[0]);
+GXNOR_BODY void magnitudes(const Gradient& of, int64_t first, int n, int32_t* bits) {
+  float dy[kBlock];
+  propagate<kBoth, kTriangular>(of, first, n, dy);
+  std::memcpy(bits, dy, sizeof dy);
+  for (int i = 0; i < kBlock; ++i) bits[i] &= 0x7fffffff;
+}
+
+// The largest of values begin .. end.
+template <bool kBoth, bool kTriangular>
+GXNOR_BODY int32_t largest(const Gradient* of, int64_t begin, int64_t end) {
+  int32_t top = 0;
+  for (int64_t first = begin; first < end; first += kBlock) {
+    const int n = static_cast<int>(std::min<int64_t>(kBlock, end - first));
+    int32_t bits[kBlock];
+    magnitudes<kBoth, kTriangular>(*of, first, n, bits);
+    for (int i = n; i < kBlock; ++i) bits[i] = 0;
+    for (int i = 0; i < kBlock; ++i) top = top < bits[i] ? bits[i] : top;
+  }
+  return top;
+}
+
+// Those of each channel: top[channels].
+template <bool kBoth, bool kTriangular>
+GXNOR_BODY void largest_of_channels(const Gradient* of, int64_t begin, int64_t end, int32_t* top) {
+  for (int64_t first = begin; first < end; first += kBlock) {
+    const int n = static_cast<int>(std::min<int64_t>(kBlock, end - first));
+    int32_t bits[kBlock];
+    magnitudes<kBoth, kTriangular>(*of, first, n, bits);
+    for_rows(first, n, of->coefficients.channels, [&](int i, int64_t channel, int count) {
+      int32_t* const to = top + channel;
+      for (int j = 0; j < count; ++j) to[j] = to[j] < bits[i + j] ? bits[i + j] : to[j];
+    });
   }
 }
 
 struct Rounding {
-  const float* inverse;  // of each sample, or of each channel
+  const float* inverse;  // of each sample; or of each channel, as coefficients are repeated
   bool per_channel;
   float levels;
   uint64_t key;
+  int64_t positions;    // of a sample
+  const gxnor_pool* pool;
+  const uint8_t* place;
+  const uint64_t* places;    // of the stream, from the first place of a window to each
+  const uint64_t* channels;  // and from the first channel to each
 };
 
-// One row of a sample, of which `first` is the number of its first value before the pool, to q.
-template <bool kBoth, bool kTriangular>
-GXNOR_BODY void round_row(const Gradient* of, const Rounding* how, int64_t row, int64_t sample, const uint8_t* place,
-                          const int64_t* offsets, int64_t first, int8_t* q) {
-  const int64_t at = row * of->channels;
-  for (int64_t begin = 0; begin < of->channels; begin += kBlockChannels) {
-    const int n = static_cast<int>(std::min<int64_t>(kBlockChannels, of->channels - begin));
-    float dy[kBlockChannels], same[kBlockChannels], u[kBlockChannels];
-    propagate<kBoth, kTriangular>(of->phi, of->coefficients, of->sums + at, of->dz + at, begin, of->channels, n, dy);
-    const float* inverse = how->inverse + begin;
-    if (!how->per_channel) {
-      for (int i = 0; i < n; ++i) same[i] = how->inverse[sample];
-      inverse = same;
-    }
-    if (!place) {
-      uniform_some<kBlockChannels>(how->key, first + begin, n, u);
-      round_block(dy, inverse, u, n, how->levels, q + begin);
-      continue;
-    }
-    int64_t from[kBlockChannels];
-    int32_t bits[kBlockChannels];
-    for (int i = 0; i < n; ++i) from[i] = offsets[place[at + begin + i]] + begin + i;
-    for (int i = 0; i < n; ++i) bits[i] = stream_bits(stream_begin(how->key, first + from[i]));
-    for (int i = 0; i < n; ++i) u[i] = static_cast<float>(bits[i]) * 0x1p-24f;
-    round_block(dy, inverse, u, n, how->levels, q + begin);
-  }
+// Where the draws of n values from `first` on begin in the stream: each is at the place of its maximum, before the pool.
+GXNOR_BODY void find_draws(const Rounding& how, int64_t first, int n, int64_t channels, uint64_t* draws) {
+  const gxnor_pool& pool = *how.pool;
+  int64_t sample = first / channels / how.positions, position = first / channels % how.positions;
+  int64_t y = position / pool.out_width, x = position % pool.out_width;
+  for_rows(first, n, channels, [&](int i, int64_t channel, int count) {
+    const int64_t at = sample * pool.height * pool.width * channels + pool_window(pool, y, x);
+    const uint64_t begin = stream_begin(how.key, at);
+    const uint64_t* const steps = how.channels + channel;
+    const uint8_t* const place = how.place + first + i;
+    for (int j = 0; j < count; ++j) draws[i + j] = begin + how.places[place[j]] + steps[j];
+    if (++x < pool.out_width) return;
+    x = 0;
+    if (++y < pool.out_height) return;
+    y = 0;
+    ++sample;
+  });
+  for (int i = n; i < kBlock; ++i) draws[i] = 0;
 }
 
+// Values begin .. end, begin a multiple of kBlock.
 template <bool kBoth, bool kTriangular>
-GXNOR_BODY void round_rows(const Gradient* of, const Rounding* how, const gxnor_pool* pool, const uint8_t* place,
-                           int64_t positions, int64_t first, int64_t last, int8_t* q) {
-  const int64_t channels = of->channels, whole = pool ? pool->height * pool->width * channels : positions * channels;
-  int64_t offsets[kMostPlaces];
-  if (pool)
-    for (int64_t i = 0; i < pool->kernel[0] * pool->kernel[1]; ++i) offsets[i] = pool_place(*pool, 0, 0, i);
-  for (int64_t row = first; row < last; ++row) {
-    const int64_t sample = row / positions, position = row % positions;
-    const int64_t at =
-        pool ? pool_place(*pool, position / pool->out_width, position % pool->out_width, 0) - offsets[0] : position * channels;
-    round_row<kBoth, kTriangular>(of, how, row, sample, place, offsets, sample * whole + at, q + row * channels);
+GXNOR_BODY void round_values(const Gradient* of, const Rounding* how, int64_t begin, int64_t end, int8_t* q) {
+  const int64_t channels = of->coefficients.channels, size = how->positions * channels;
+  for (int64_t first = begin; first < end; first += kBlock) {
+    const int n = static_cast<int>(std::min<int64_t>(kBlock, end - first));
+    float dy[kBlock], same[kBlock], u[kBlock];
+    propagate<kBoth, kTriangular>(*of, first, n, dy);
+    const float* inverse = how->inverse + first % channels;
+    if (!how->per_channel) {
+      for (int i = 0; i < kBlock;) {
+        const int64_t sample = std::min(first + i, end - 1) / size;
+        const int last = static_cast<int>(std::min<int64_t>(kBlock, (sample + 1) * size - first));
+        const int stop = first + i < end - 1 ? last : kBlock;
+        for (; i < stop; ++i) same[i] = how->inverse[sample];
+      }
+      inverse = same;
+    }
+    if (how->pool) {
+      uint64_t draws[kBlock];
+      int32_t bits[kBlock];
+      find_draws(*how, first, n, channels, draws);
+      for (int i = 0; i < kBlock; ++i) bits[i] = stream_bits(draws[i]);
+      for (int i = 0; i < kBlock; ++i) u[i] = static_cast<float>(bits[i]) * 0x1p-24f;
+    } else {
+      uniform_block<kBlock>(how->key, first, u);
+    }
+    int8_t rounded[kBlock];
+    round_block(dy, inverse, u, kBlock, how->levels, rounded);
+    std::memcpy(q + first, rounded, n);
   }
 }
 
@@ -126,14 +143,15 @@ int32_t gxnor_block_reduce(const gxnor_phi* phi, const float* coefficients, cons
   using namespace gxnor;
   const int64_t parts = (rows + kRows - 1) / kRows;
   const Memory<double> some(parts * 2 * channels);
-  if (!some) return kNoMemory;
+  const Coefficients all(coefficients, 2, channels);
+  if (!some || !all) return kNoMemory;
+  const Gradient of = {phi, all, sums, dz};
+  std::memset(some.get(), 0, parts * 2 * channels * sizeof *totals);
   for_windows(*phi, [&](auto both, auto triangular) {
     team_for(parts, 1, threads, [&](int64_t begin, int64_t end) {
-      for (int64_t part = begin; part < end; ++part) {
-        const int64_t first = part * kRows, at = first * channels;
-        vectorised<reduce<both, triangular>>(phi, coefficients, sums + at, dz + at, std::min(kRows, rows - first), channels,
+      for (int64_t part = begin; part < end; ++part)
+        vectorised<reduce<both, triangular>>(&of, part * kRows * channels, std::min(rows, (part + 1) * kRows) * channels,
                                              some.get() + part * 2 * channels);
-      }
     });
   });
   std::memset(totals, 0, 2 * channels * sizeof *totals);
@@ -150,34 +168,44 @@ int32_t gxnor_block_round(const gxnor_phi* phi, const float* coefficients, const
   const int64_t count = per_channel ? channels : samples, rows = samples * positions, grain = (1 << 14) / channels + 1;
   const std::unique_ptr<std::atomic<int32_t>[]> top(new (std::nothrow) std::atomic<int32_t>[count]());
   const Memory<float> inverse(count);
+  const Memory<uint64_t> channel_steps(channels);
+  const Coefficients all(coefficients, 5, channels);
   std::atomic<bool> failed{false};
-  if (!top || !inverse) return 3;
-  const Gradient of = {phi, coefficients, sums, dz, channels};
-  const Rounding how = {inverse.get(), per_channel != 0, static_cast<float>((1 << (bits - 1)) - 1), key};
+  if (!top || !inverse || !channel_steps || !all) return 3;
+  const float levels = static_cast<float>((1 << (bits - 1)) - 1);
+  const Gradient of = {phi, all, sums, dz};
   for_windows(*phi, [&](auto both, auto triangular) {
     const int64_t pieces = per_channel ? rows : samples, step = per_channel ? grain : grain / positions + 1;
     team_for(pieces, step, threads, [&](int64_t begin, int64_t end) {
+      if (!per_channel) {
+        const int64_t size = positions * channels;
+        for (int64_t sample = begin; sample < end; ++sample)
+          top[sample] = vectorised<largest<both, triangular>>(&of, sample * size, (sample + 1) * size);
+        return;
+      }
       const Memory<int32_t> some(channels);
       if (!some) {
         failed = true;
         return;
       }
-      if (per_channel) {
-        vectorised<largest<both, triangular>>(&of, begin, end, some.get());
-        for (int64_t c = 0; c < channels; ++c) raise_to(top[c], some.get()[c]);
-        return;
-      }
-      for (int64_t sample = begin; sample < end; ++sample) {
-        vectorised<largest<both, triangular>>(&of, sample * positions, (sample + 1) * positions, some.get());
-        top[sample] = *std::max_element(some.get(), some.get() + channels);
-      }
+      std::memset(some.get(), 0, channels * sizeof(int32_t));
+      vectorised<largest_of_channels<both, triangular>>(&of, begin * channels, end * channels, some.get());
+      for (int64_t c = 0; c < channels; ++c) raise_to(top[c], some.get()[c]);
     });
   });
   if (failed) return 3;
-  if (!find_scales(top.get(), count, how.levels, inverse.get(), scale)) return 1;
+  if (!find_scales(top.get(), count, levels, inverse.get(), scale)) return 1;
+  const Coefficients of_channels(inverse.get(), per_channel ? 1 : 0, channels);
+  if (!of_channels) return 3;
+  uint64_t places[kMostPlaces];
+  for (int64_t i = 0; pool && i < pool->kernel[0] * pool->kernel[1]; ++i)
+    places[i] = static_cast<uint64_t>(pool_place(*pool, i)) * kStreamStep;
+  for (int64_t c = 0; c < channels; ++c) channel_steps.get()[c] = static_cast<uint64_t>(c) * kStreamStep;
+  const Rounding how = {per_channel ? of_channels.all.get() : inverse.get(), per_channel != 0, levels, key, positions,
+                        pool, place, places, channel_steps.get()};
   for_windows(*phi, [&](auto both, auto triangular) {
-    team_for(rows, grain, threads, [&](int64_t begin, int64_t end) {
-      vectorised<round_rows<both, triangular>>(&of, &how, pool, pool ? place : nullptr, positions, begin, end, q);
+    team_for(rows * channels, 64 * kBlock, threads, [&](int64_t begin, int64_t end) {
+      vectorised<round_values<both, triangular>>(&of, &how, begin, end, q);
     });
   });
   return 0;

@@ -25,21 +25,22 @@ GXNOR_BODY void take_rows(const float* y, int64_t rows, int64_t channels, int16_
   }
 }
 
-GXNOR_BODY void states_of(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, int64_t rows,
-                          int64_t channels, int8_t* states) {
-  for (int64_t row = 0; row < rows; ++row, sums += channels, states += channels) {
-    for (int64_t begin = 0; begin < channels; begin += kBlockChannels) {
-      const int n = static_cast<int>(channels - begin < kBlockChannels ? channels - begin : kBlockChannels);
-      float z[kBlockChannels];
-      int32_t steps[kBlockChannels];
-      activate(coefficients, sums, begin, channels, n, z);
-      for (int i = 0; i < n; ++i) steps[i] = phi->count ? 0 : z[i] >= 0.0f ? 1 : -1;
-      for (int k = 0; k < phi->count; ++k) {
-        const float t = phi->steps[k];
-        for (int i = 0; i < n; ++i) steps[i] += (z[i] > t ? 1 : 0) - (z[i] < -t ? 1 : 0);
-      }
-      for (int i = 0; i < n; ++i) states[begin + i] = static_cast<int8_t>(steps[i]);
+GXNOR_BODY void states_of(const gxnor_phi* phi, const Coefficients* coefficients, const int16_t* sums, int64_t begin,
+                          int64_t end, int8_t* states) {
+  for (int64_t first = begin; first < end; first += kBlock) {
+    const int n = static_cast<int>(end - first < kBlock ? end - first : kBlock);
+    float z[kBlock];
+    int32_t steps[kBlock];
+    int16_t last[kBlock];
+    int8_t some[kBlock];
+    activate(coefficients->all.get() + first % coefficients->channels, coefficients->stride, padded(sums, first, n, last), z);
+    for (int i = 0; i < kBlock; ++i) steps[i] = phi->count ? 0 : z[i] >= 0.0f ? 1 : -1;
+    for (int k = 0; k < phi->count; ++k) {
+      const float t = phi->steps[k];
+      for (int i = 0; i < kBlock; ++i) steps[i] += (z[i] > t ? 1 : 0) - (z[i] < -t ? 1 : 0);
     }
+    for (int i = 0; i < kBlock; ++i) some[i] = static_cast<int8_t>(steps[i]);
+    std::memcpy(states + first, some, n);
   }
 }
 
@@ -80,10 +81,12 @@ int32_t gxnor_block_sums(const gxnor_int_conv* conv, const gxnor_pool* pool, con
   return status ? status : failed ? kNoMemory : kDone;
 }
 
-void gxnor_block_states(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, int64_t rows, int64_t channels,
-                        int8_t* states, int32_t threads) {
-  gxnor::team_for(rows, (1 << 14) / channels + 1, threads, [=](int64_t begin, int64_t end) {
-    gxnor::vectorised<gxnor::states_of>(phi, coefficients, sums + begin * channels, end - begin, channels,
-                                        states + begin * channels);
+int32_t gxnor_block_states(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, int64_t rows,
+                           int64_t channels, int8_t* states, int32_t threads) {
+  const gxnor::Coefficients all(coefficients, 2, channels);
+  if (!all) return gxnor::kNoMemory;
+  gxnor::team_for(rows * channels, 64 * gxnor::kBlock, threads, [&](int64_t begin, int64_t end) {
+    gxnor::vectorised<gxnor::states_of>(phi, &all, sums, begin, end, states);
   });
+  return gxnor::kDone;
 }

@@ -85,9 +85,9 @@ struct Places {
     offset.get()[0] = 0;
     for (int64_t p = 0; p < rounded.positions(c); ++p)
       origin.get()[p] = static_cast<int32_t>(
-          pool ? pool_place(*pool, p / pool->out_width, p % pool->out_width, 0) / pool->inner : p);
+          pool ? pool_window(*pool, p / pool->out_width, p % pool->out_width) / pool->inner : p);
     for (int64_t i = 1; i < count; ++i)
-      offset.get()[i] = static_cast<int32_t>((pool_place(*pool, 0, 0, i) - pool_place(*pool, 0, 0, 0)) / pool->inner);
+      offset.get()[i] = static_cast<int32_t>(pool_place(*pool, i) / pool->inner);
   }
   explicit operator bool() const { return origin && offset; }
 };

@@ -61,14 +61,11 @@ GXNOR_BODY void forward(const gxnor_pool* geometry, const float* x, float* y, ui
 // One plane; where windows overlap, their gradients are added in the order of the windows.
 void backward(const gxnor_pool& g, const float* dy, const uint8_t* place, float* dx) {
   int64_t offset[256];
-  for (int64_t number = 0; number < g.kernel[0] * g.kernel[1]; ++number) {
-    const int64_t i = number / g.kernel[1], j = number % g.kernel[1];
-    offset[number] = (i * g.dilation[0] * g.width + j * g.dilation[1]) * g.inner;
-  }
+  for (int64_t number = 0; number < g.kernel[0] * g.kernel[1]; ++number) offset[number] = gxnor::pool_place(g, number);
   std::fill_n(dx, g.height * g.width * g.inner, 0.0f);
   for (int64_t row = 0; row < g.out_height; ++row) {
     for (int64_t column = 0; column < g.out_width; ++column, dy += g.inner, place += g.inner) {
-      const int64_t origin = (locate(g, 0, row, 0) * g.width + locate(g, 1, column, 0)) * g.inner;
+      const int64_t origin = gxnor::pool_window(g, row, column);
       for (int64_t c = 0; c < g.inner; ++c) dx[origin + offset[place[c]] + c] += dy[c];
     }
   }
@@ -111,11 +108,6 @@ void gxnor::pool_plane(const gxnor_pool& g, const float* x, float* y, uint8_t* p
 
 void gxnor::spread_plane(const gxnor_pool& g, const int8_t* values, const uint8_t* place, int8_t* whole) {
   vectorised<spread>(&g, values, place, whole);
-}
-
-int64_t gxnor::pool_place(const gxnor_pool& g, int64_t row, int64_t column, int64_t number) {
-  const int64_t i = number / g.kernel[1], j = number % g.kernel[1];
-  return (locate(g, 0, row, i) * g.width + locate(g, 1, column, j)) * g.inner;
 }
 
 void gxnor_pool_forward(const gxnor_pool* g, const float* x, float* y, uint8_t* place, int32_t threads) {

@@ -149,8 +149,8 @@ GXNOR_API int32_t gxnor_int_conv_weight(const gxnor_int_conv* conv, const int8_t
 GXNOR_API int32_t gxnor_block_sums(const gxnor_int_conv* conv, const gxnor_pool* pool, const int8_t* x, const int8_t* w,
                                    int16_t* sums, uint8_t* place, double* totals, int32_t threads);
 
-// states[rows][channels] = phi(z) in steps from 0; binary: -1 or 1.
-GXNOR_API void gxnor_block_states(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, int64_t rows,
+// states[rows][channels] = phi(z) in steps from 0; binary: -1 or 1. Returns 2 where memory is short.
+GXNOR_API int32_t gxnor_block_states(const gxnor_phi* phi, const float* coefficients, const int16_t* sums, int64_t rows,
                                   int64_t channels, int8_t* states, int32_t threads);
 
 // totals[2][channels]: of all g, and of all g * s, in double: of 256 rows one after the other, and then of all these.
