@@ -67,7 +67,8 @@ int forward(const gxnor_int_conv& c, const int8_t* x, const int8_t* w, float* y,
   const Correlation of = forward_correlation(c);
   const gxnor_kernel kernel = fastest_kernel(of);
   if (kernel != GXNOR_DIRECT) return correlate_winograd(of, kernel, x, w, false, nullptr, y, threads, take);
-  return correlate(of, x, forward_panels(of, w, threads), nullptr, y, threads, take);
+  const Panels panels = suits_lookup(of) ? lookup_panels(of, w, threads) : forward_panels(of, w, threads);
+  return correlate(of, x, panels, nullptr, y, threads, take);
 }
 
 }  // namespace gxnor

@@ -38,6 +38,9 @@ const Kernels& training_kernels();
 constexpr int kQuad = 4;
 constexpr int kUnitBytes = kQuad * kLanes;  // of a unit of a block of dot8's weights
 
+constexpr int kLookupChannels = 64;                              // of a unit of lookup
+constexpr int kLookupBytes = kLookupChannels / kQuad * kLanes;  // of its weights, in a block
+
 constexpr int64_t blocks_of(int64_t channels) { return (channels + kLanes - 1) / kLanes; }
 constexpr int64_t quads_of(int64_t values) { return (values + kQuad - 1) / kQuad; }
 

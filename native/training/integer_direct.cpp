@@ -26,28 +26,28 @@ GXNOR_BODY void write(const int32_t* sums, int count, int lanes, const float* sc
   }
 }
 
-// The outputs of some images.
-void products(const Correlation& of, const Kernels& kernels, const int8_t* x, int64_t image, int64_t images, const Panels& w,
+// The outputs of some images, from x, surrounded, in bytes or bits, `plane` bytes of each kind.
+void products(const Correlation& of, const uint8_t* x, int64_t plane, int64_t image, int64_t images, const Panels& w,
               const float* scale, float* y) {
   const int64_t pixels = int64_t{of.out[0]} * of.out[1];
   const int64_t fan = of.channels / of.groups, outputs = of.out_channels / of.groups;
   const uint8_t* from[kStrip];
   float scales[kStrip];
   alignas(64) int32_t sums[kMostBlocks * kStrip * kLanes];
-  Window window = {w.offsets.get(), static_cast<int>(w.units), 0, of.x_bound, 0, 1};
+  const int64_t per_byte = w.bits ? 8 : 1;  // values of x
+  Window window = {w.offsets.get(), static_cast<int>(w.units), plane, of.x_bound, 0, 1, w.fours.get()};
   window.piece = std::min(window.units, piece(of.x_bound, of.w_bound));
   for (int64_t first = 0; first < images * pixels; first += kStrip) {
     const int count = static_cast<int>(std::min<int64_t>(kStrip, images * pixels - first));
     for (int p = 0; p < count; ++p) {
       const int64_t at = (first + p) / pixels;
-      from[p] = reinterpret_cast<const uint8_t*>(x) +
-                at * surrounded_bytes(of) + first_byte(of, (first + p) % pixels);
+      from[p] = x + (at * surrounded_bytes(of) + first_byte(of, (first + p) % pixels)) / per_byte;
       scales[p] = scale ? scale[image + at] : 1.0f;
     }
     for (int64_t group = 0; group < of.groups; ++group) {
       for (int64_t b = 0; b < w.group_blocks; b += window.blocks) {
-        window.blocks = static_cast<int>(std::min<int64_t>(kernels.dot8_blocks, w.group_blocks - b));
-        kernels.dot8(from, count, window, w.block(group * w.group_blocks + b), sums);
+        window.blocks = static_cast<int>(std::min<int64_t>(w.at_once, w.group_blocks - b));
+        w.product(from, count, window, w.block(group * w.group_blocks + b), sums);
         for (int i = 0; i < window.blocks; ++i) {
           const int64_t lane = (b + i) * kLanes;
           vectorised<write>(static_cast<const int32_t*>(sums + i * count * kLanes), count,
@@ -93,7 +93,6 @@ void surround(const Correlation& of, const int8_t* x, int8_t* to) {
 
 int correlate(const Correlation& of, const int8_t* x, const Panels& w, const float* scale, float* y, int threads,
               const Take* take) {
-  const Kernels& kernels = training_kernels();
   const int64_t surrounded = surrounded_bytes(of), pixels = int64_t{of.out[0]} * of.out[1];
   const int64_t size = int64_t{of.size[0]} * of.size[1] * of.channels;
   if (!w) return kNoMemory;
@@ -101,16 +100,20 @@ int correlate(const Correlation& of, const int8_t* x, const Panels& w, const flo
   const int64_t grain = (kPositions + pixels - 1) / pixels;
   std::atomic<bool> failed{false};
   team_for((of.images + grain - 1) / grain, 1, threads, [&](int64_t begin, int64_t end) {
-    const Memory<int8_t> memory(grain * surrounded + kQuad);  // a quad may reach beyond the last channel
+    const Memory<int8_t> memory(grain * surrounded + kLookupChannels);  // a unit may reach beyond the last channel
+    const int64_t plane = w.bits ? grain * surrounded / 8 + kLookupChannels / 8 : 0;
+    const Memory<uint8_t> states(2 * plane);
     const Memory<float> part(take ? grain * pixels * of.out_channels : 0);
-    if (!memory || !part) {
+    if (!memory || !states || !part) {
       failed = true;
       return;
     }
     for (int64_t image = begin * grain; image < std::min(of.images, end * grain); image += grain) {
       const int64_t images = std::min(grain, of.images - image);
       for (int64_t i = 0; i < images; ++i) surround(of, x + (image + i) * size, memory.get() + i * surrounded);
-      products(of, kernels, memory.get(), image, images, w, scale, take ? part.get() : y + image * pixels * of.out_channels);
+      if (w.bits) pack_states(memory.get(), images * surrounded, plane, states.get());
+      const uint8_t* const operand = w.bits ? states.get() : reinterpret_cast<const uint8_t*>(memory.get());
+      products(of, operand, plane, image, images, w, scale, take ? part.get() : y + image * pixels * of.out_channels);
       if (take) (*take)(image, images, part.get());
     }
   });

@@ -38,24 +38,40 @@ struct Runs {
 };
 Runs forward_runs(const Correlation& of);
 
-// Weights as dot8 takes them, the blocks of a group after those of the one before. `offsets`: of the units of a window.
+// Weights as dot8 or lookup takes them, the blocks of a group after those of the one before. `offsets`: of the units of a
+// window.
 struct Panels {
-  int64_t units, blocks, group_blocks;
+  int64_t units, blocks, group_blocks, block_bytes;
+  Product product;
+  int at_once;  // blocks
+  bool bits;    // lookup: x is the bits of its non-zeros, and after these those of its minus signs
   Memory<int32_t> offsets;
+  Memory<uint8_t> fours;  // lookup: Window's groups
   Memory<int8_t> bytes;
 
-  Panels(int64_t units, int64_t groups, int64_t group_channels)
+  Panels(const Kernels& kernels, bool bits, int64_t units, int64_t groups, int64_t group_channels)
       : units(units),
         blocks(groups * blocks_of(group_channels)),
         group_blocks(blocks_of(group_channels)),
+        block_bytes(bits ? units * kLookupBytes : (units + 1) * kUnitBytes),
+        product(bits ? kernels.lookup : kernels.dot8),
+        at_once(bits ? kMostBlocks : kernels.dot8_blocks),
+        bits(bits),
         offsets(units),
-        bytes(blocks * (units + 1) * kUnitBytes) {}
-  explicit operator bool() const { return offsets && bytes; }
-  int8_t* block(int64_t block) const { return bytes.get() + block * (units + 1) * kUnitBytes; }
+        fours(units),
+        bytes(blocks * block_bytes) {}
+  explicit operator bool() const { return offsets && fours && bytes; }
+  int8_t* block(int64_t block) const { return bytes.get() + block * block_bytes; }
 };
 
 // w [out_channels][taps][channels / groups]
 Panels forward_panels(const Correlation& of, const int8_t* w, int threads);
+// Of three states in x and w, for lookup, where that suits.
+bool suits_lookup(const Correlation& of);
+Panels lookup_panels(const Correlation& of, const int8_t* w, int threads);
+// Bytes of three states to bits, eight to a byte: `count` non-zeros, and `plane` bytes further as many minus signs.
+void pack_states(const int8_t* x, int64_t count, int64_t plane, uint8_t* to);
+
 // w [channels][taps][out_channels / groups], the taps in reverse
 Panels backward_panels(const Correlation& of, const int8_t* w, int threads);
 

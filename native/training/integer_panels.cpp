@@ -64,7 +64,7 @@ int64_t Runs::from(const Correlation& of, int64_t run) const {
 Panels forward_panels(const Correlation& of, const int8_t* w, int threads) {
   const Runs runs = forward_runs(of);
   const int64_t outputs = of.out_channels / of.groups, row = runs.count * runs.bytes;
-  Panels panels(runs.units(), of.groups, outputs);
+  Panels panels(training_kernels(), false, runs.units(), of.groups, outputs);
   if (!panels) return panels;
   list_offsets(of, runs, panels.offsets.get());
   team_for(panels.blocks, 1, threads, [&](int64_t begin, int64_t end) {
@@ -81,7 +81,7 @@ Panels backward_panels(const Correlation& of, const int8_t* w, int threads) {
   const int64_t taps = int64_t{of.kernel[0]} * of.kernel[1], fan = of.channels / of.groups;
   const int64_t outputs = of.out_channels / of.groups, row = taps * outputs;
   const Runs runs = {taps, fan};
-  Panels panels(runs.units(), of.groups, outputs);
+  Panels panels(training_kernels(), false, runs.units(), of.groups, outputs);
   if (!panels) return panels;
   list_offsets(of, runs, panels.offsets.get());
   team_for(panels.blocks, 1, threads, [&](int64_t begin, int64_t end) {

@@ -86,6 +86,7 @@ def test_products_of_a_pooled_gradient_are_those_of_the_whole_one(pool, size, sh
         (1, 1, 2, (3, 3), 1),
         (30, 3, 70, (3, 3), 1),
         (3, 140, 33, (3, 3), 1),
+        (2, 96, 300, (3, 3), 1),
         (5, 4, 6, (3, 3), 2),
         (2, 40, 9, (1, 1), 1),
     ):

@@ -15,6 +15,7 @@ CASES = {  # n, (h, w), channels, outputs, kernel, stride, padding, dilation, gr
     "5x5, valid": (2, (12, 7), 33, 5, (5, 5), (1, 1), (0, 0), (1, 1), 1),
     "1d": (4, (1, 23), 5, 6, (1, 4), (1, 2), (0, 3), (1, 1), 1),
     "strided, what is left over": (3, (10, 11), 6, 8, (3, 2), (3, 2), (1, 0), (1, 1), 1),
+    "strided rows": (3, (11, 9), 2, 20, (3, 5), (2, 1), (1, 2), (1, 2), 1),
     "dilated": (2, (13, 12), 4, 8, (3, 3), (1, 1), (2, 3), (2, 3), 1),
     "grouped": (2, (6, 6), 12, 18, (3, 3), (2, 1), (1, 1), (1, 1), 3),
     "a group each": (3, (7, 5), 8, 8, (3, 3), (1, 1), (1, 1), (1, 1), 8),
@@ -77,7 +78,8 @@ def test_the_kernels_agree_with_the_reference(name, bounds, instruction_set):
     _needs_kernels()
     x, w, q, g = make(name, bounds)
     per_sample, per_channel = torch.rand(x.shape[0]), torch.rand(w.shape[0])
-    for threads in (1, 3):
+    few = q * (torch.rand(q.shape, generator=torch.Generator().manual_seed(0)) < 0.05)
+    for threads, q in ((1, q), (3, q), (1, few), (3, few)):
         with _threads(threads):
             assert torch.equal(integer_kernels.sums(x, w, g), integer.sums(x, w, g))
             gradients = [
