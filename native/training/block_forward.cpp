@@ -13,12 +13,11 @@
 namespace gxnor {
 namespace {
 
-// y[rows][channels] to 16 bits; totals[2][channels] += y, y^2, exact in double.
-GXNOR_BODY void take_rows(const float* y, int64_t rows, int64_t channels, int16_t* sums, double* totals) {
-  for (int64_t row = 0; row < rows; ++row, y += channels, sums += channels) {
-    for (int64_t c = 0; c < channels; ++c) sums[c] = static_cast<int16_t>(static_cast<int32_t>(y[c]));
+// totals[2][channels] += s, s^2, exact in double.
+GXNOR_BODY void add_rows(const int16_t* sums, int64_t rows, int64_t channels, double* totals) {
+  for (int64_t row = 0; row < rows; ++row, sums += channels) {
     for (int64_t c = 0; c < channels; ++c) {
-      const double some = y[c];
+      const double some = sums[c];
       totals[c] += some;
       totals[channels + c] += some * some;
     }
@@ -55,25 +54,20 @@ int32_t gxnor_block_sums(const gxnor_int_conv* conv, const gxnor_pool* pool, con
   std::mutex mutex;
   bool failed = false;
   std::memset(totals, 0, 2 * channels * sizeof *totals);
-  const Take take = [&](int64_t image, int64_t images, const float* y) {
-    const Memory<float> pooled(pool ? rows * channels : 0);
-    const Memory<int32_t> at(pool ? pool->out_width * channels : 0);
+  const Take take = [&](int64_t image, int64_t images, const int16_t* y) {
+    const Memory<int16_t> at(pool ? pool->out_width * channels : 0);
     const Memory<double> some(2 * channels);
-    if (!pooled || !at || !some) {
+    if (!at || !some) {
       const std::lock_guard<std::mutex> lock(mutex);
       failed = true;
       return;
     }
     std::memset(some.get(), 0, 2 * channels * sizeof *totals);
-    for (int64_t i = 0; i < images; ++i) {
-      const float* from = y + i * size * channels;
-      const int64_t to = (image + i) * rows * channels;
-      if (pool) {
-        pool_plane(*pool, from, pooled.get(), place + to, at.get());
-        from = pooled.get();
-      }
-      vectorised<take_rows>(from, rows, channels, sums + to, some.get());
-    }
+    int16_t* const to = sums + image * rows * channels;
+    for (int64_t i = 0; pool && i < images; ++i)
+      pool_plane(*pool, y + i * size * channels, to + i * rows * channels, place + (image + i) * rows * channels, at.get());
+    if (!pool) std::memcpy(to, y, images * rows * channels * sizeof *to);
+    vectorised<add_rows>(static_cast<const int16_t*>(to), images * rows, channels, some.get());
     const std::lock_guard<std::mutex> lock(mutex);
     for (int64_t c = 0; c < 2 * channels; ++c) totals[c] += some.get()[c];
   };

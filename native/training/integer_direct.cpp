@@ -17,18 +17,23 @@ int64_t reach(const Correlation& of, int axis) {
   return (of.out[axis] - 1) * int64_t{of.stride[axis]} + (of.kernel[axis] - 1) * int64_t{of.dilation[axis]} + 1;
 }
 
-GXNOR_BODY void write(const int32_t* sums, int count, int lanes, const float* scales, float* y, int64_t pixel) {
+GXNOR_BODY void put(int32_t sum, float scale, float& y) { y = static_cast<float>(sum) * scale; }
+GXNOR_BODY void put(int32_t sum, float, int16_t& y) { y = static_cast<int16_t>(sum); }
+
+template <typename T>
+GXNOR_BODY void write(const int32_t* sums, int count, int lanes, const float* scales, T* y, int64_t pixel) {
   for (int p = 0; p < count; ++p, sums += kLanes, y += pixel) {
     if (lanes == kLanes)
-      for (int lane = 0; lane < kLanes; ++lane) y[lane] = static_cast<float>(sums[lane]) * scales[p];
+      for (int lane = 0; lane < kLanes; ++lane) put(sums[lane], scales[p], y[lane]);
     else
-      for (int lane = 0; lane < lanes; ++lane) y[lane] = static_cast<float>(sums[lane]) * scales[p];
+      for (int lane = 0; lane < lanes; ++lane) put(sums[lane], scales[p], y[lane]);
   }
 }
 
 // The outputs of some images, from x, surrounded, in bytes or bits, `plane` bytes of each kind.
+template <typename T>
 void products(const Correlation& of, const uint8_t* x, int64_t plane, int64_t image, int64_t images, const Panels& w,
-              const float* scale, float* y) {
+              const float* scale, T* y) {
   const int64_t pixels = int64_t{of.out[0]} * of.out[1];
   const int64_t fan = of.channels / of.groups, outputs = of.out_channels / of.groups;
   const uint8_t* from[kStrip];
@@ -50,7 +55,7 @@ void products(const Correlation& of, const uint8_t* x, int64_t plane, int64_t im
         w.product(from, count, window, w.block(group * w.group_blocks + b), sums);
         for (int i = 0; i < window.blocks; ++i) {
           const int64_t lane = (b + i) * kLanes;
-          vectorised<write>(static_cast<const int32_t*>(sums + i * count * kLanes), count,
+          vectorised<write<T>>(static_cast<const int32_t*>(sums + i * count * kLanes), count,
                             static_cast<int>(std::min<int64_t>(kLanes, outputs - lane)), static_cast<const float*>(scales),
                             y + first * of.out_channels + group * outputs + lane, int64_t{of.out_channels});
         }
@@ -103,7 +108,7 @@ int correlate(const Correlation& of, const int8_t* x, const Panels& w, const flo
     const Memory<int8_t> memory(grain * surrounded + kLookupChannels);  // a unit may reach beyond the last channel
     const int64_t plane = w.bits ? grain * surrounded / 8 + kLookupChannels / 8 : 0;
     const Memory<uint8_t> states(2 * plane);
-    const Memory<float> part(take ? grain * pixels * of.out_channels : 0);
+    const Memory<int16_t> part(take ? grain * pixels * of.out_channels : 0);
     if (!memory || !states || !part) {
       failed = true;
       return;
@@ -113,8 +118,12 @@ int correlate(const Correlation& of, const int8_t* x, const Panels& w, const flo
       for (int64_t i = 0; i < images; ++i) surround(of, x + (image + i) * size, memory.get() + i * surrounded);
       if (w.bits) pack_states(memory.get(), images * surrounded, plane, states.get());
       const uint8_t* const operand = w.bits ? states.get() : reinterpret_cast<const uint8_t*>(memory.get());
-      products(of, operand, plane, image, images, w, scale, take ? part.get() : y + image * pixels * of.out_channels);
-      if (take) (*take)(image, images, part.get());
+      if (!take) {
+        products(of, operand, plane, image, images, w, scale, y + image * pixels * of.out_channels);
+        continue;
+      }
+      products(of, operand, plane, image, images, w, scale, part.get());
+      (*take)(image, images, part.get());
     }
   });
   return failed ? kNoMemory : kDone;

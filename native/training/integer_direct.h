@@ -75,8 +75,8 @@ void pack_states(const int8_t* x, int64_t count, int64_t plane, uint8_t* to);
 // w [channels][taps][out_channels / groups], the taps in reverse
 Panels backward_panels(const Correlation& of, const int8_t* w, int threads);
 
-// What is called with the outputs of some images, from `image` on, in place of writing them to y.
-using Take = std::function<void(int64_t image, int64_t images, const float* y)>;
+// What is called with the sums of some images, from `image` on, in place of writing them to y, where they fit 16 bits.
+using Take = std::function<void(int64_t image, int64_t images, const int16_t* sums)>;
 
 // y = float(sum) * scale[image], or without scale where that is null.
 int correlate(const Correlation& of, const int8_t* x, const Panels& w, const float* scale, float* y, int threads,

@@ -67,6 +67,15 @@ GXNOR_BODY void to_float(float* y, int64_t count, float scale) {
   }
 }
 
+// And of integers that fit 16 bits.
+GXNOR_BODY void to_words(const float* y, int64_t count, int16_t* to) {
+  for (int64_t i = 0; i < count; ++i) {
+    int32_t sum;
+    std::memcpy(&sum, y + i, sizeof sum);
+    to[i] = static_cast<int16_t>(sum);
+  }
+}
+
 // A tensor as the engine's steps see it, without a margin.
 Buffer plain_buffer(Form form, int channels, const int size[2]) {
   Buffer buffer(form, channels, size[0], size[1], 0, 0);
@@ -88,7 +97,8 @@ int run(const Correlation& of, const WinogradKernels& winograd, const int8_t* x,
   team_for(divide_up(of.images, grain), 1, threads, [&](int64_t begin, int64_t end) {
     try {
       const Memory<float> part(take ? grain * outputs : 0);
-      if (!part) throw std::bad_alloc();
+      const Memory<int16_t> words(take ? grain * outputs : 0);
+      if (!part || !words) throw std::bad_alloc();
       for (int64_t image = begin * grain; image < std::min(of.images, end * grain); image += grain) {
         const int64_t images = std::min(grain, of.images - image);
         Scratch tensors({}, images);
@@ -97,9 +107,13 @@ int run(const Correlation& of, const WinogradKernels& winograd, const int8_t* x,
         float* const to = take ? part.get() : y + image * outputs;
         lend(to);
         convolution.run(buffers, {tensors, images, 1, nullptr, nullptr});
+        if (take) {
+          vectorised<to_words>(static_cast<const float*>(to), images * outputs, words.get());
+          (*take)(image, images, words.get());
+          continue;
+        }
         for (int64_t i = 0; i < images; ++i)
           vectorised<to_float>(to + i * outputs, outputs, scale ? scale[image + i] : 1.0f);
-        if (take) (*take)(image, images, to);
       }
     } catch (const std::bad_alloc&) {
       failed = true;

@@ -19,18 +19,41 @@ GXNOR_BODY int64_t locate(const gxnor_pool& g, int axis, int64_t window, int64_t
 
 // value[i * stride] into the maxima y[i] and their places at[i], -1 before the first. As PyTorch has it, NaN is larger
 // than all, and of equal values the first counts.
-template <typename Stride>
-GXNOR_BODY void take_larger(const float* value, Stride stride, int64_t n, int32_t number, float* y, int32_t* at) {
+template <typename T, typename Index, typename Stride>
+GXNOR_BODY void take_larger(const T* value, Stride stride, int64_t n, Index number, T* y, Index* at) {
   for (int64_t i = 0; i < n; ++i) {
-    const float v = value[i * stride];
+    const T v = value[i * stride];
     const bool larger = (v > y[i]) | (v != v) | (at[i] < 0);
     y[i] = larger ? v : y[i];
     at[i] = larger ? number : at[i];
   }
 }
 
+// Of neighbouring integers.
+GXNOR_BODY void take_larger(const int16_t* value, std::integral_constant<int64_t, 1>, int64_t n, int16_t number, int16_t* y,
+                            int16_t* at) {
+  using Words = gxnor::Some<int16_t, 32>;
+  constexpr int kWords = sizeof(Words) / sizeof(int16_t);
+  int64_t i = 0;
+  for (; i + kWords <= n; i += kWords) {
+    Words v, largest, names;
+    gxnor::load(v, value + i);
+    gxnor::load(largest, y + i);
+    gxnor::load(names, at + i);
+    const Words larger = (v > largest) | (names < 0);
+    gxnor::store(y + i, (v & larger) | (largest & ~larger));
+    gxnor::store(at + i, (larger & number) | (names & ~larger));
+  }
+  for (; i < n; ++i) {
+    const bool larger = value[i] > y[i] || at[i] < 0;
+    y[i] = larger ? value[i] : y[i];
+    at[i] = larger ? number : at[i];
+  }
+}
+
 // at[out_width * inner] is scratch.
-GXNOR_BODY void forward(const gxnor_pool* geometry, const float* x, float* y, uint8_t* place, int32_t* at) {
+template <typename T, typename Index>
+GXNOR_BODY void forward(const gxnor_pool* geometry, const T* x, T* y, uint8_t* place, Index* at) {
   constexpr std::integral_constant<int64_t, 1> kDense;
   constexpr std::integral_constant<int64_t, 2> kEverySecond;
   const gxnor_pool& g = *geometry;
@@ -43,8 +66,8 @@ GXNOR_BODY void forward(const gxnor_pool* geometry, const float* x, float* y, ui
       while (first < last && locate(g, 1, first, j) < 0) ++first;
       while (first < last && locate(g, 1, last - 1, j) >= g.width) --last;
       if (line < 0 || line >= g.height || first == last) continue;
-      const float* value = x + (line * g.width + locate(g, 1, first, j)) * g.inner;
-      const int32_t name = static_cast<int32_t>(number);
+      const T* value = x + (line * g.width + locate(g, 1, first, j)) * g.inner;
+      const Index name = static_cast<Index>(number);
       if (g.inner == 1) {
         if (g.stride[1] == 2) take_larger(value, kEverySecond, last - first, name, y + first, at + first);
         else take_larger(value, g.stride[1], last - first, name, y + first, at + first);
@@ -102,8 +125,8 @@ int64_t planes(const gxnor_pool& g) { return (1 << 14) / (g.height * g.width * g
 
 }  // namespace
 
-void gxnor::pool_plane(const gxnor_pool& g, const float* x, float* y, uint8_t* place, int32_t* at) {
-  vectorised<forward>(&g, x, y, place, at);
+void gxnor::pool_plane(const gxnor_pool& g, const int16_t* x, int16_t* y, uint8_t* place, int16_t* at) {
+  vectorised<forward<int16_t, int16_t>>(&g, x, y, place, at);
 }
 
 void gxnor::spread_plane(const gxnor_pool& g, const int8_t* values, const uint8_t* place, int8_t* whole) {
@@ -115,7 +138,7 @@ void gxnor_pool_forward(const gxnor_pool* g, const float* x, float* y, uint8_t* 
   gxnor::team_for(g->outer, planes(*g), threads, [=](int64_t begin, int64_t end) {
     std::vector<int32_t> at(g->out_width * g->inner);
     for (int64_t i = begin; i < end; ++i) {
-      gxnor::pool_plane(*g, x + i * from, y + i * to, place + i * to, at.data());
+      gxnor::vectorised<forward<float, int32_t>>(g, x + i * from, y + i * to, place + i * to, at.data());
     }
   });
 }

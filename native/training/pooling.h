@@ -7,8 +7,8 @@
 
 namespace gxnor {
 
-// gxnor_pool_forward of one plane. at[out_width * inner] is scratch.
-void pool_plane(const gxnor_pool& pool, const float* x, float* y, uint8_t* place, int32_t* at);
+// gxnor_pool_forward of one plane of integers. at[out_width * inner] is scratch.
+void pool_plane(const gxnor_pool& pool, const int16_t* x, int16_t* y, uint8_t* place, int16_t* at);
 
 // values[out_height][out_width][inner], each at its place of whole[height][width][inner], zeros between. No two windows
 // overlap.
