@@ -13,6 +13,8 @@ CASES = {  # n, (h, w), channels, outputs, kernel, stride, padding, dilation, gr
     "one value": (1, (1, 1), 1, 1, (1, 1), (1, 1), (0, 0), (1, 1), 1),
     "3x3": (3, (8, 9), 16, 32, (3, 3), (1, 1), (1, 1), (1, 1), 1),
     "5x5, valid": (2, (12, 7), 33, 5, (5, 5), (1, 1), (0, 0), (1, 1), 1),
+    "5x5, in eights": (2, (9, 7), 24, 40, (5, 5), (1, 2), (2, 0), (1, 1), 1),
+    "dense, in eights": (9, (1, 1), 136, 35, (1, 1), (1, 1), (0, 0), (1, 1), 1),
     "1d": (4, (1, 23), 5, 6, (1, 4), (1, 2), (0, 3), (1, 1), 1),
     "strided, what is left over": (3, (10, 11), 6, 8, (3, 2), (3, 2), (1, 0), (1, 1), 1),
     "strided rows": (3, (11, 9), 2, 20, (3, 5), (2, 1), (1, 2), (1, 2), 1),
@@ -76,10 +78,10 @@ def test_the_reference_gives_plain_sums_and_their_derivatives(name, bounds):
 @pytest.mark.parametrize("name", CASES)
 def test_the_kernels_agree_with_the_reference(name, bounds, instruction_set):
     _needs_kernels()
-    x, w, q, g = make(name, bounds)
+    x, w, every, g = make(name, bounds)
     per_sample, per_channel = torch.rand(x.shape[0]), torch.rand(w.shape[0])
-    few = q * (torch.rand(q.shape, generator=torch.Generator().manual_seed(0)) < 0.05)
-    for threads, q in ((1, q), (3, q), (1, few), (3, few)):
+    few = every * (torch.rand(every.shape, generator=torch.Generator().manual_seed(0)) < 0.05)
+    for threads, q in ((1, every), (3, every), (1, few), (3, few)):
         with _threads(threads):
             assert torch.equal(integer_kernels.sums(x, w, g), integer.sums(x, w, g))
             gradients = [
