@@ -11,8 +11,10 @@ constexpr int kStrip = 64;  // positions that one block of weights, warm in the 
 // bound. `pixels` point at the first channel.
 void load_block(const Buffer& buffer, int block, int count, const uint8_t* const* pixels, int32_t* values);
 
-// The same, added up over the pixels: sums[16 lanes].
-void sum_block(const Buffer& buffer, int block, int count, const uint8_t* const* pixels, int32_t* sums);
+// The same, added up over so many taps of each window, which are `taps` bytes from its first pixel. Lanes beyond the last
+// channel may wrap.
+void sum_block(const Buffer& buffer, int block, int count, const uint8_t* const* windows, const std::vector<int64_t>& taps,
+               int32_t* sums);
 
 // To pixels of integers, which must suit the form; not to bits.
 void store_block(const Buffer& buffer, int block, int count, const int32_t* values, uint8_t* const* pixels);

@@ -42,24 +42,27 @@ double once(const void* kernel, int key, F&& measure) {
   return seconds;
 }
 
-int units_of(Form form, int channels) {  // of a window of 3x3 pixels
-  return static_cast<int>(3 * (form == Form::bits ? divide_up(3 * divide_up(channels, 8), 8) : divide_up(3 * channels, 4)));
+// What the windows of 3x3 pixels of neighbouring ones cover.
+int units_of(Form form, int channels, int pixels) {
+  const int columns = pixels + 2;
+  return static_cast<int>(
+      3 * (form == Form::bits ? divide_up(columns * divide_up(channels, 8), 8) : divide_up(columns * channels, 4)));
 }
 
-std::vector<uint8_t> groups_of(int channels) {  // of each unit of bits (Window)
-  const int count = units_of(Form::bits, channels), bytes = static_cast<int>(3 * divide_up(channels, 8));
+std::vector<uint8_t> groups_of(int channels, int pixels) {  // of each unit of bits (Window)
+  const int count = units_of(Form::bits, channels, pixels), bytes = static_cast<int>((pixels + 2) * divide_up(channels, 8));
   std::vector<uint8_t> groups(count, 16);
   for (int u = count / 3 - 1; u < count; u += count / 3) groups[u] = static_cast<uint8_t>(2 * ((bytes - 1) % 8 + 1));
   return groups;
 }
 
 // Seconds for the windows of kPositions pixels of so many channels of bits, for one of `blocks` that a product takes.
-double measure_bits(Product product, int blocks, int channels) {
-  const int count = units_of(Form::bits, channels);
+double measure_bits(Product product, int blocks, int channels, int pixels) {
+  const int count = units_of(Form::bits, channels, pixels);
   aligned_vector<uint8_t> values(2 * count * 8 * kPositions), weights(blocks * (count * 4 + 1) * kLanes * 4);
   aligned_vector<int32_t> sums(blocks * kPositions * kLanes);
   std::vector<int32_t> units(count);
-  const std::vector<uint8_t> groups = groups_of(channels);
+  const std::vector<uint8_t> groups = groups_of(channels, pixels);
   const uint8_t* from[kPositions];
   for (int u = 0; u < count; ++u) units[u] = 8 * u;
   for (int p = 0; p < kPositions; ++p) from[p] = values.data() + 2 * count * 8 * p;
@@ -68,9 +71,9 @@ double measure_bits(Product product, int blocks, int channels) {
 }
 
 // The same, of quads of bytes.
-double measure_bytes(const Kernels& kernels, int channels) {
+double measure_bytes(const Kernels& kernels, int channels, int pixels) {
   constexpr int kRaise = 32, kPiece = 255;
-  const int blocks = kernels.dot8_blocks, count = units_of(Form::int8, channels);
+  const int blocks = kernels.dot8_blocks, count = units_of(Form::int8, channels, pixels);
   aligned_vector<uint8_t> values(count * 4 * kPositions), weights(blocks * (count + 1) * kLanes * 4);
   aligned_vector<int32_t> sums(blocks * kPositions * kLanes);
   std::vector<int32_t> units(count);
@@ -144,21 +147,21 @@ WinogradCost measure_winograd(const WinogradKernels& kernels, int channels, int 
 
 }  // namespace
 
-double direct_cost(const Kernels& kernels, Form form, Xnor xnor, int channels, int outputs, int height, int width) {
+double direct_cost(const Kernels& kernels, Form form, Xnor xnor, int channels, int outputs, int height, int width, int pixels) {
   const int64_t of = divide_up(outputs, kLanes);
   const double windows = static_cast<double>(height) * width * static_cast<double>(of) / kPositions;
   const bool bits = form == Form::bits;
   const int some = std::min(channels, kMost);
   const int together = static_cast<int>(std::min<int64_t>(kMostBlocks, of));
-  const std::vector<uint8_t> groups = groups_of(some);
+  const std::vector<uint8_t> groups = groups_of(some, pixels);
   const bool lookup = bits && Convolution::looks_up(kernels, xnor, together, std::accumulate(groups.begin(), groups.end(), 0),
                                                     static_cast<int64_t>(groups.size()));
   const int blocks = lookup ? together : 1;
   const Product* const kernel = lookup ? &kernels.lookup : bits ? &kernels.xnor[xnor] : &kernels.dot8;
-  const double measured = once(kernel, some * (kMostBlocks + 1) + blocks, [&] {
-    return bits ? measure_bits(*kernel, blocks, some) : measure_bytes(kernels, some);
+  const double measured = once(kernel, (some * (kMostBlocks + 1) + blocks) * (kLanes + 1) + pixels, [&] {
+    return bits ? measure_bits(*kernel, blocks, some, pixels) : measure_bytes(kernels, some, pixels);
   });
-  return measured * windows * units_of(form, channels) / units_of(form, some);
+  return measured * windows * units_of(form, channels, pixels) / units_of(form, some, pixels);
 }
 
 WinogradCost winograd_cost(const Kernels& kernels, gxnor_kernel kernel, int channels, int outputs, int height, int width) {

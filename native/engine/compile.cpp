@@ -9,15 +9,19 @@
 #include "engine/choice.h"
 #include "engine/convolution.h"
 #include "engine/depthwise.h"
+#include "engine/fold.h"
 #include "engine/layers.h"
+#include "engine/max_pool.h"
+#include "engine/simplify.h"
 #include "engine/values.h"
 #include "engine/winograd.h"
 
 namespace gxnor {
 namespace {
 
-Form form_of(int space) {
-  return space == kSums ? Form::int32 : space == kPixels || space == 7 ? Form::int16 : space <= 1 ? Form::bits : Form::int8;
+Form form_of(const Value& value) {
+  if (value.space == kSums && value.bound > INT16_MAX) return Form::int32;
+  return value.space < 0 || value.space == 7 ? Form::int16 : value.space <= 1 ? Form::bits : Form::int8;
 }
 
 class Compiler {
@@ -33,11 +37,12 @@ class Compiler {
       case GXNOR_CONV:
       case GXNOR_DENSE: return convolve(number);
       case GXNOR_MAX_POOL:
-        return add<MaxPoolStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), static_cast<int>(x.channels),
-                                pool(layer), std::vector<uint16_t>());
+        return add<MaxPoolStep>(x.buffer, place_as(number, x), static_cast<int>(x.channels), pool(layer),
+                                std::vector<uint16_t>());
       case GXNOR_SUM_POOL: {
         const Fused fused = fuse(number, 0);
-        return add<SumPoolStep>(x.buffer, make(number, fused), pool(layer), fused.epilogue);
+        const int output = make(number, fused);
+        return add<SumPoolStep>(x.buffer, output, pool(layer), epilogue(fused, Fold(static_cast<int>(x.channels))));
       }
       case GXNOR_THRESHOLD:
       case GXNOR_ADD:
@@ -46,7 +51,7 @@ class Compiler {
                                  : layer.kind == GXNOR_ADD     ? "add"
                                                                : "requantize";
         const Fused fused = fuse(layer.inputs[0], number);
-        return add<PointwiseStep>(x.buffer, make(number, fused), fused.epilogue, name);
+        return pointwise(fused, x.buffer, make(number, fused), name);
       }
       case GXNOR_FLATTEN:
         // Dense layers read (C, H, W) as it lies: only their weights' order changes.
@@ -69,12 +74,19 @@ class Compiler {
           add<ConcatStep>(std::move(inputs), whole);
         return;
       }
-      case GXNOR_PAD: return add<PadStep>(x.buffer, make(number), layer.padding);
-      case GXNOR_UPSAMPLE:
-        return add<UpsampleStep>(x.buffer, make(number, plan_->buffers[x.buffer].form), layer.factors);
+      case GXNOR_PAD:
+        values_[number].buffer = within(x.buffer, plan_->buffers[x.buffer].around(layer.padding, layer.dilation));
+        return;
+      case GXNOR_UPSAMPLE: return add<UpsampleStep>(x.buffer, place_as(number, x), layer.factors);
       case GXNOR_CHANNELS: {
         const int32_t* const order = static_cast<const int32_t*>(layer.data[0]);
         const Form form = plan_->buffers[x.buffer].form;
+        bool neighbours = form != Form::bits || (order[0] % 8 == 0 && layer.out % 8 == 0);
+        for (int c = 1; c < layer.out; ++c) neighbours = neighbours && order[c] == order[0] + c;
+        if (neighbours) {
+          values_[number].buffer = within(x.buffer, plan_->buffers[x.buffer].part(order[0], layer.out));
+          return;
+        }
         return add<ChannelsStep>(x.buffer, make(number, form), form, std::vector<int32_t>(order, order + layer.out));
       }
     }
@@ -103,41 +115,68 @@ class Compiler {
     return readers.size() == 1 && only(readers, kind) ? readers[0] : 0;
   }
 
-  // What is done with a value before it is written, and the layer whose output that is.
+  // Layers after a value that an epilogue does, by number, or 0: a requantization, a sum with a value that is there, a pool
+  // and thresholds. `last` is the value that is written.
   struct Fused {
-    Epilogue epilogue;
-    int last;
+    int value, last;
+    int requantize = 0, add = 0, pool = 0, threshold = 0;
+
+    explicit Fused(int value) : value(value), last(value) {}
   };
 
-  // The layers after a value that an epilogue does: a requantization, then a sum with a value that is there, then
-  // thresholds, or some of them. `reader` is the first one where the value is there as well, else 0.
+  // `reader` is the first such layer where the value is there as well, else 0.
   Fused fuse(int value, int reader) const {
-    const auto residual = std::make_shared<Residual>();
-    std::shared_ptr<const Thresholds> thresholds;
-    const auto takes = [&](const gxnor_layer& layer) {
-      switch (layer.kind) {
-        case GXNOR_REQUANTIZE:
-          if (residual->at >= 0 || !residual->multiplier.empty()) return false;
-          residual->requantize(static_cast<int>(values_[value].channels), layer.factors[0],
-                               static_cast<const int32_t*>(layer.data[0]), static_cast<const int64_t*>(layer.data[1]));
-          return true;
-        case GXNOR_ADD: {
-          const int own = layer.inputs[0] == value ? 0 : 1, other = values_[layer.inputs[1 - own]].buffer;
-          if (residual->at >= 0 || other < 0) return false;
-          residual->add(other, plan_->buffers[other], layer.factors[own], layer.factors[1 - own]);
-          return true;
-        }
-        default: return false;
+    Fused fused(value);
+    const auto takes = [&](int number) {
+      const gxnor_layer& layer = layers_[number - 1];
+      if (fused.add) return false;
+      if (layer.kind == GXNOR_REQUANTIZE && !fused.requantize) {
+        fused.requantize = number;
+      } else if (layer.kind == GXNOR_ADD && other_of(layer, fused.last) >= 0) {
+        fused.add = number;
+      } else {
+        return false;
       }
+      fused.last = number;
+      return true;
     };
-    const auto sole = [&] { return values_[value].readers.size() == 1 ? values_[value].readers[0] : 0; };
-    for (reader = reader ? reader : sole(); reader && takes(layers_[reader - 1]); reader = sole()) value = reader;
-    if (reader && layers_[reader - 1].kind == GXNOR_THRESHOLD) {
-      thresholds = std::make_shared<Thresholds>(thresholds_of(reader, values_[value].bound));
-      value = reader;
+    const auto sole = [&] { return values_[fused.last].readers.size() == 1 ? values_[fused.last].readers[0] : 0; };
+    for (reader = reader ? reader : sole(); reader && takes(reader);) reader = sole();
+    if (reader && layers_[reader - 1].kind == GXNOR_THRESHOLD) fused.threshold = fused.last = reader;
+    return fused;
+  }
+
+  // The buffer of what a sum adds to `value`, or -1.
+  int other_of(const gxnor_layer& sum, int value) const {
+    return values_[sum.inputs[sum.inputs[0] == value ? 1 : 0]].buffer;
+  }
+  int other_of(const Fused& fused) const {
+    return fused.add ? other_of(layers_[fused.add - 1], fused.requantize ? fused.requantize : fused.value) : -1;
+  }
+
+  // flip: whether to finish the levels (thresholds.h).
+  Epilogue epilogue(const Fused& fused, const Fold& fold, bool flip = true) {
+    std::shared_ptr<const Thresholds> thresholds;
+    std::shared_ptr<Residual> residual;
+    if (fused.requantize || fused.add) residual = std::make_shared<Residual>();
+    if (fused.requantize) {
+      const gxnor_layer& layer = layers_[fused.requantize - 1];
+      residual->requantize(fold, layer.factors[0], static_cast<const int32_t*>(layer.data[0]),
+                           static_cast<const int64_t*>(layer.data[1]));
     }
-    const bool changes = residual->at >= 0 || !residual->multiplier.empty();
-    return {{std::move(thresholds), true, false, kernels_, changes ? residual : nullptr}, value};
+    if (fused.add) {
+      const gxnor_layer& layer = layers_[fused.add - 1];
+      const int own = layer.inputs[0] == (fused.requantize ? fused.requantize : fused.value) ? 0 : 1;
+      const int other = folded(other_of(fused), fold);
+      residual->add(other, plan_->buffers[other], layer.factors[own], layer.factors[1 - own]);
+    }
+    if (fused.threshold) {
+      const gxnor_layer& layer = layers_[fused.threshold - 1];
+      thresholds = std::make_shared<Thresholds>(layer.space, fold, static_cast<const int32_t*>(layer.data[0]),
+                                                static_cast<const int8_t*>(layer.data[1]),
+                                                values_[layer.inputs[0]].bound);
+    }
+    return {std::move(thresholds), flip, fused.pool > 0, kernels_, std::move(residual)};
   }
 
   // The buffer of what is made of value `number`; those between are in no other.
@@ -145,6 +184,32 @@ class Compiler {
     const int buffer = place(fused.last);
     for (; number != fused.last; number = values_[number].readers[0]) values_[number].buffer = buffer;
     return buffer;
+  }
+
+  // The pixels of these buffers, and of the one that is added, that are computed as one.
+  Fold fold_of(const Fused& fused, std::vector<int> buffers) const {
+    std::vector<const Buffer*> all;
+    if (fused.add) buffers.push_back(other_of(fused));
+    for (const int buffer : buffers) all.push_back(&plan_->buffers[buffer]);
+    return Fold(all);
+  }
+
+  // The same buffer, with such pixels.
+  int folded(int buffer, const Fold& fold) {
+    return fold.pixels == 1 ? buffer : within(buffer, fold(plan_->buffers[buffer]));
+  }
+
+  // A view of a buffer's pixels, as one more buffer.
+  int within(int buffer, Buffer view) {
+    view.whole = plan_->buffers[buffer].whole < 0 ? buffer : plan_->buffers[buffer].whole;
+    plan_->buffers.push_back(view);
+    return static_cast<int>(plan_->buffers.size()) - 1;
+  }
+
+  // What an epilogue makes of a value that is there.
+  void pointwise(const Fused& fused, int input, int output, const char* name) {
+    const Fold fold = fold_of(fused, {output, input});
+    add<PointwiseStep>(folded(input, fold), folded(output, fold), epilogue(fused, fold), name);
   }
 
   // The buffer of a concatenation, made with the first of its parts that is written there.
@@ -167,14 +232,14 @@ class Compiler {
     const int64_t channels = values_[number].channels;
     if (form == Form::bits && (first % 8 || channels % 8)) return make(number);
     const int whole = whole_of(reader);
-    plan_->buffers.push_back(plan_->buffers[whole].part(whole, static_cast<int>(first), static_cast<int>(channels)));
-    return values_[number].buffer = static_cast<int>(plan_->buffers.size()) - 1;
+    return values_[number].buffer =
+               within(whole, plan_->buffers[whole].part(static_cast<int>(first), static_cast<int>(channels)));
   }
 
-  Thresholds thresholds_of(int number, int64_t bound) const {
-    const gxnor_layer& layer = layers_[number - 1];
-    return Thresholds(layer.space, static_cast<int>(values_[number].channels), static_cast<const int32_t*>(layer.data[0]),
-                      static_cast<const int8_t*>(layer.data[1]), bound);
+  // The same, of what has the form of value x.
+  int place_as(int number, const Value& x) {
+    const Form form = plan_->buffers[x.buffer].form;
+    return form == form_of(number) ? place(number) : make(number, form);
   }
 
   // Whether a pool takes the largest of each 2 x 2 positions.
@@ -214,24 +279,30 @@ class Compiler {
   // How a value is best held for those that read it.
   Form form_of(int number) const {
     const Value& value = values_[number];
-    const bool bytes = std::all_of(value.readers.begin(), value.readers.end(),
-                                   [&](int reader) { return wants_bytes(layers_[reader - 1], value); });
-    const Form form = gxnor::form_of(value.space);
-    return form == Form::bits && bytes ? Form::int8 : form;
+    const Form form = gxnor::form_of(value);
+    const auto bytes = [&](int reader) {
+      switch (layers_[reader - 1].kind) {
+        case GXNOR_MAX_POOL:
+        case GXNOR_PAD:
+        case GXNOR_UPSAMPLE:
+        case GXNOR_CHANNELS: return form_of(reader) == Form::int8;  // their output has the form of their input
+        default: return wants_bytes(layers_[reader - 1], value);
+      }
+    };
+    return form == Form::bits && std::all_of(value.readers.begin(), value.readers.end(), bytes) ? Form::int8 : form;
   }
 
-  // A buffer that the products can read: bit planes for spaces up to ternary, but for depthwise convolutions, int8 for other
-  // states, int16 for sums, and int32 where that is too small.
+  // A buffer that the products can read: bit planes for spaces up to ternary, but bytes for depthwise convolutions; of all
+  // else as it lies.
   int operand(Value& x, const gxnor_layer& layer) {
     const Buffer& buffer = plan_->buffers[x.buffer];
-    const bool wide = buffer.form == Form::bits ? wants_bytes(layer, x) : buffer.form == Form::int32;
-    if (!wide || x.bound > INT16_MAX) return x.buffer;
-    if (x.narrow < 0) {
+    if (buffer.form != Form::bits || !wants_bytes(layer, x)) return x.buffer;
+    if (x.as_bytes < 0) {
       const Value as_it_lies = {buffer.channels, buffer.height, buffer.width, x.bound, x.space, {}};
-      x.narrow = make(buffer.form == Form::bits ? Form::int8 : Form::int16, as_it_lies, x.margin);
-      add<PointwiseStep>(x.buffer, x.narrow, Epilogue{nullptr, false, false, kernels_}, "convert");
+      x.as_bytes = make(Form::int8, as_it_lies, x.margin);
+      pointwise(Fused(layer.inputs[0]), x.buffer, x.as_bytes, "convert");
     }
-    return x.narrow;
+    return x.as_bytes;
   }
 
   // How a convolution is computed.
@@ -241,7 +312,7 @@ class Compiler {
   };
 
   Choice choose(const gxnor_layer& layer, const Buffer& input, int top, const Value& output, const Geometry& geometry,
-                Xnor xnor) const {
+                Xnor xnor, const Fold& fold) const {
     if (layer.kind != GXNOR_CONV) return {};
     std::vector<gxnor_kernel> ways;
     const auto consider = [&](gxnor_kernel kernel, bool suits) {
@@ -255,7 +326,8 @@ class Compiler {
     if (kernel_ != GXNOR_CHOOSE) return {ways[0]};
     Choice choice;
     const int outputs = static_cast<int>(output.channels);
-    const double direct = direct_cost(kernels_, input.form, xnor, input.channels, outputs, output.height, output.width);
+    const double direct = direct_cost(kernels_, input.form, xnor, input.channels, fold.lanes(), output.height,
+                                      static_cast<int>(output.width) / fold.pixels, fold.pixels);
     double least = direct;
     for (const gxnor_kernel kernel : ways) {
       const WinogradCost cost = winograd_cost(kernels_, kernel, input.channels, outputs, output.height, output.width);
@@ -296,42 +368,50 @@ class Compiler {
     const int pooled = sole_reader(number, GXNOR_MAX_POOL), threshold = pooled ? sole_reader(pooled, GXNOR_THRESHOLD) : 0;
     const bool cells = threshold && !depthwise && of_cells(layers_[pooled - 1], values_[number], values_[pooled]);
     const bool after = threshold && !cells;  // a step of its own
-    std::shared_ptr<const Thresholds> thresholds;
-    if (threshold) thresholds = std::make_shared<Thresholds>(thresholds_of(threshold, values_[number].bound));
-    const Fused fused = threshold ? Fused{{thresholds, !after, cells, kernels_}, threshold} : fuse(number, 0);
+    Fused fused(number);
     int output;
     if (!threshold) {
+      fused = fuse(number, 0);
       output = make(number, fused);
     } else {
       const int no_margin[2] = {0, 0};
+      fused.threshold = fused.last = threshold;
+      if (cells) fused.pool = pooled;
       output = after ? make(form_of(threshold), values_[number], no_margin) : make(threshold);
       values_[number].buffer = values_[pooled].buffer = output;
     }
+    const Fold apart(static_cast<int>(values_[number].channels));
+    Fold fold = apart;
+    if (depthwise ? geometry.stride[1] == 1 : geometry.groups == 1 && !cells)
+      fold = depthwise ? fold_of(fused, {output, input}) : fold_of(fused, {output});
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
-    const Epilogue& epilogue = fused.epilogue;
-    const Xnor xnor = xnor_of(geometry, values_[layer.inputs[0]].space, layer.space);
+    const Xnor xnor = xnor_of(geometry, values_[layer.inputs[0]].space, layer.space, fold);
     const int top = static_cast<int>(top_level(values_[layer.inputs[0]].space));
-    const Choice choice = choose(layer, plan_->buffers[input], top, values_[number], geometry, xnor);
+    const Choice choice = choose(layer, plan_->buffers[input], top, values_[number], geometry, xnor, fold);
     std::unique_ptr<Step> direct, winograd;
-    if (depthwise)
-      direct = std::make_unique<Depthwise>(plan_->buffers, input, output, geometry, states, epilogue);
-    else if (choice.kernel == GXNOR_DIRECT || choice.direct_below > 1)
-      direct =
-          std::make_unique<Convolution>(plan_->buffers, input, output, geometry, states, xnor, kernels_, threads_, epilogue);
+    if (depthwise || choice.kernel == GXNOR_DIRECT || choice.direct_below > 1) {
+      const int to = folded(output, fold);
+      Epilogue end = epilogue(fused, fold, !after);
+      if (depthwise)
+        direct = std::make_unique<Depthwise>(plan_->buffers, input, to, geometry, states, fold, std::move(end));
+      else
+        direct = std::make_unique<Convolution>(plan_->buffers, input, to, geometry, states, xnor, kernels_, threads_, fold,
+                                               std::move(end));
+    }
     const WinogradKernels* const kernels = kernels_.winograd(choice.kernel);
     if (winograd_side(choice.kernel) == 2)
       winograd = std::make_unique<Winograd<2>>(plan_->buffers, input, output, geometry, states, top, *kernels, threads_,
-                                               epilogue);
+                                               epilogue(fused, apart, !after));
     if (winograd_side(choice.kernel) == 4)
       winograd = std::make_unique<Winograd<4>>(plan_->buffers, input, output, geometry, states, top, *kernels, threads_,
-                                               epilogue);
+                                               epilogue(fused, apart, !after));
     if (direct && winograd)
       add<ByBatch>(std::move(direct), std::move(winograd), choice.direct_below);
     else
       plan_->steps.push_back(direct ? std::move(direct) : std::move(winograd));
     if (after)
       add<MaxPoolStep>(output, make(threshold), plan_->buffers[output].channels, pool(layers_[pooled - 1]),
-                       epilogue.thresholds->flips);
+                       epilogue(fused, apart).thresholds->flips);
   }
 
   const gxnor_layer* const layers_;
@@ -346,9 +426,15 @@ class Compiler {
 
 std::unique_ptr<gxnor_plan> compile(const gxnor_input& input, const gxnor_layer* layers, int count, const Kernels& kernels,
                                     int kernel, int threads, int32_t& layer) {
-  Compiler compiler(layers, infer(input, layers, count, layer), kernels, kernel, threads);
+  const std::vector<Value> values = infer(input, layers, count, layer);
+  const Simplified program(layers, count, values);
+  const int all = static_cast<int>(program.layers.size());
+  Compiler compiler(program.layers.data(), infer(input, program.layers.data(), all, layer), kernels, kernel, threads);
   compiler.add_input();
-  for (layer = 1; layer <= count; ++layer) compiler.emit(layer);
+  for (int number = 1; number <= all; ++number) {
+    layer = program.origin[number - 1];
+    compiler.emit(number);
+  }
   layer = 0;
   return compiler.done();
 }

@@ -8,6 +8,7 @@
 
 #include "common/threads.h"
 #include "engine/blocks.h"
+#include "engine/grid.h"
 
 namespace gxnor {
 namespace {
@@ -35,9 +36,9 @@ int unit_of(const std::vector<int32_t>& offsets, int64_t address) {
 
 }  // namespace
 
-Xnor xnor_of(const Geometry& geometry, int input_space, int weight_space) {
+Xnor xnor_of(const Geometry& geometry, int input_space, int weight_space, const Fold& fold) {
   if (input_space == 0 && geometry.padding[0] == 0 && geometry.padding[1] == 0) return kBinaryActivations;
-  return weight_space == 0 && geometry.groups == 1 ? kBinaryWeights : kTernary;
+  return weight_space == 0 && geometry.groups == 1 && fold.pixels == 1 ? kBinaryWeights : kTernary;
 }
 
 bool Convolution::looks_up(const Kernels& kernels, Xnor xnor, int blocks, int64_t groups, int64_t units) {
@@ -50,10 +51,12 @@ bool Convolution::suits_pixels(int channels, int groups, int space) {
 }
 
 Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
-                         const States& states, Xnor xnor, const Kernels& kernels, int threads, Epilogue epilogue)
+                         const States& states, Xnor xnor, const Kernels& kernels, int threads, const Fold& fold,
+                         Epilogue epilogue)
     : input_(input),
       output_(output),
       geometry_(geometry),
+      fold_(fold),
       epilogue_(std::move(epilogue)),
       channels_(buffers[output].channels),
       fan_(buffers[input].channels / geometry.groups),
@@ -98,17 +101,23 @@ std::vector<int32_t> Convolution::cover(const std::vector<int64_t>& taps, int64_
 
 void Convolution::arrange(const Buffer& input, const States& states, int threads) {
   const int per_group = channels_ / geometry_.groups, bits = element_bits(input.form);
-  std::vector<int64_t> taps;  // bits from the window's first pixel
+  const int64_t beside = 8 * geometry_.stride[1] * input.pixel;  // bits from the window of one pixel to the next one's
+  std::vector<int64_t> taps;                                     // bits from the window's first pixel
   for (int y = 0; y < geometry_.kernel[0]; ++y)
     for (int x = 0; x < geometry_.kernel[1]; ++x)
       taps.push_back(8 *
                      (y * int64_t{geometry_.dilation[0]} * input.row + x * int64_t{geometry_.dilation[1]} * input.pixel));
 
+  std::vector<int64_t> all;
+  for (int pixel = 0; pixel < fold_.pixels; ++pixel)
+    for (const int64_t tap : taps) all.push_back(tap + pixel * beside);
+  std::sort(all.begin(), all.end());
+
   // A block of a grouped convolution reads the inputs of all groups that its 16 channels belong to.
   std::vector<std::vector<int32_t>> tables(geometry_.groups == 1 ? 1 : blocks_);
   for (int b = 0; b < static_cast<int>(tables.size()); ++b) {
     const int64_t first = b * kLanes / per_group, last = std::min(b * kLanes + kLanes - 1, channels_ - 1) / per_group;
-    tables[b] = cover(taps, first * fan_ * bits, (last + 1) * fan_ * bits + (input.form == Form::pixels ? bits : 0));
+    tables[b] = cover(all, first * fan_ * bits, (last + 1) * fan_ * bits + (input.form == Form::pixels ? bits : 0));
     units_ = std::max(units_, static_cast<int>(tables[b].size()));
   }
 
@@ -118,12 +127,15 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
     const int64_t plane_bytes = divide_up(fan_, 64) * 8, planes = input.form == Form::bits ? taps_ * plane_bytes : 0;
     std::vector<uint8_t> memory, nonzero(planes), minus(planes);
     for (int64_t channel = begin * kLanes; channel < std::min<int64_t>(end * kLanes, channels_); ++channel) {
-      const int64_t b = channel / kLanes, lane = channel % kLanes, group = channel / per_group * fan_ * bits;
+      const int64_t own = fold_.channel(static_cast<int>(channel));
+      if (own < 0) continue;
+      const int64_t b = channel / kLanes, lane = channel % kLanes;
+      const int64_t group = fold_.pixels > 1 ? fold_.pixel(static_cast<int>(channel)) * beside : own / per_group * fan_ * bits;
       const std::vector<int32_t>& table = tables[tables.size() == 1 ? 0 : b];
       uint8_t* const begins = weights_.data() + b * block_weights;
       uint8_t* block = begins + start_bytes_ + lane * (input.form == Form::bits ? 8 : lane_bytes_);
       uint32_t start = 0;  // may wrap, as the sums that it is added to then do
-      const uint8_t* indices = states.read(channel * fan_ * taps_, int64_t{fan_} * taps_, memory);
+      const uint8_t* indices = states.read(own * fan_ * taps_, int64_t{fan_} * taps_, memory);
       if (planes) to_planes(indices, fan_, taps_, states.N, plane_bytes, nonzero.data(), minus.data());
       for (int tap = 0; tap < taps_; ++tap) {
         if (planes)
@@ -198,18 +210,16 @@ int Convolution::place_levels(const std::vector<int32_t>& table, int64_t start, 
 
 // The windows that `count` outputs, from output `first` of all images on, are computed from.
 void Convolution::locate(const std::vector<Buffer>& buffers, const Run& run, int64_t first, int count,
-                         const uint8_t** windows) const {
+                         uint8_t** windows) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
   const int cell = epilogue_.cell(), side = epilogue_.side();
-  const int64_t down = geometry_.stride[0] * in.row, right = geometry_.stride[1] * in.pixel;
-  const uint8_t* const input = run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]);
-  int64_t image = first / out.pixels(), y = first % out.pixels() / out.width, x = first % out.width;
-  for (int p = 0; p < count;) {  // row by row
-    const uint8_t* window = input + image * in.image + y * side * down + x * side * right;
-    for (; x < out.width && p < count; ++x, ++p, window += side * right)
-      for (int i = 0; i < cell; ++i) windows[p * cell + i] = window + i / 2 * down + i % 2 * right;
-    x = 0;
-    if (++y == out.height) y = 0, ++image;
+  const int64_t down = geometry_.stride[0] * in.row, right = fold_.pixels * geometry_.stride[1] * in.pixel;
+  uint8_t* const input = run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]);
+  Grid{input, in.image, side * down, side * right, out.height, out.width}.locate(first, count, windows);
+  if (cell == 1) return;
+  for (int p = count - 1; p >= 0; --p) {
+    uint8_t* const window = windows[p];
+    for (int i = 0; i < cell; ++i) windows[p * cell + i] = window + i / 2 * down + i % 2 * right;
   }
 }
 
@@ -222,9 +232,7 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
   const int64_t block_weights = static_cast<int64_t>(weights_.size()) / blocks_;
 
   parallel_for(strips * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
-    const uint8_t* from[kStrip];
-    uint8_t* to[kStrip];
-    uint8_t* others[kStrip];
+    uint8_t *from[kStrip], *to[kStrip], *others[kStrip];
     alignas(64) int32_t sums[kMostBlocks * kStrip * kLanes];
     for (int64_t item = begin; item < end; ++item) {
       const int64_t first = item / shares * most;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/epilogue.h"
+#include "engine/fold.h"
 #include "engine/plan.h"
 #include "engine/states.h"
 
@@ -16,8 +17,9 @@ struct Geometry {
   int kernel[2], stride[2], padding[2], dilation[2], groups;
 };
 
-// What is never zero where both spaces are binary or ternary. Padding is zero, and with groups so are weights.
-Xnor xnor_of(const Geometry& geometry, int input_space, int weight_space);
+// What is never zero where both spaces are binary or ternary. Padding is zero, and with groups, or pixels side by side, so
+// are weights.
+Xnor xnor_of(const Geometry& geometry, int input_space, int weight_space, const Fold& fold);
 
 class Convolution : public Step {
  public:
@@ -29,16 +31,17 @@ class Convolution : public Step {
   static bool looks_up(const Kernels& kernels, Xnor xnor, int blocks, int64_t groups, int64_t units);
 
   // `states` (out, in / groups, kernel height, kernel width). The input's form decides the product: bits for spaces up
-  // to ternary, int8, int16 and int32 for all, pixels where `suits_pixels`. `xnor` is what xnor_of gives.
+  // to ternary, int8, int16 and int32 for all, pixels where `suits_pixels`. `xnor` is what xnor_of gives. The output, and
+  // what the epilogue has, are those of `fold`, which is of one pixel where there are groups.
   Convolution(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
-              Xnor xnor, const Kernels& kernels, int threads, Epilogue epilogue);
+              Xnor xnor, const Kernels& kernels, int threads, const Fold& fold, Epilogue epilogue);
 
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
   const char* name() const override { return name_; }
   int64_t bytes() const override;
 
  private:
-  void locate(const std::vector<Buffer>& buffers, const Run& run, int64_t first, int count, const uint8_t** windows) const;
+  void locate(const std::vector<Buffer>& buffers, const Run& run, int64_t first, int count, uint8_t** windows) const;
   void arrange(const Buffer& input, const States& states, int threads);
   std::vector<int32_t> cover(const std::vector<int64_t>& taps, int64_t low, int64_t high) const;
   void count_groups();
@@ -49,6 +52,7 @@ class Convolution : public Step {
 
   const int input_, output_;
   const Geometry geometry_;
+  const Fold fold_;
   const Epilogue epilogue_;
   Product product_;
   Dot8Pack pack_;  // null where the thresholds are no kernel's, but `epilogue_`'s

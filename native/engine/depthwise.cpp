@@ -3,7 +3,9 @@
 #include <cstring>
 
 #include "common/vectorise.h"
+#include "engine/grid.h"
 #include "engine/strips.h"
+#include "kernels/depthwise.h"
 
 namespace gxnor {
 namespace {
@@ -25,6 +27,14 @@ GXNOR_BODY void multiply(const uint8_t* const* windows, int count, const int64_t
   }
 }
 
+void multiply_bytes(const uint8_t* const* windows, int count, const int64_t* offsets, int taps, const int16_t* weights,
+                    int32_t* sums) {
+#if defined(__x86_64__)
+  if (isa.load(std::memory_order_relaxed) >= kAvx2) return depthwise_avx2(windows, count, offsets, taps, weights, sums);
+#endif
+  plain<multiply<int8_t, int16_t>>(windows, count, offsets, taps, weights, sums);
+}
+
 }  // namespace
 
 bool Depthwise::suits(const gxnor_layer& layer, int64_t channels) {
@@ -37,40 +47,40 @@ bool Depthwise::suits_bytes(const gxnor_layer& layer, int64_t channels, int inpu
 }
 
 Depthwise::Depthwise(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry,
-                     const States& states, Epilogue epilogue)
-    : input_(input), output_(output), geometry_(geometry), epilogue_(std::move(epilogue)) {
+                     const States& states, const Fold& fold, Epilogue epilogue)
+    : input_(input), output_(output), geometry_(geometry), fold_(fold), epilogue_(std::move(epilogue)) {
   const Buffer& in = buffers[input];
   for (int y = 0; y < geometry.kernel[0]; ++y)
     for (int x = 0; x < geometry.kernel[1]; ++x)
       offsets_.push_back(y * int64_t{geometry.dilation[0]} * in.row + x * int64_t{geometry.dilation[1]} * in.pixel);
   const int64_t taps = static_cast<int64_t>(offsets_.size());
-  weights_.resize(divide_up(in.channels, kLanes) * taps * kLanes);
+  weights_.resize(divide_up(fold.lanes(), kLanes) * taps * kLanes);
   std::vector<uint8_t> memory;
-  const uint8_t* indices = states.read(0, in.channels * taps, memory);
-  for (int c = 0; c < in.channels; ++c)
-    for (int64_t tap = 0; tap < taps; ++tap, ++indices)
-      weights_[(c / kLanes * taps + tap) * kLanes + c % kLanes] =
-          static_cast<int16_t>(states.N == 0 ? 2 * *indices - 1 : *indices - (1 << (states.N - 1)));
+  const uint8_t* const indices = states.read(0, in.channels * taps, memory);
+  for (int lane = 0; lane < fold.lanes(); ++lane)
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      const int index = indices[fold.channel(lane) * taps + tap];
+      weights_[(lane / kLanes * taps + tap) * kLanes + lane % kLanes] =
+          static_cast<int16_t>(states.N == 0 ? 2 * index - 1 : index - (1 << (states.N - 1)));
+    }
 }
 
 gxnor_status Depthwise::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
   const int taps = static_cast<int>(offsets_.size());
-  const int64_t down = geometry_.stride[0] * in.row, right = geometry_.stride[1] * in.pixel;
-  const int64_t block_bytes = kLanes * in.pixel / in.channels;
-  const uint8_t* const input = run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]);
+  const int64_t down = geometry_.stride[0] * in.row, right = fold_.pixels * geometry_.stride[1] * in.pixel;
+  const int64_t block_bytes = pixel_bytes(in.form, kLanes);
+  const Grid grid = {run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]), in.image, down, right,
+                     out.height, out.width};
   each_strip(run, out, epilogue_, output_, [&](int64_t first, int count, int block, int32_t* sums) {
-    const uint8_t* windows[kStrip];
-    int64_t image = first / out.pixels(), y = first % out.pixels() / out.width, x = first % out.width;
-    for (int p = 0; p < count; ++p) {
-      windows[p] = input + image * in.image + y * down + x * right + block * block_bytes;
-      if (++x == out.width) x = 0, ++y;
-      if (y == out.height) y = 0, ++image;
-    }
+    uint8_t* windows[kStrip];
+    Grid of_block = grid;
+    of_block.first += block * block_bytes;
+    of_block.locate(first, count, windows);
     const uint8_t* const* const all = windows;
     const int16_t* const weights = weights_.data() + int64_t{block} * taps * kLanes;
     if (in.form == Form::int8)
-      vectorised<multiply<int8_t, int16_t>>(all, count, offsets_.data(), taps, weights, sums);
+      multiply_bytes(all, count, offsets_.data(), taps, weights, sums);
     else if (in.form == Form::int16)
       vectorised<multiply<int16_t, int32_t>>(all, count, offsets_.data(), taps, weights, sums);
     else

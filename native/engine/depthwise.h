@@ -14,9 +14,10 @@ class Depthwise : public Step {
   // Whether it reads states as bytes, whose sums 16 bits hold. input_space: N of the states, or below 0.
   static bool suits_bytes(const gxnor_layer& layer, int64_t channels, int input_space);
 
-  // `states` (channels, 1, kernel height, kernel width); the input is int8 where `suits_bytes`, or int16 or int32.
+  // `states` (channels, 1, kernel height, kernel width); the input is int8 where `suits_bytes`, or int16 or int32. The
+  // output, and what the epilogue has, are those of `fold`: of one pixel, or of the input as well and with strides of 1.
   Depthwise(const std::vector<Buffer>& buffers, int input, int output, const Geometry& geometry, const States& states,
-            Epilogue epilogue);
+            const Fold& fold, Epilogue epilogue);
 
   gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
   const char* name() const override { return "product, depthwise"; }
@@ -27,6 +28,7 @@ class Depthwise : public Step {
  private:
   const int input_, output_;
   const Geometry geometry_;
+  const Fold fold_;
   const Epilogue epilogue_;
   std::vector<int64_t> offsets_;  // bytes from a window's first pixel to each tap's
   std::vector<int16_t> weights_;  // [blocks][taps][16]

@@ -38,23 +38,6 @@ struct PoolWindow {
   int kernel[2], stride[2], padding[2], dilation[2];
 };
 
-// Largest value of each window; channels with a bit in `flips` (16 a word, or none at all) are negated afterwards.
-class MaxPoolStep : public Step {
- public:
-  MaxPoolStep(int input, int output, int channels, const PoolWindow& window, const std::vector<uint16_t>& flips);
-  gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
-  const char* name() const override { return "max-pool"; }
-
- private:
-  void levels(const Buffer& in, const std::vector<const uint8_t*>& seen, int8_t* to) const;
-  void bits(const Buffer& in, const Buffer& out, const std::vector<const uint8_t*>& seen, uint8_t* to) const;
-
-  const int input_, output_;
-  const PoolWindow window_;
-  std::vector<uint8_t> flips_;  // 8 channels a byte
-  std::vector<int8_t> minus_;   // the same, -1 or 0 a channel
-};
-
 // Sum of each window, and what an epilogue makes of it.
 class SumPoolStep : public Step {
  public:
@@ -93,17 +76,6 @@ class ConcatStep : public Step {
   const int output_;
 };
 
-// Zeros around; `before` of them above and on the left.
-class PadStep : public Step {
- public:
-  PadStep(int input, int output, const int32_t before[2]) : input_(input), output_(output), before_{before[0], before[1]} {}
-  gxnor_status run(const std::vector<Buffer>& buffers, const Run& run) const override;
-  const char* name() const override { return "pad"; }
-
- private:
-  const int input_, output_, before_[2];
-};
-
 // Every pixel factors[0] x factors[1] times.
 class UpsampleStep : public Step {
  public:
@@ -134,8 +106,7 @@ class ChannelsStep : public Step {
 
   const int input_, output_;
   const std::vector<int32_t> order_;
-  bool neighbours_;                          // whether they lie together and begin with a byte: copied as they are
-  std::vector<std::vector<Picked>> words_;   // of bits that do not, for each 64 channels of the output
+  std::vector<std::vector<Picked>> words_;  // of bits, for each 64 channels of the output
 };
 
 // logits = float(x) * scale + bias

@@ -16,8 +16,9 @@ void copy_each(const uint8_t* from, int64_t step, uint8_t* to, int64_t to_step, 
   for (int64_t x = 0; x < count; ++x) std::memcpy(to + x * to_step, from + x * step, kBytes);
 }
 
-// `bytes` of each of `count` pixels, `step` bytes from one to the next, to neighbouring ones of the same form.
-void copy(const Buffer& in, const uint8_t* from, int64_t step, int64_t bytes, const Buffer& out, uint8_t* to, int64_t count) {
+// The channels of each of `count` pixels, `step` bytes from one to the next, to neighbouring ones of the same form.
+void copy(const Buffer& in, const uint8_t* from, int64_t step, const Buffer& out, uint8_t* to, int64_t count) {
+  const int64_t bytes = pixel_bytes(in.form, in.channels);
   for (int planes = in.form == Form::bits ? 2 : 1; planes > 0; --planes, from += in.plane, to += out.plane) {
     if (step == bytes && bytes == out.pixel) {
       std::memcpy(to, from, count * bytes);
@@ -92,8 +93,9 @@ gxnor_status FlattenStep::run(const std::vector<Buffer>& buffers, const Run& run
           using T = decltype(wide);
           const T* const from = reinterpret_cast<const T*>(pixel(run, buffers, input_, image, y, 0));
           T* const to = reinterpret_cast<T*>(pixel(run, buffers, output_, image, 0, 0)) + int64_t{y} * in.width;
+          const int64_t apart = in.pixel / static_cast<int64_t>(sizeof(T));
           for (int64_t c = 0; c < channels; ++c)
-            for (int64_t x = 0; x < in.width; ++x) to[c * pixels + x] = from[x * channels + c];
+            for (int64_t x = 0; x < in.width; ++x) to[c * pixels + x] = from[x * apart + c];
         });
       return;
     }
@@ -119,9 +121,9 @@ gxnor_status ConcatStep::run(const std::vector<Buffer>& buffers, const Run& run)
         // was written where it belongs
       } else if (out.form != Form::bits) {
         uint8_t* const part = to + channel * bytes_of(out.form);
-        in.form == out.form ? copy(in, from, in.pixel, in.pixel, out, part, out.width) : convert(in, from, out, part, out.width);
+        in.form == out.form ? copy(in, from, in.pixel, out, part, out.width) : convert(in, from, out, part, out.width);
       } else if (channel % 8 == 0) {
-        copy(in, from, in.pixel, in.pixel, out, to + channel / 8, out.width);
+        copy(in, from, in.pixel, out, to + channel / 8, out.width);
       } else {
         for (int64_t x = 0; x < out.width; ++x) {
           append_bits(from + x * in.pixel, in.channels, channel, to + x * out.pixel);
@@ -134,33 +136,21 @@ gxnor_status ConcatStep::run(const std::vector<Buffer>& buffers, const Run& run)
   return GXNOR_OK;
 }
 
-gxnor_status PadStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
-  const Buffer &in = buffers[input_], &out = buffers[output_];
-  each_row(run, in, [&](int64_t image, int y) {  // what is around is zero, and nothing writes there
-    const uint8_t* from = pixel(run, buffers, input_, image, y, 0);
-    uint8_t* to = pixel(run, buffers, output_, image, y + before_[0], before_[1]);
-    in.form == out.form ? copy(in, from, in.pixel, in.pixel, out, to, in.width) : convert(in, from, out, to, in.width);
-  });
-  return GXNOR_OK;
-}
-
 gxnor_status UpsampleStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
   each_row(run, out, [&](int64_t image, int y) {
     const uint8_t* from = pixel(run, buffers, input_, image, y / factors_[0], 0);
     uint8_t* to = pixel(run, buffers, output_, image, y, 0);
     for (int x = 0; x < in.width; ++x, from += in.pixel, to += factors_[1] * out.pixel)
-      copy(in, from, 0, in.pixel, out, to, factors_[1]);
+      copy(in, from, 0, out, to, factors_[1]);
   });
   return GXNOR_OK;
 }
 
 ChannelsStep::ChannelsStep(int input, int output, Form form, std::vector<int32_t> order)
-    : input_(input), output_(output), order_(std::move(order)), neighbours_(true) {
-  for (size_t c = 1; c < order_.size(); ++c) neighbours_ = neighbours_ && order_[c] == order_[0] + static_cast<int>(c);
+    : input_(input), output_(output), order_(std::move(order)) {
   if (form != Form::bits) return;
-  neighbours_ = neighbours_ && order_[0] % 8 == 0 && order_.size() % 8 == 0;
-  for (size_t first = 0; first < order_.size() && !neighbours_; first += 64) {
+  for (size_t first = 0; first < order_.size(); first += 64) {
     std::map<int, Picked> from;
     for (size_t c = first; c < std::min(first + 64, order_.size()); ++c) {
       const int four = order_[c] / 4;
@@ -201,11 +191,9 @@ void ChannelsStep::pick(const uint8_t* from, int64_t from_bytes, uint8_t* to, in
 
 gxnor_status ChannelsStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
-  const int64_t first = in.form == Form::bits ? order_[0] / 8 : order_[0] * bytes_of(in.form);
   each_row(run, out, [&](int64_t image, int y) {
     const uint8_t* const from = pixel(run, buffers, input_, image, y, 0);
     uint8_t* const to = pixel(run, buffers, output_, image, y, 0);
-    if (neighbours_) return copy(in, from + first, in.pixel, out.pixel, out, to, out.width);
     if (in.form == Form::bits) {
       pick(from, in.pixel, to, out.pixel, out.width);
       return pick(from + in.plane, in.pixel, to + out.plane, out.pixel, out.width);

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "common/threads.h"
+#include "engine/grid.h"
 
 namespace gxnor {
 namespace {
@@ -14,6 +15,8 @@ namespace {
 constexpr int64_t kLargest = int64_t{1} << 30;  // bytes of one image in one buffer; keeps every offset inside int32
 constexpr int64_t kScratch = int64_t{1} << 26;  // bytes that they may take; one image takes what it needs
 constexpr size_t kIdle = 16;                    // scratch memories kept for the next run
+
+}  // namespace
 
 int64_t pixel_bytes(Form form, int channels) {
   switch (form) {
@@ -26,8 +29,6 @@ int64_t pixel_bytes(Form form, int channels) {
   return 0;
 }
 
-}  // namespace
-
 Buffer::Buffer(Form form, int channels, int height, int width, int margin_y, int margin_x)
     : form(form), channels(channels), height(height), width(width) {
   pixel = pixel_bytes(form, channels);
@@ -39,22 +40,23 @@ Buffer::Buffer(Form form, int channels, int height, int width, int margin_y, int
   origin = margin_y * row + margin_x * pixel;
 }
 
-Buffer Buffer::part(int self, int first, int count) const {
+Buffer Buffer::part(int first, int count) const {
   Buffer part = *this;
   part.channels = count;
   part.origin += pixel_bytes(form, first);
-  part.whole = self;
   return part;
 }
 
+Buffer Buffer::around(const int before[2], const int after[2]) const {
+  Buffer all = *this;
+  all.height += before[0] + after[0];
+  all.width += before[1] + after[1];
+  all.origin = at(-before[0], -before[1]);
+  return all;
+}
+
 void Buffer::locate(uint8_t* base, int64_t first, int count, uint8_t** to) const {
-  int64_t number = first / pixels(), y = first % pixels() / width, x = first % width;
-  for (int p = 0; p < count;) {
-    uint8_t* address = base + number * image + at(y, x);
-    for (; x < width && p < count; ++x, address += pixel) to[p++] = address;
-    x = 0;
-    if (++y == height) y = 0, ++number;
-  }
+  Grid{base + origin, image, row, pixel, height, width}.locate(first, count, to);
 }
 
 void load(const Buffer& buffer, const uint8_t* from, int32_t* integers) {
@@ -160,7 +162,7 @@ gxnor_status gxnor_plan::run(const uint8_t* x, int64_t batch, int threads, float
       auto scratch = acquire(images);
       const gxnor::Run run{*scratch, images, inner, x + at * input_size, logits + at * classes};
       for (size_t i = 0; i < steps.size(); ++i) {
-        const auto start = std::chrono::steady_clock::now();
+        const auto start = seconds ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
         const gxnor_status failed = steps[i]->run(buffers, run);
         if (seconds) {
           const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;

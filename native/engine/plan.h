@@ -47,6 +47,9 @@ enum class Form {
   int32,   // other sums
 };
 
+// Of so many channels of one pixel, or of one plane of them.
+int64_t pixel_bytes(Form form, int channels);
+
 // Where one image's value lies: rows of pixels of channels, with a margin of zeros around that padding reads and nothing
 // writes.
 struct Buffer {
@@ -58,8 +61,10 @@ struct Buffer {
 
   Buffer(Form form, int channels, int height, int width, int margin_y, int margin_x);
 
-  // So many channels of this buffer, number `self`, from a whole byte on; pixels are as far from one another as here.
-  Buffer part(int self, int first, int count) const;
+  // Views of these pixels, which are as far from one another as here: so many channels, from a whole byte on; and all
+  // channels with some of the margin around them.
+  Buffer part(int first, int count) const;
+  Buffer around(const int before[2], const int after[2]) const;
 
   int64_t at(int64_t y, int64_t x) const { return origin + y * row + x * pixel; }
   int64_t pixels() const { return static_cast<int64_t>(height) * width; }

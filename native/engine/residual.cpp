@@ -38,13 +38,17 @@ GXNOR_BODY void add_all(int32_t* sums, int count, const int32_t* others, int32_t
 
 }  // namespace
 
-void Residual::requantize(int channels, int shift, const int32_t* multiplier, const int64_t* offset) {
+void Residual::requantize(const Fold& fold, int shift, const int32_t* multiplier, const int64_t* offset) {
   this->shift = shift;
-  this->channels = channels;
-  this->multiplier.assign(multiplier, multiplier + channels);
-  this->multiplier.resize(divide_up(channels, kLanes) * kLanes);
-  for (int c = 0; c < channels; ++c) this->offset.push_back(static_cast<uint64_t>(offset[c]) + kRaise);
+  lanes = fold.lanes();
+  this->multiplier.resize(divide_up(lanes, kLanes) * kLanes);
   this->offset.resize(this->multiplier.size(), kRaise);
+  for (int lane = 0; lane < lanes; ++lane) {
+    const int c = fold.channel(lane);
+    if (c < 0) continue;
+    this->multiplier[lane] = multiplier[c];
+    this->offset[lane] += static_cast<uint64_t>(offset[c]);
+  }
 }
 
 void Residual::add(int buffer, const Buffer& other, int32_t own, int32_t theirs) {
@@ -56,7 +60,7 @@ void Residual::add(int buffer, const Buffer& other, int32_t own, int32_t theirs)
 
 void Residual::operator()(int block, int count, int32_t* sums, const uint8_t* const* others) const {
   if (!multiplier.empty())
-    requantized(sums, count, channels - block * kLanes, multiplier.data() + block * kLanes, offset.data() + block * kLanes, shift);
+    requantized(sums, count, lanes - block * kLanes, multiplier.data() + block * kLanes, offset.data() + block * kLanes, shift);
   if (other.empty()) return;
   int32_t values[kStrip * kLanes];
   for (int first = 0; first < count; first += kStrip, sums += kStrip * kLanes) {

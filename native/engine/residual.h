@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/plan.h"
+#include "engine/fold.h"
 
 namespace gxnor {
 
@@ -12,12 +12,12 @@ namespace gxnor {
 struct Residual {
   std::vector<int32_t> multiplier;  // [blocks][16]; none: the sum as it is
   std::vector<uint64_t> offset;     // the same, 2^62 too large, so that nothing shifted is negative
-  int shift = 0, channels = 0;
+  int shift = 0, lanes = 0;
   std::vector<Buffer> other;  // none, or the other value's
   int at = -1;                // where it is among a run's buffers
   int32_t own = 1, theirs = 0;
 
-  void requantize(int channels, int shift, const int32_t* multiplier, const int64_t* offset);
+  void requantize(const Fold& fold, int shift, const int32_t* multiplier, const int64_t* offset);
   void add(int buffer, const Buffer& other, int32_t own, int32_t theirs);
 
   // sums[pixel][16 lanes] of a block, in place. `others`: the other value's pixels.

@@ -1,7 +1,6 @@
 // How a layer goes over its output, row by row.
 #pragma once
 
-#include <functional>
 #include <vector>
 
 #include "common/threads.h"
@@ -9,10 +8,13 @@
 
 namespace gxnor {
 
-// body(image, y) for every row of the output, shared among the run's threads by rows that are worth a hand-over.
-inline void each_row(const Run& run, const Buffer& out, const std::function<void(int64_t image, int y)>& body) {
-  const int64_t grain = divide_up(16384, int64_t{out.width} * out.channels);
-  parallel_for(run.images * out.height, grain, run.threads, [&](int64_t begin, int64_t end) {
+// Rows that are worth a hand-over to another thread.
+inline int64_t row_grain(const Buffer& out) { return divide_up(16384, int64_t{out.width} * out.channels); }
+
+// body(image, y) for every row of the output, shared among the run's threads.
+template <typename F>
+void each_row(const Run& run, const Buffer& out, F&& body) {
+  parallel_for(run.images * out.height, row_grain(out), run.threads, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) body(row / out.height, static_cast<int>(row % out.height));
   });
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/fold.h"
 #include "kernels/kernels.h"
 
 namespace gxnor {
@@ -19,23 +20,24 @@ struct Thresholds {
   std::vector<uint16_t> flips;  // [blocks]
 
   // thresholds [channels][count], for values up to `bound` in size; bound < INT32_MAX.
-  Thresholds(int N, int channels, const int32_t* thresholds, const int8_t* sign, int64_t bound)
+  Thresholds(int N, const Fold& fold, const int32_t* thresholds, const int8_t* sign, int64_t bound)
       : rows(N == 0 ? 2 : 1 << N) {
-    const int count = 1 << N, blocks = (channels - 1) / kLanes + 1;
+    const int count = 1 << N, blocks = (fold.lanes() - 1) / kLanes + 1;
     values.resize(static_cast<size_t>(blocks) * rows * kLanes);
     flips.resize(blocks);
-    for (int c = 0; c < blocks * kLanes; ++c) {
-      const bool real = c < channels, flip = real && sign[c] < 0;
-      if (flip) flips[c / kLanes] |= static_cast<uint16_t>(1u << c % kLanes);
+    for (int lane = 0; lane < blocks * kLanes; ++lane) {
+      const int c = fold.channel(lane);
+      const bool real = c >= 0, flip = real && sign[c] < 0;
+      if (flip) flips[lane / kLanes] |= static_cast<uint16_t>(1u << lane % kLanes);
       for (int row = 0; row < rows; ++row) {
-        // Lanes beyond the last channel stay at zero, the ternary level of low <= 0 < high.
+        // Lanes that no channel has stay at zero, the ternary level of low <= 0 < high.
         int64_t step = row < rows / 2 ? -bound : bound + 1;
         if (real) {
           const int k = N == 0 ? 0 : flip ? count - 1 - row : row;
           step = thresholds[static_cast<int64_t>(c) * count + k];
           if (flip) step = 1 - step;
         }
-        values[(static_cast<size_t>(c / kLanes) * rows + row) * kLanes + c % kLanes] =
+        values[(static_cast<size_t>(lane / kLanes) * rows + row) * kLanes + lane % kLanes] =
             static_cast<int32_t>(std::clamp(step, -bound, bound + 1));
       }
     }

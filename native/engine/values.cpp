@@ -47,6 +47,15 @@ void data(const gxnor_layer& layer, int index, int64_t count) {
   require(layer.data[index] && layer.sizes[index] == count * static_cast<int64_t>(sizeof(T)));
 }
 
+// Padding is read where a value ends.
+void reach(const gxnor_layer& layer, std::vector<Value>& values) {
+  int* const margin = values[layer.inputs[0]].margin;
+  for (int axis = 0; axis < 2; ++axis) margin[axis] = std::max(margin[axis], layer.padding[axis]);
+}
+
+// Whether a layer's output lies in its input's pixels and, with zeros around it, in their margin.
+bool within_margin(const gxnor_layer& layer) { return layer.kind == GXNOR_PAD || layer.kind == GXNOR_CHANNELS; }
+
 // The output of a layer with `fan` weights a channel.
 void weigh(const gxnor_layer& layer, int64_t fan, Value& y) {
   require(layer.space >= 0 && layer.space <= kMaxSpace && fan <= INT32_MAX);
@@ -71,8 +80,7 @@ Value output(const gxnor_layer& layer, int number, int count, std::vector<Value>
       y.height = windows(layer, 0, x.height, false);
       y.width = windows(layer, 1, x.width, false);
       weigh(layer, channels / layer.groups * layer.kernel[0] * layer.kernel[1], y);
-      for (int axis = 0; axis < 2; ++axis)
-        values[layer.inputs[0]].margin[axis] = std::max(x.margin[axis], layer.padding[axis]);
+      reach(layer, values);
       break;
     case GXNOR_DENSE:
       require(layer.out >= 1 && x.height == 1 && x.width == 1);
@@ -105,6 +113,7 @@ Value output(const gxnor_layer& layer, int number, int count, std::vector<Value>
       y.height = windows(layer, 0, x.height, false);
       y.width = windows(layer, 1, x.width, false);
       require(layer.dilation[0] == 1 && layer.dilation[1] == 1);
+      reach(layer, values);
       y.bound = times(x.bound, int64_t{layer.kernel[0]} * layer.kernel[1]);
       y.space = kSums;
       break;
@@ -198,7 +207,14 @@ std::vector<Value> infer(const gxnor_input& input, const gxnor_layer* layers, in
   std::vector<Value> values = {{input.shape[0], input.shape[1], input.shape[2], bound, input.space, {}}};
   admit(values[0]);
   for (layer = 1; layer <= count; ++layer) values.push_back(output(layers[layer - 1], layer, count, values));
-  layer = 0;
+  for (layer = count; layer > 0; --layer) {
+    const gxnor_layer& within = layers[layer - 1];
+    int* const margin = values[within.inputs[0]].margin;
+    for (int axis = 0; axis < 2 && within_margin(within); ++axis) {
+      const int around = within.kind == GXNOR_PAD ? std::max(within.padding[axis], within.dilation[axis]) : 0;
+      margin[axis] = std::max(margin[axis], values[layer].margin[axis] + around);
+    }
+  }
   return values;
 }
 

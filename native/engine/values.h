@@ -16,8 +16,8 @@ struct Value {
   int64_t bound;  // no integer is larger in size; below INT32_MAX
   int space;
   std::vector<int> readers;        // layers, from 1
-  int margin[2] = {0, 0};          // the largest padding of a convolution that reads it
-  int buffer = -1, narrow = -1;    // for the compiler: where it is, and a second form of it, for products
+  int margin[2] = {0, 0};          // the largest padding of a layer that reads it, but for max-pools
+  int buffer = -1, as_bytes = -1;  // for the compiler: where it is, and where bits are as bytes, for products
 
   int64_t elements() const { return channels * height * width; }
 };

@@ -118,7 +118,8 @@ bool Winograd<M>::suits(int channels, int64_t top, int64_t weight_top, bool fip)
 
 template <int M>
 bool Winograd<M>::suits(const Buffer& input, const Geometry& g, int top, int space, bool fip) {
-  const bool states = input.form == Form::bits || input.form == Form::int8;
+  const bool states = (input.form == Form::bits || input.form == Form::int8) &&
+                      input.pixel == pixel_bytes(input.form, input.channels);
   if (!both(g.kernel, 3) || !both(g.stride, 1) || !both(g.dilation, 1) || g.groups != 1 || !states) return false;
   return suits(input.channels, top, top_level(space), fip);
 }

@@ -131,7 +131,7 @@ gxnor_kernel fastest_kernel(const Correlation& of) {
   if (of.before[0] < 0 || of.before[1] < 0 || of.w_bound < 1) return GXNOR_DIRECT;
   const Kernels& kernels = training_kernels();
   gxnor_kernel fastest = GXNOR_DIRECT;
-  double least = direct_cost(kernels, Form::int8, kTernary, of.channels, of.out_channels, of.out[0], of.out[1]);
+  double least = direct_cost(kernels, Form::int8, kTernary, of.channels, of.out_channels, of.out[0], of.out[1], 1);
   for (const gxnor_kernel kernel : {GXNOR_WINOGRAD2, GXNOR_WINOGRAD4, GXNOR_WINOGRAD2_FIP, GXNOR_WINOGRAD4_FIP}) {
     const bool fip = kernel == GXNOR_WINOGRAD2_FIP || kernel == GXNOR_WINOGRAD4_FIP;
     const bool suits = winograd_side(kernel) == 2 ? Winograd<2>::suits(of.channels, of.x_bound, of.w_bound, fip)

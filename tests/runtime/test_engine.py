@@ -15,7 +15,7 @@ from benchmarks.programs import Builder
 from gxnor import native
 from gxnor.errors import GxnorError
 from gxnor.program import Input, Program, file, reference
-from gxnor.program.ops import ALWAYS, NEVER, Dense, Requantize, Scale, Threshold
+from gxnor.program.ops import ALWAYS, NEVER, Dense, Flatten, Requantize, Scale, Threshold
 from gxnor.runtime.engine import Engine
 from gxnor.space import DiscreteSpace
 from tests.agreement import ISAS, assert_agrees, finished, winograd
@@ -207,6 +207,103 @@ def test_requantize_at_its_limits(shift, multiplier, offset, instruction_set):
             net.threshold(2)
         program = finished(net)
         assert_agrees(program, programs.batch(program, 5))
+
+
+@pytest.mark.parametrize("N", [None, 0, 1, 2, 7])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7, 8, 16])
+def test_neighbouring_pixels_of_few_channels(N, channels):
+    """Rows that divide into two, three and more pixels and that do not; strides, dilations, groups, a sum of branches."""
+    for width, weights in ((1, 1), (2, 0), (5, 1), (6, 3), (12, 1), (16, 0)):
+        net = Builder((channels, 4, width), N)
+        for kernel, stride, padding, dilation, groups in (
+            (3, 1, 1, 1, 1), (1, (2, 1), 0, 1, 1), (3, 1, 2, 2, channels), (2, (1, 2), 1, 1, 1)
+        ):  # fmt: skip
+            before = net.last
+            net.conv(channels, kernel, weights, stride, padding, dilation, groups)
+            net.requantize(100)
+            if net.values[before].shape == net.values[-1].shape:
+                net.plus(net.last, before, (1, 3))
+            net.threshold(N or 1)
+        net.max_pool(2, 1, padding=1)
+        program = finished(net)
+        assert_agrees(program, programs.batch(program, 3))
+
+
+@pytest.mark.parametrize("shift, offset", [(0, 5), (9, -(2**20)), (33, 2**40 + 1), (62, 2**61), (62, -(2**62) + 2**40)])
+@pytest.mark.parametrize("N", [0, 1, 3])
+def test_thresholds_of_requantized_values(N, shift, offset):
+    """Steps that every value reaches and none does, of multipliers of either sign and of none; at the ends of 63 bits."""
+    random = np.random.default_rng(shift)
+    multiplier = np.array([0, 1, -1, 3, -7, 2**20 + 1, -(2**22), 5, -5, 11, 2, -2], dtype=np.int32)
+    multiplier = multiplier.clip(-(2**20), 2**20) if shift == 0 else multiplier
+    for joined in (False, True):
+        net = Builder((12, 3, 4), 6)
+        sums = net.conv(12, 1, 2)
+        net.add(Requantize((sums,), shift, multiplier, np.full(12, offset, np.int64)), 100.0)
+        if joined:
+            net.channels([*range(8)])
+            net.concat(
+                net.last,
+                net.conv(8, 3, 1, padding=1, at=0),
+                net.add(Requantize((sums,), 3, multiplier, np.full(12, 9)), 9.0),
+            )
+        channels = net.values[-1].shape[0]
+        steps = np.sort(random.integers(-40, 40, (channels, 2**N)), axis=1).astype(np.int32)
+        steps[0, 0], steps[1, -1], steps[2], steps[3] = ALWAYS, NEVER, ALWAYS, NEVER
+        sign = np.where(np.arange(channels) % 3, -1, 1).astype(np.int8)
+        net.add(Threshold((net.last,), DiscreteSpace(N), steps, sign), 1.0)
+        net.conv(5, 3, 1, padding=1)
+        program = finished(net)
+        assert_agrees(program, programs.batch(program, 5))
+
+
+@pytest.mark.parametrize("N", [0, 1, 2])
+def test_thresholds_of_values_that_are_requantized_and_joined_several_times(N):
+    """As in a DenseNet, where every layer has thresholds of its own; parts that are whole bytes and parts that are not."""
+    for growth in (8, 5):
+        net = Builder((2, 6, 5), N)
+        parts = [net.conv(growth, 3, 1, padding=1)]
+        for _ in range(3):
+            every = [net.requantize(100, at=part) for part in parts]
+            if len(every) > 1:
+                net.concat(*every)
+            net.threshold(N)
+            parts.append(net.conv(growth, 3, 1, padding=1))
+        net.concat(*parts)
+        program = finished(net)
+        steps = Engine(program).steps
+        assert ("requantize" in steps) == (growth == 5)
+        assert_agrees(program, programs.batch(program, 3))
+
+
+@pytest.mark.parametrize("N", [None, 0, 1, 2, 7])
+def test_values_within_others(N):
+    """Slices, what is padded once and twice, and slices of that, by everything that reads them."""
+    for channels, first in ((24, 8), (24, 16), (40, 0)):
+        net = Builder((channels, 5, 6), N)
+        net.channels([*range(first, first + 8)])
+        net.pad((1, 0), (0, 2))
+        net.pad((0, 2), (1, 1))
+        net.channels([*range(8)])
+        whole = net.last
+        joined = []
+        for groups in (1, 8):
+            net.conv(8, 3, 1, padding=2, groups=groups, at=whole)
+            joined.append(net.threshold(1))
+        net.max_pool(2, padding=1, at=whole)
+        joined.append(net.conv(8, 2, 2))
+        net.sum_pool(3, 1, padding=2, at=whole)
+        joined.append(net.conv(8, 1, 1))
+        ends = []
+        for part in joined:
+            net.channels([*range(8)]) if part == net.last else None
+            net.sum_pool(net.values[part].shape[1:], at=part)
+            ends.append(net.flatten())
+        net.add(Flatten((whole,)), 1.0)
+        net.concat(*ends, net.last)
+        program = finished(net)
+        assert "pad" not in Engine(program).steps
+        assert_agrees(program, programs.batch(program, 3))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 7, 16, 17, 33, 70])
