@@ -130,7 +130,8 @@ void Convolution::arrange(const Buffer& input, const States& states, int threads
       const int64_t own = fold_.channel(static_cast<int>(channel));
       if (own < 0) continue;
       const int64_t b = channel / kLanes, lane = channel % kLanes;
-      const int64_t group = fold_.pixels > 1 ? fold_.pixel(static_cast<int>(channel)) * beside : own / per_group * fan_ * bits;
+      const int64_t group =
+          fold_.pixels > 1 ? fold_.pixel(static_cast<int>(channel)) * beside : own / per_group * fan_ * bits;
       const std::vector<int32_t>& table = tables[tables.size() == 1 ? 0 : b];
       uint8_t* const begins = weights_.data() + b * block_weights;
       uint8_t* block = begins + start_bytes_ + lane * (input.form == Form::bits ? 8 : lane_bytes_);
@@ -246,7 +247,7 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
         some = std::min<int64_t>(at_once_, after - b);
         const int64_t table = geometry_.groups == 1 ? 0 : b * units_;
         const Window window = {offsets_.data() + table, units_, in.plane, raise_, piece_, static_cast<int>(some),
-                               groups_.data() + table};
+                               groups_.empty() ? nullptr : &groups_[table]};
         const uint8_t* const weights = weights_.data() + b * block_weights;
         if (pack_ && epilogue_.packs(out, static_cast<int>(b + some) - 1)) {
           pack_(from, count, window, weights, epilogue_.packing(out, static_cast<int>(b), static_cast<int>(some)), to);

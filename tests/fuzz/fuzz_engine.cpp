@@ -116,6 +116,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     expected = status, expected_layer = layer;
     if (plan) plans.push_back(plan);
   }
+  expect(size || !plans.empty(), "refused the smallest program, and so no doubt all");
   if (plans.empty()) return 0;
   expect(count == static_cast<int32_t>(p.layers.size()), "accepted a program without its end");
   p.infer();

@@ -47,7 +47,8 @@ class Grower {
     for (int left = choices_.below(9); left > 0; --left) grow();
     if (shape().h * shape().w > 1 || choices_.one_in(4)) add(GXNOR_FLATTEN);
     if (choices_.one_in(2)) dense();
-    add(GXNOR_SCALE);
+    gxnor_layer& end = add(GXNOR_SCALE);
+    end.out = static_cast<int32_t>(shape().size());
     std::vector<float> scale(shape().c), bias(shape().c);
     for (float& s : scale) s = static_cast<float>(choices_.random() % 2001) / 1000 - 1;
     for (float& b : bias) b = static_cast<float>(choices_.random() % 2001) / 100 - 10;
@@ -69,11 +70,11 @@ class Grower {
     for (int axis = 0; axis < 2; ++axis) l.kernel[axis] = l.stride[axis] = l.dilation[axis] = 1;
     p_.layers.push_back(l);
     p_.bounds.push_back(p_.bounds.back() * gain);
-    p_.shapes.push_back(output(p_.layers.back(), shape()));
+    p_.shapes.push_back(kind == GXNOR_CONCAT ? shape() : output(l, p_.shapes));
     return p_.layers.back();
   }
 
-  void reshape() { p_.shapes.back() = output(p_.layers.back(), p_.shapes[p_.layers.back().inputs[0]]); }
+  void reshape() { p_.shapes.back() = output(p_.layers.back(), p_.shapes); }
 
   void window(gxnor_layer& l, bool dilated) {
     const Shape& x = p_.shapes[l.inputs[0]];
@@ -140,8 +141,8 @@ class Grower {
   }
 
   void grow() {
-    const int kind = p_.bounds.back() > 1e7 ? 4 : choices_.below(10);
     const Shape x = shape();
+    const int kind = p_.bounds.back() > 1e7 ? 4 : choices_.below(x.size() > kTensor ? 10 : 16);  // from 10 on values may grow
     switch (kind) {
       case 0:
       case 1:
@@ -194,7 +195,85 @@ class Grower {
         if (x.h * x.w == 1 || choices_.one_in(2)) return dense_after_flatten();
         add(GXNOR_FLATTEN);
         return;
+      case 10:
+      case 11: {
+        requantize();
+        return choices_.one_in(2) ? threshold() : void();
+      }
+      case 12: {  // thresholds after a concatenation may take its place
+        concat(choices_.one_in(2));
+        return choices_.one_in(2) ? threshold() : void();
+      }
+      case 13: {
+        gxnor_layer& l = add(GXNOR_PAD);
+        for (int axis = 0; axis < 2; ++axis) l.padding[axis] = choices_.below(4), l.dilation[axis] = choices_.below(4);
+        return reshape();
+      }
+      case 14: {
+        gxnor_layer& l = add(GXNOR_UPSAMPLE);
+        for (int axis = 0; axis < 2; ++axis) l.factors[axis] = 1 + choices_.below(3);
+        return reshape();
+      }
+      case 15: return channels();
     }
+  }
+
+  void requantize() {
+    const int64_t channels = shape().c;
+    gxnor_layer& l = add(GXNOR_REQUANTIZE);
+    l.factors[0] = choices_.among({0, 1, 4, 10, 20, 33, 62});
+    const double least = std::ldexp(1, l.factors[0]), largest = choices_.among({1, 30, 1000, 1 << 20});
+    const double gain = std::min({largest * least / p_.bounds[l.inputs[0]], 2e9, 4e18 / p_.bounds[l.inputs[0]]});
+    const double reach = std::min(largest * least, 4e18) / 2;
+    choices_.seed();
+    std::vector<int32_t> multiplier(channels);
+    std::vector<int64_t> offset(channels);
+    const auto random = [&] { return static_cast<double>(choices_.random() & 0xffff) / 0x8000 - 1; };
+    for (int32_t& m : multiplier) m = static_cast<int32_t>(random() * gain);
+    for (int64_t& o : offset) o = static_cast<int64_t>(random() * reach);
+    p_.tensor(0, multiplier.data(), channels * static_cast<int64_t>(sizeof(int32_t)));
+    p_.tensor(1, offset.data(), channels * static_cast<int64_t>(sizeof(int64_t)));
+    p_.bounds.back() = 2 * largest + 1;
+  }
+
+  // The last value and others of its extents, each requantized or as it is.
+  void concat(bool requantized) {
+    std::vector<int32_t> numbers;
+    const Shape x = shape();
+    for (int left = 2 + choices_.below(2); left > 0; --left) {
+      int32_t number = choices_.below(static_cast<int>(p_.shapes.size()));
+      const Shape& part = p_.shapes[number];
+      if (numbers.empty() || part.h != x.h || part.w != x.w) number = static_cast<int32_t>(p_.layers.size());
+      if (requantized && number == static_cast<int32_t>(p_.layers.size())) {
+        requantize();
+        number = static_cast<int32_t>(p_.layers.size());
+      }
+      numbers.push_back(number);
+    }
+    double bound = 0;
+    for (const int32_t number : numbers) bound = std::max(bound, p_.bounds[number]);
+    gxnor_layer& l = add(GXNOR_CONCAT);
+    l.inputs[0] = numbers[0], l.inputs[1] = numbers[1];
+    p_.tensor(0, numbers.data(), static_cast<int64_t>(numbers.size() * sizeof(int32_t)));
+    reshape();
+    p_.bounds.back() = bound;
+  }
+
+  // Neighbours, or any.
+  void channels() {
+    const int64_t all = shape().c;
+    gxnor_layer& l = add(GXNOR_CHANNELS);
+    const bool neighbours = choices_.one_in(2);
+    const int64_t first = choices_.byte() % all / 8 * 8;
+    l.out = static_cast<int32_t>(neighbours ? 1 + choices_.byte() % (all - first) : choices_.among(kChannels));
+    if (neighbours && choices_.one_in(2)) l.out = std::max(8, l.out / 8 * 8);
+    if (neighbours) l.out = static_cast<int32_t>(std::min<int64_t>(l.out, all - first));
+    choices_.seed();
+    std::vector<int32_t> order(l.out);
+    for (int32_t c = 0; c < l.out; ++c)
+      order[c] = static_cast<int32_t>(neighbours ? first + c : choices_.random() % static_cast<uint32_t>(all));
+    p_.tensor(0, order.data(), static_cast<int64_t>(order.size() * sizeof(int32_t)));
+    reshape();
   }
 
   void dense_after_flatten() {

@@ -37,8 +37,22 @@ inline int64_t extent(const gxnor_layer& l, int axis, int64_t n) {
   return count;
 }
 
-inline Shape output(const gxnor_layer& l, const Shape& x) {
+// The values that a concatenation reads.
+inline std::vector<int32_t> parts(const gxnor_layer& l) {
+  const int32_t* const numbers = static_cast<const int32_t*>(l.data[0]);
+  return {numbers, numbers + l.sizes[0] / 4};
+}
+
+inline Shape output(const gxnor_layer& l, const std::vector<Shape>& shapes) {
+  Shape x = shapes[l.inputs[0]];
   switch (l.kind) {
+    case GXNOR_CONCAT:
+      x.c = 0;
+      for (const int32_t part : parts(l)) x.c += shapes[part].c;
+      return x;
+    case GXNOR_PAD: return {x.c, x.h + l.padding[0] + l.dilation[0], x.w + l.padding[1] + l.dilation[1]};
+    case GXNOR_UPSAMPLE: return {x.c, x.h * l.factors[0], x.w * l.factors[1]};
+    case GXNOR_CHANNELS: return {l.out, x.h, x.w};
     case GXNOR_CONV: return {l.out, extent(l, 0, x.h), extent(l, 1, x.w)};
     case GXNOR_DENSE: return {l.out, 1, 1};
     case GXNOR_MAX_POOL:
@@ -75,7 +89,7 @@ struct Program {
 
   bool infer() {
     shapes = {{input.shape[0], input.shape[1], input.shape[2]}};
-    for (const gxnor_layer& l : layers) shapes.push_back(output(l, shapes[l.inputs[0]]));
+    for (const gxnor_layer& l : layers) shapes.push_back(output(l, shapes));
     return true;
   }
   int64_t cost() const {
@@ -137,6 +151,21 @@ inline std::vector<int64_t> layer_output(const gxnor_layer& l, const Shape& in, 
             break;
           }
           case GXNOR_ADD: y.push_back(l.factors[0] * x[at] + l.factors[1] * second[at]); break;
+          case GXNOR_REQUANTIZE: {
+            const int64_t product = static_cast<const int32_t*>(l.data[0])[c] * x[at];
+            y.push_back((product + static_cast<const int64_t*>(l.data[1])[c]) >> l.factors[0]);
+            break;
+          }
+          case GXNOR_PAD: {
+            const int64_t row = i - l.padding[0], column = j - l.padding[1];
+            const bool inside = row >= 0 && row < in.h && column >= 0 && column < in.w;
+            y.push_back(inside ? x[(c * in.h + row) * in.w + column] : 0);
+            break;
+          }
+          case GXNOR_UPSAMPLE: y.push_back(x[(c * in.h + i / l.factors[0]) * in.w + j / l.factors[1]]); break;
+          case GXNOR_CHANNELS:
+            y.push_back(x[(static_cast<const int32_t*>(l.data[0])[c] * in.h + i) * in.w + j]);
+            break;
           default: y.push_back(x[at]);
         }
         expect(y.back() < INT32_MAX && y.back() > -INT32_MAX, "accepted a program whose integers leave int32");
@@ -152,6 +181,12 @@ inline bool Program::run(const uint8_t* x, std::vector<float>& logits) const {
   }
   for (size_t i = 0; i + 1 < layers.size(); ++i) {
     const gxnor_layer& l = layers[i];
+    if (l.kind == GXNOR_CONCAT) {
+      std::vector<int64_t> all;
+      for (const int32_t part : parts(l)) all.insert(all.end(), values[part].begin(), values[part].end());
+      values.push_back(std::move(all));
+      continue;
+    }
     values.push_back(layer_output(l, shapes[l.inputs[0]], shapes[i + 1], values[l.inputs[0]],
                                   values[l.kind == GXNOR_ADD ? l.inputs[1] : 0]));
   }
