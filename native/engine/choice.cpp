@@ -50,7 +50,8 @@ int units_of(Form form, int channels, int pixels) {
 }
 
 std::vector<uint8_t> groups_of(int channels, int pixels) {  // of each unit of bits (Window)
-  const int count = units_of(Form::bits, channels, pixels), bytes = static_cast<int>((pixels + 2) * divide_up(channels, 8));
+  const int count = units_of(Form::bits, channels, pixels);
+  const int bytes = static_cast<int>((pixels + 2) * divide_up(channels, 8));
   std::vector<uint8_t> groups(count, 16);
   for (int u = count / 3 - 1; u < count; u += count / 3) groups[u] = static_cast<uint8_t>(2 * ((bytes - 1) % 8 + 1));
   return groups;
@@ -147,7 +148,8 @@ WinogradCost measure_winograd(const WinogradKernels& kernels, int channels, int 
 
 }  // namespace
 
-double direct_cost(const Kernels& kernels, Form form, Xnor xnor, int channels, int outputs, int height, int width, int pixels) {
+double direct_cost(const Kernels& kernels, Form form, Xnor xnor, int channels, int outputs, int height, int width,
+                   int pixels) {
   const int64_t of = divide_up(outputs, kLanes);
   const double windows = static_cast<double>(height) * width * static_cast<double>(of) / kPositions;
   const bool bits = form == Form::bits;

@@ -9,7 +9,8 @@ namespace gxnor {
 // seconds of an image. Measured with ternary states and as many channels, but at most 128: where 16 bits hold sums, larger
 // states take somewhat longer. What is measured may differ from one process to the next, as the machine does; results do
 // not. `pixels`: of a row that are computed as one (Fold); outputs and width are those then.
-double direct_cost(const Kernels& kernels, Form form, Xnor xnor, int channels, int outputs, int height, int width, int pixels);
+double direct_cost(const Kernels& kernels, Form form, Xnor xnor, int channels, int outputs, int height, int width,
+                   int pixels);
 
 // The same by one of Winograd's kernels.
 struct WinogradCost {

@@ -98,7 +98,7 @@ class ChannelsStep : public Step {
 
  private:
   struct Picked {  // where the bits of four channels of the input go, by what they are
-    int four = 0;
+    int byte = 0, shift = 0;  // where they are
     uint64_t word[16] = {};
   };
 

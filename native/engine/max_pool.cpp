@@ -142,7 +142,8 @@ void MaxPoolStep::integers(const Buffer& in, const Buffer& out, const uint8_t* f
     const Seen seen = see(1, x, in.width);
     for (int64_t r = 0; r < rows.count; ++r)
       for (int64_t i = 0; i < seen.count; ++i) {
-        const uint8_t* const tap = from + r * window_.dilation[0] * in.row + (seen.first + i * window_.dilation[1]) * in.pixel;
+        const uint8_t* const row = from + r * window_.dilation[0] * in.row;
+        const uint8_t* const tap = row + (seen.first + i * window_.dilation[1]) * in.pixel;
         const bool first = r == 0 && i == 0;
         load(in, tap, first ? largest : values);
         for (int c = 0; c < (first ? 0 : in.channels); ++c) largest[c] = std::max(largest[c], values[c]);

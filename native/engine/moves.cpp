@@ -1,5 +1,6 @@
 // The layers that put values elsewhere and leave them as they are (layers.h).
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <map>
 
@@ -155,7 +156,8 @@ ChannelsStep::ChannelsStep(int input, int output, Form form, std::vector<int32_t
     for (size_t c = first; c < std::min(first + 64, order_.size()); ++c) {
       const int four = order_[c] / 4;
       Picked& picked = from[four];
-      picked.four = four;
+      picked.byte = four / 2;
+      picked.shift = 4 * (four % 2);
       for (int bits = 0; bits < 16; ++bits)
         picked.word[bits] |= static_cast<uint64_t>(bits >> order_[c] % 4 & 1) << (c - first);
     }
@@ -172,20 +174,26 @@ int64_t ChannelsStep::bytes() const {
 
 // Those of one plane of `count` neighbouring pixels, which take so many bytes each.
 void ChannelsStep::pick(const uint8_t* from, int64_t from_bytes, uint8_t* to, int64_t to_bytes, int64_t count) const {
-  for (size_t w = 0; w < words_.size(); ++w) {
-    const Picked* const fours = words_[w].data();
-    const size_t each = words_[w].size();
-    const int64_t bytes = std::min<int64_t>(to_bytes - static_cast<int64_t>(8 * w), 8);
-    for (int64_t x = 0; x < count; ++x) {
-      const uint8_t* const at = from + x * from_bytes;
-      uint64_t word = 0;
-      for (size_t i = 0; i < each; ++i) word |= fours[i].word[at[fours[i].four / 2] >> 4 * (fours[i].four % 2) & 15];
-      uint8_t* const end = to + x * to_bytes + 8 * w;
-      if (bytes == 8)
-        std::memcpy(end, &word, 8);
-      else
-        for (int64_t i = 0; i < bytes; ++i) end[i] = static_cast<uint8_t>(word >> 8 * i);
+  for (const std::vector<Picked>& fours : words_) {
+    const auto each = [&](auto word) {
+      for (int64_t x = 0; x < count; ++x) {
+        uint64_t bits = 0;
+        for (const Picked& picked : fours) bits |= picked.word[from[x * from_bytes + picked.byte] >> picked.shift & 15];
+        std::memcpy(&word, &bits, sizeof word);
+        std::memcpy(to + x * to_bytes, &word, sizeof word);
+      }
+    };
+    switch (std::min<int64_t>(to_bytes - (&fours - words_.data()) * 8, 8)) {  // a size that the compiler knows
+      case 1: each(uint8_t()); break;
+      case 2: each(std::array<uint8_t, 2>()); break;
+      case 3: each(std::array<uint8_t, 3>()); break;
+      case 4: each(std::array<uint8_t, 4>()); break;
+      case 5: each(std::array<uint8_t, 5>()); break;
+      case 6: each(std::array<uint8_t, 6>()); break;
+      case 7: each(std::array<uint8_t, 7>()); break;
+      default: each(uint64_t());
     }
+    to += 8;
   }
 }
 
