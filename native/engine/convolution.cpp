@@ -5,6 +5,7 @@
 #include <bitset>
 #include <cstring>
 #include <numeric>
+#include <optional>
 
 #include "common/threads.h"
 #include "engine/blocks.h"
@@ -209,19 +210,12 @@ int Convolution::place_levels(const std::vector<int32_t>& table, int64_t start, 
   return 3 * sum;
 }
 
-// The windows that `count` outputs, from output `first` of all images on, are computed from.
-void Convolution::locate(const std::vector<Buffer>& buffers, const Run& run, int64_t first, int count,
-                         uint8_t** windows) const {
+// The windows that outputs are computed from; of cells, their first ones.
+Grid Convolution::windows(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
-  const int cell = epilogue_.cell(), side = epilogue_.side();
-  const int64_t down = geometry_.stride[0] * in.row, right = fold_.pixels * geometry_.stride[1] * in.pixel;
-  uint8_t* const input = run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]);
-  Grid{input, in.image, side * down, side * right, out.height, out.width}.locate(first, count, windows);
-  if (cell == 1) return;
-  for (int p = count - 1; p >= 0; --p) {
-    uint8_t* const window = windows[p];
-    for (int i = 0; i < cell; ++i) windows[p * cell + i] = window + i / 2 * down + i % 2 * right;
-  }
+  const int64_t side = epilogue_.side();
+  return {run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]), in.image, side * down(in),
+          side * right(in), out.height, out.width};
 }
 
 gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run) const {
@@ -232,15 +226,22 @@ gxnor_status Convolution::run(const std::vector<Buffer>& buffers, const Run& run
   const int64_t share = divide_up(blocks_, std::min<int64_t>(wanted, blocks_)), shares = divide_up(blocks_, share);
   const int64_t block_weights = static_cast<int64_t>(weights_.size()) / blocks_;
 
+  const Positions seen(windows(buffers, run), run.images), outputs_at(out.grid(run.scratch[output_]), run.images);
+  std::optional<Positions> added;
+  if (epilogue_.other()) added.emplace(epilogue_.other()->grid(run.scratch[epilogue_.residual->at]), run.images);
   parallel_for(strips * shares, 1, run.threads, [&](int64_t begin, int64_t end) {
     uint8_t *from[kStrip], *to[kStrip], *others[kStrip];
     alignas(64) int32_t sums[kMostBlocks * kStrip * kLanes];
     for (int64_t item = begin; item < end; ++item) {
       const int64_t first = item / shares * most;
       const int count = static_cast<int>(std::min<int64_t>(most, outputs - first));
-      locate(buffers, run, first, count, from);
-      out.locate(run.scratch[output_], first, count, to);
-      if (epilogue_.other()) epilogue_.other()->locate(run.scratch[epilogue_.residual->at], first, count, others);
+      seen.locate(first, count, from);
+      for (int p = cell == 1 ? -1 : count - 1; p >= 0; --p) {
+        uint8_t* const window = from[p];
+        for (int i = 0; i < cell; ++i) from[p * cell + i] = window + i / 2 * down(in) + i % 2 * right(in);
+      }
+      outputs_at.locate(first, count, to);
+      if (added) added->locate(first, count, others);
       const int64_t block = item % shares * share;
       const int64_t after = std::min<int64_t>(block + share, blocks_);
       for (int64_t b = block, some; b < after; b += some) {

@@ -41,7 +41,11 @@ class Convolution : public Step {
   int64_t bytes() const override;
 
  private:
-  void locate(const std::vector<Buffer>& buffers, const Run& run, int64_t first, int count, uint8_t** windows) const;
+  Grid windows(const std::vector<Buffer>& buffers, const Run& run) const;
+  // Bytes from the window of an output to those of its neighbours.
+  int64_t down(const Buffer& in) const { return geometry_.stride[0] * in.row; }
+  int64_t right(const Buffer& in) const { return fold_.pixels * geometry_.stride[1] * in.pixel; }
+
   void arrange(const Buffer& input, const States& states, int threads);
   std::vector<int32_t> cover(const std::vector<int64_t>& taps, int64_t low, int64_t high) const;
   void count_groups();

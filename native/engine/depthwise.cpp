@@ -70,13 +70,12 @@ gxnor_status Depthwise::run(const std::vector<Buffer>& buffers, const Run& run) 
   const int taps = static_cast<int>(offsets_.size());
   const int64_t down = geometry_.stride[0] * in.row, right = fold_.pixels * geometry_.stride[1] * in.pixel;
   const int64_t block_bytes = pixel_bytes(in.form, kLanes);
-  const Grid grid = {run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]), in.image, down, right,
-                     out.height, out.width};
+  const Positions positions({run.scratch[input_] + in.at(-geometry_.padding[0], -geometry_.padding[1]), in.image, down,
+                             right, out.height, out.width},
+                            run.images);
   each_strip(run, out, epilogue_, output_, [&](int64_t first, int count, int block, int32_t* sums) {
     uint8_t* windows[kStrip];
-    Grid of_block = grid;
-    of_block.first += block * block_bytes;
-    of_block.locate(first, count, windows);
+    positions.locate(first, count, windows, block * block_bytes);
     const uint8_t* const* const all = windows;
     const int16_t* const weights = weights_.data() + int64_t{block} * taps * kLanes;
     if (in.form == Form::int8)

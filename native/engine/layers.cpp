@@ -65,9 +65,10 @@ gxnor_status InputStep::run(const std::vector<Buffer>& buffers, const Run& run) 
 
 gxnor_status PointwiseStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
+  const Positions pixels(in.grid(run.scratch[input_]), run.images);
   each_strip(run, out, epilogue_, output_, [&](int64_t first, int count, int block, int32_t* sums) {
     uint8_t* from[kStrip];
-    in.locate(run.scratch[input_], first, count, from);
+    pixels.locate(first, count, from);
     load_block(in, block, count, from, sums);
   });
   return GXNOR_OK;
@@ -75,14 +76,15 @@ gxnor_status PointwiseStep::run(const std::vector<Buffer>& buffers, const Run& r
 
 gxnor_status SumPoolStep::run(const std::vector<Buffer>& buffers, const Run& run) const {
   const Buffer &in = buffers[input_], &out = buffers[output_];
-  const Grid grid = {run.scratch[input_] + in.at(-window_.padding[0], -window_.padding[1]), in.image,
-                     window_.stride[0] * in.row, window_.stride[1] * in.pixel, out.height, out.width};
+  const Positions positions({run.scratch[input_] + in.at(-window_.padding[0], -window_.padding[1]), in.image,
+                             window_.stride[0] * in.row, window_.stride[1] * in.pixel, out.height, out.width},
+                            run.images);
   std::vector<int64_t> taps;
   for (int64_t y = 0; y < window_.kernel[0]; ++y)
     for (int64_t x = 0; x < window_.kernel[1]; ++x) taps.push_back(y * in.row + x * in.pixel);
   each_strip(run, out, epilogue_, output_, [&](int64_t first, int count, int block, int32_t* sums) {
     uint8_t* windows[kStrip];
-    grid.locate(first, count, windows);
+    positions.locate(first, count, windows);
     sum_block(in, block, count, windows, taps, sums);
   });
   return GXNOR_OK;

@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "common/threads.h"
-#include "engine/grid.h"
 
 namespace gxnor {
 namespace {
@@ -53,10 +52,6 @@ Buffer Buffer::around(const int before[2], const int after[2]) const {
   all.width += before[1] + after[1];
   all.origin = at(-before[0], -before[1]);
   return all;
-}
-
-void Buffer::locate(uint8_t* base, int64_t first, int count, uint8_t** to) const {
-  Grid{base + origin, image, row, pixel, height, width}.locate(first, count, to);
 }
 
 void load(const Buffer& buffer, const uint8_t* from, int32_t* integers) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/grid.h"
 #include "kernels/kernels.h"
 
 namespace gxnor {
@@ -68,8 +69,8 @@ struct Buffer {
 
   int64_t at(int64_t y, int64_t x) const { return origin + y * row + x * pixel; }
   int64_t pixels() const { return static_cast<int64_t>(height) * width; }
-  // The addresses of `count` pixels, row by row, from pixel `first` of all images on, which begin at `base`.
-  void locate(uint8_t* base, int64_t first, int count, uint8_t** to) const;
+  // The pixels of all images, which begin at `base`.
+  Grid grid(uint8_t* base) const { return {base + origin, image, row, pixel, height, width}; }
   // Bytes at the end of all images that may be read from: by a unit beyond the last window, by a block beyond the channels.
   static constexpr int64_t kSlack = 64;
 };
