@@ -76,7 +76,6 @@ def _engine(at: Layout, engine: Engine, name: str) -> dict[str, Any]:
     K, P = tables.rows.widths[1:]
     shared = at.banks == 1
     blocks = sum(at.emission(number).source.blocks(engine.lanes) for number in engine.gives)
-    share, _ = memories.weights(at, engine)
     takes, gives = at.step_bits(engine)
     sized = {"Y": tables.rows, "X": tables.columns, "E": tables.places, "C": tables.channels}
     return {
@@ -94,7 +93,7 @@ def _engine(at: Layout, engine: Engine, name: str) -> dict[str, Any]:
         "LANE_BITS": bits(engine.lanes - 1), "BLOCK_BITS": bits(blocks - 1),
         "GIVEN_V": given.V, "GIVEN_Y": given.Y, "GIVEN_X": given.X, "GIVEN_W": given.W, "GIVEN_BITS": given.event(E),
         "GIVEN_VALUES": wiring.given_values(given, E), "LIVE": wiring.live(taken, E), "NEGATED": wiring.negated(taken, E),
-        "ALL_LANES": wiring.lanes(name, at, engine, share), "PICKED": wiring.picked(at, engine),
+        "ALL_LANES": wiring.lanes(name, at, engine, memories.share(at, engine)), "PICKED": wiring.picked(at, engine),
         "WALKS": text.walks(plan, engine, P, K), "EMITS": text.emits(plan, engine, 1 if shared else 0),
         "EMITTED": text.emitted(plan, engine, at.rescale(engine)),
     }  # fmt: skip
@@ -103,10 +102,9 @@ def _engine(at: Layout, engine: Engine, name: str) -> dict[str, Any]:
 def _memories(at: Layout, engine: Engine) -> tuple[dict[str, list[str]], int]:
     """Words by file, and the bits of all memories of an engine."""
     tables, E = memories.tables(at, engine), at.events
-    _, weights = memories.weights(at, engine)
     named = {"rows": tables.rows, "columns": tables.columns, "places": tables.places, "channels": tables.channels}
     found = {f"{engine.name}_{file}": table.hex() for file, table in named.items()}
-    found |= {f"{engine.name}_weights_{k}": words for k, words in enumerate(weights)}
+    found |= {f"{engine.name}_weights_{k}": words for k, words in enumerate(memories.weights(at, engine))}
     fixed = (
         sum(len(table.rows) * table.width for table in named.values()) + 2 * E * engine.lanes * at.ends[engine].weight
     )

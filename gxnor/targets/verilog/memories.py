@@ -144,13 +144,18 @@ def _thresholds(emission: Emission | None, channel: int, S: int, A: int) -> list
     return [(1 << A - 1) - 1] * (S - len(own)) + own[::-1]  # beyond every sum
 
 
-def weights(at: Layout, engine: Engine) -> tuple[int, list[list[str]]]:
-    """How many lanes have their weights in one memory, and the words of every memory: after one that opens no lane and one
-    that opens all, for every lane and channel of a group: down, and not 0."""
-    E, words = at.events, at.ends[engine].weight
-    share = engine.lanes
-    while share > 1 and share * 2 * E * words > ROM:
-        share //= 2
+def share(at: Layout, engine: Engine) -> int:
+    """How many lanes have their weights in one memory."""
+    lanes = engine.lanes
+    while lanes > 1 and lanes * 2 * at.events * at.ends[engine].weight > ROM:
+        lanes //= 2
+    return lanes
+
+
+def weights(at: Layout, engine: Engine) -> list[list[str]]:
+    """The words of every memory of weights: after one that opens no lane and one that opens all, for every lane and channel
+    of a group: down, and not 0."""
+    E, words, step = at.events, at.ends[engine].weight, share(at, engine)
     found = [np.zeros((2, engine.lanes, E, 2), np.uint8)]
     found[0][1, :, 0, 0] = 1
     for number in engine.takes:
@@ -163,11 +168,8 @@ def weights(at: Layout, engine: Engine) -> tuple[int, list[list[str]]]:
         planes = np.stack([grouped != 0, grouped < 0], axis=-1).astype(np.uint8)
         found.append(planes.reshape(-1, engine.lanes, E, 2))
     every = np.concatenate(found)
-    memories = []
-    for first in range(0, engine.lanes, share):
-        low_first = every[:, first : first + share].reshape(words, -1)
-        memories.append([_hex(word) for word in low_first])
-    return share, memories
+    parts = [every[:, first : first + step].reshape(words, -1) for first in range(0, engine.lanes, step)]
+    return [[_hex(word) for word in part] for part in parts]
 
 
 def _hex(low_first: np.ndarray) -> str:
