@@ -169,7 +169,7 @@ Memory<int8_t> spread(const gxnor_int_conv& c, const Rounded& rounded, int threa
 
 bool suits_events(const gxnor_int_conv& c, int64_t events, double saved) {
   // Where the two ways meet: measured with AVX2, and with VNNI what its products are faster.
-  const double share = isa.load(std::memory_order_relaxed) == kAvx512 ? 0.13 : 0.4;
+  const double share = isa.load(std::memory_order_relaxed) == kAvx512 ? 0.13 : 0.45;
   return c.groups == 1 && static_cast<double>(events) * saved < share * values_of_q(c);
 }
 
