@@ -26,9 +26,13 @@ GXNOR_BODY void reduce(const Gradient* of, int64_t begin, int64_t end, double* t
     float g[kBlock], s[kBlock];
     differentiate<kBoth, kTriangular>(*of, first, n, g, s);
     for_rows(first, n, channels, [&](int i, int64_t channel, int count) {
-      double *const of_g = totals + channel, *const of_gs = of_g + channels;
-      for (int j = 0; j < count; ++j) of_g[j] += static_cast<double>(g[i + j]);
-      for (int j = 0; j < count; ++j) of_gs[j] += static_cast<double>(g[i + j]) * static_cast<double>(s[i + j]);
+      double* __restrict const of_g = totals + channel;
+      double* __restrict const of_gs = totals + channels + channel;
+      for (int j = 0; j < count; ++j) {
+        const double some = g[i + j];
+        of_g[j] += some;
+        of_gs[j] += some * static_cast<double>(s[i + j]);
+      }
     });
   }
 }
@@ -38,8 +42,7 @@ template <bool kBoth, bool kTriangular>
 GXNOR_BODY void magnitudes(const Gradient& of, int64_t first, int n, int32_t* bits) {
   float dy[kBlock];
   propagate<kBoth, kTriangular>(of, first, n, dy);
-  std::memcpy(bits, dy, sizeof dy);
-  for (int i = 0; i < kBlock; ++i) bits[i] &= 0x7fffffff;
+  for (int i = 0; i < kBlock; ++i) bits[i] = magnitude_bits(dy[i]);
 }
 
 // The largest of values begin .. end.
