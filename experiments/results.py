@@ -25,6 +25,7 @@ from experiments import page, pretrained
 from experiments.pictures import log_scale
 from experiments.tables import RESULTS, ROOT, kind, write_tables
 from gxnor.errors import GxnorError
+from gxnor.training.runfolder import read_history
 
 LEFT_OUT = ("confusion", "classes")
 
@@ -53,7 +54,7 @@ def picture(run: Path, path: Path) -> None:
     """Validation error, flip rate and share of zeros along a run."""
     import matplotlib.pyplot as plt
 
-    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    history = read_history(run)
     recipe = tomllib.loads((run / "recipe.toml").read_text())
     epochs = [line["epoch"] for line in history]
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")

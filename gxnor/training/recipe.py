@@ -132,9 +132,7 @@ class Train(Section):
     channels_last: bool = True
     compile: bool = False
     pack_saved_activations: bool = False  # save what backward needs in its true size: the same gradients, slower steps
-    arithmetic: Literal["auto", "float", "integer"] = (
-        "auto"  # of the products forward and backward; `load` decides auto
-    )
+    arithmetic: Literal["auto", "float", "integer"] = "auto"  # of all products; `load` decides what auto is
     gradient_bits: Annotated[int, Field(ge=2, le=8)] = 6  # integer arithmetic: to which gradients are rounded
     tensorboard: bool = False
 
