@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 
 from benchmarks.programs import Builder, batch
+from gxnor.analysis import events
 from gxnor.errors import GxnorError
+from gxnor.program import StateTensor
+from gxnor.space import DiscreteSpace
 from gxnor.targets.verilog import write
 
 icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog: apt install iverilog")
+verilator = pytest.mark.skipif(shutil.which("verilator") is None, reason="needs Verilator 5: apt install verilator")
+yosys = pytest.mark.skipif(shutil.which("yosys") is None, reason="needs Yosys: apt install yosys")
 
 
 def simulate(program, folder, samples, lanes=4, *, events_per_cycle=1, pipelined=False, **parameters):
@@ -38,6 +43,50 @@ def run(folder, **parameters):
         passed="PASS" in output, output=output, fired=fired, writes=writes, adds=adds, runs=runs, bits=bits,
         cycles=int(re.search(r"(\d+) cycles per image", output)[1]), between=int(re.search(r"one every (\d+)", output)[1]),
     )  # fmt: skip
+
+
+def check_in_verilator(folder):
+    """It has nothing to warn of, and finds no wrong sum among four images."""
+    warned = subprocess.run(["verilator", "--lint-only", "net.v"], cwd=folder, capture_output=True, text=True)
+    assert not warned.stderr
+    done = subprocess.run(["make", "fast"], cwd=folder, capture_output=True, text=True)
+    assert "PASS: 4 images, 0 wrong sums" in done.stdout, done.stderr
+
+
+def check_in_yosys(folder, part):
+    """It has nothing to warn of, and makes block RAM on both devices, and such a part of an ECP5, out of the circuit."""
+    check = "read_verilog net.v; hierarchy -check -top net; proc; check -assert"
+    checked = subprocess.run(["yosys", "-q", "-p", check], cwd=folder, capture_output=True, text=True)
+    assert checked.returncode == 0 and not checked.stderr
+    done = subprocess.run(["make", "synth"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert part in (folder / "ecp5.txt").read_text()
+    assert "SB_RAM40_4K" in (folder / "ice40.txt").read_text()
+
+
+def events_of(program, x):
+    """What every layer's lanes are to count: black pixels are no events to the circuit."""
+    counted = [layer.fired for layer in events.count(program, x).layers]
+    first = program.layers[0]
+    counted[0] = int(events.neuron_events(first, x != 0, first.weight.levels() != 0).sum())
+    return counted
+
+
+def at_the_bounds(channels, side):
+    """A network of one convolution, weights of +1 alone and of -1 alone, and images that are white, black and next to it."""
+    net = Builder((channels, side, side))
+    net.weight = lambda N, *shape: one_sign(N, shape)
+    net.conv(3, side)
+    net.flatten()
+    return net.program(), np.stack([np.full((channels, side, side), value, np.uint8) for value in (255, 0, 1)])
+
+
+def one_sign(N, shape):
+    """Channels of -1 alone, of +1 alone, of -1 alone, ..."""
+    space = DiscreteSpace(N)
+    indices = np.zeros(shape, np.uint8)
+    indices[1::2] = space.size - 1
+    return StateTensor.from_indices(space, indices)
 
 
 def samples(program, size=2):

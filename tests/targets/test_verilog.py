@@ -1,19 +1,17 @@
 """The circuit, simulated by Icarus Verilog: the sums of the reference interpreter, and work only where events are."""
 
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
 
 from benchmarks.programs import Builder, batch
-from gxnor.analysis import events
 from gxnor.errors import GxnorError
 from gxnor.program import StateTensor
 from gxnor.space import DiscreteSpace
 from gxnor.targets.lowering import lower
 from gxnor.targets.verilog import build, write
-from tests.targets.circuit import icarus, run, samples, simulate, stack
+from tests.targets.circuit import at_the_bounds, events_of, icarus, run, samples, simulate, stack, yosys
 
 
 def small(seed=0, N=1):
@@ -79,24 +77,10 @@ def test_a_reset_at_any_time_starts_afresh(cycle, tmp_path):
 @icarus
 def test_sums_at_the_bounds(tmp_path):
     """All weights +1 and white pixels, all weights -1: registers hold the largest sums there are."""
-    net = Builder((1, 5, 5))
-    net.weight = lambda N, *shape: one_sign(N, shape)
-    net.conv(3, 5)
-    net.flatten()
-    program = net.program()
-    x = np.stack([np.full((1, 5, 5), value, np.uint8) for value in (255, 0, 1)])
+    program, x = at_the_bounds(1, 5)
     result = simulate(program, tmp_path, x)
     assert result.passed
     assert f"{255 * 25:x}" in (tmp_path / "sums.hex").read_text()
-
-
-def one_sign(N, shape):
-    """Channels of -1 alone, of +1 alone, of -1 alone, ..."""
-
-    space = DiscreteSpace(N)
-    indices = np.zeros(shape, np.uint8)
-    indices[1::2] = space.size - 1
-    return StateTensor.from_indices(space, indices)
 
 
 @icarus
@@ -105,10 +89,7 @@ def test_accumulators_change_once_for_every_event(N, tmp_path):
     program = small(3, N)
     x = samples(program)
     result = simulate(program, tmp_path, x)
-    counted = [layer.fired for layer in events.count(program, x).layers]
-    first, weights = program.layers[0], program.layers[0].weight.levels() != 0
-    counted[0] = int(events.neuron_events(first, x != 0, weights).sum())  # black pixels are no events to the circuit
-    assert list(result.fired) == counted
+    assert list(result.fired) == events_of(program, x)
 
 
 @icarus
@@ -193,7 +174,7 @@ def test_names_are_identifiers(tmp_path):
 
 
 @pytest.mark.cross
-@pytest.mark.skipif(shutil.which("yosys") is None, reason="needs Yosys: apt install yosys")
+@yosys
 def test_large_memories_become_block_ram(tmp_path):
     net = Builder((2, 20, 20))
     two_convolutions(net, 32, 16, 10)

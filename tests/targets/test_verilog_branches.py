@@ -1,8 +1,5 @@
 """Circuits of networks that are no plain stacks: additions, average pools, planes of weights, values that are read twice."""
 
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
 
@@ -12,7 +9,16 @@ from gxnor.program import ALWAYS, NEVER, StateTensor, Threshold, reference
 from gxnor.space import DiscreteSpace
 from gxnor.targets.lowering import lower
 from gxnor.targets.verilog import build, write
-from tests.targets.circuit import icarus, samples, simulate, stack
+from tests.targets.circuit import (
+    check_in_verilator,
+    check_in_yosys,
+    icarus,
+    samples,
+    simulate,
+    stack,
+    verilator,
+    yosys,
+)  # fmt: skip
 
 
 def block(seed=0, N1=1, N2=1):
@@ -212,26 +218,17 @@ def test_what_the_circuit_does_not_run_is_refused(tmp_path):
 
 
 @pytest.mark.cross
-@pytest.mark.skipif(shutil.which("verilator") is None, reason="needs Verilator 5: apt install verilator")
+@verilator
 @pytest.mark.parametrize("name", ["stack 0", "stack 1", "block 1", "block 3", *(f"random {seed}" for seed in MANY[:4])])
 def test_verilator_agrees(name, tmp_path):
     kind, number = name.split()
     program = {"stack": stack, "random": random_program, "block": lambda N: block(N1=N)}[kind](int(number))
     write(program, tmp_path, name="net", samples=samples(program))
-    warned = subprocess.run(["verilator", "--lint-only", "net.v"], cwd=tmp_path, capture_output=True, text=True)
-    assert not warned.stderr
-    done = subprocess.run(["make", "fast"], cwd=tmp_path, capture_output=True, text=True)
-    assert "PASS: 4 images, 0 wrong sums" in done.stdout, done.stderr
+    check_in_verilator(tmp_path)
 
 
 @pytest.mark.cross
-@pytest.mark.skipif(shutil.which("yosys") is None, reason="needs Yosys: apt install yosys")
+@yosys
 def test_a_residual_block_is_synthesised(tmp_path):
     write(block(), tmp_path, name="net", lanes=4)
-    check = "read_verilog net.v; hierarchy -check -top net; proc; check -assert"
-    checked = subprocess.run(["yosys", "-q", "-p", check], cwd=tmp_path, capture_output=True, text=True)
-    assert checked.returncode == 0 and not checked.stderr
-    done = subprocess.run(["make", "synth"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "MULT18X18D" in (tmp_path / "ecp5.txt").read_text()
-    assert "SB_RAM40_4K" in (tmp_path / "ice40.txt").read_text()
+    check_in_yosys(tmp_path, "MULT18X18D")

@@ -1,19 +1,28 @@
 """The circuit's forms: several events per cycle, and an engine for every layer, simulated by Icarus Verilog."""
 
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
 
 from benchmarks.programs import Builder, batch, random_program, resnet
-from gxnor.analysis import events
 from gxnor.cli import main as cli
 from gxnor.errors import GxnorError
 from gxnor.program import ALWAYS, NEVER, file, reference
 from gxnor.targets.verilog import write
-from tests.targets.circuit import icarus, samples, simulate, stack
-from tests.targets.test_verilog import one_sign, small
+from tests.targets.circuit import (
+    at_the_bounds,
+    check_in_verilator,
+    check_in_yosys,
+    events_of,
+    icarus,
+    samples,
+    simulate,
+    stack,
+    verilator,
+    yosys,
+)
+from tests.targets.test_verilog import small
 from tests.targets.test_verilog_branches import FEW, MANY, block, constant
 
 FORMS = [
@@ -102,12 +111,9 @@ def test_a_gate_opens_once_for_every_event(form, N, tmp_path):
     """The testbench itself fails where a wire of a resting lane toggles, or an accumulator is written without an event."""
     program = small(3, N)
     x = samples(program)
-    counted = [layer.fired for layer in events.count(program, x).layers]
-    first, weights = program.layers[0], program.layers[0].weight.levels() != 0
-    counted[0] = int(events.neuron_events(first, x != 0, weights).sum())  # black pixels are no events to the circuit
     result = simulate(program, tmp_path, x, **form)
     assert result.passed
-    assert list(result.fired) == counted
+    assert list(result.fired) == events_of(program, x)
 
 
 @icarus
@@ -141,12 +147,7 @@ def program_states(program, x):
 @pytest.mark.parametrize("form", FORMS)
 def test_sums_at_the_bounds(form, tmp_path):
     """All weights +1 and white pixels, all weights -1, in all channels at once."""
-    net = Builder((6, 3, 3))
-    net.weight = lambda N, *shape: one_sign(N, shape)
-    net.conv(3, 3)
-    net.flatten()
-    program = net.program()
-    x = np.stack([np.full((6, 3, 3), value, np.uint8) for value in (255, 0, 1)])
+    program, x = at_the_bounds(6, 3)
     assert simulate(program, tmp_path, x, **form).passed
     assert f"{255 * 6 * 9:x}" in (tmp_path / "sums.hex").read_text()
 
@@ -241,26 +242,17 @@ def test_other_targets_refuse_the_options(option, tmp_path, capsys):
 
 
 @pytest.mark.cross
-@pytest.mark.skipif(shutil.which("verilator") is None, reason="needs Verilator 5: apt install verilator")
+@verilator
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("program", [small(), block(N1=2)], ids=["stack", "block"])
 def test_verilator_agrees_in_every_form(form, program, tmp_path):
     write(program, tmp_path, name="net", lanes=8, samples=samples(program), **form)
-    warned = subprocess.run(["verilator", "--lint-only", "net.v"], cwd=tmp_path, capture_output=True, text=True)
-    assert not warned.stderr
-    done = subprocess.run(["make", "fast"], cwd=tmp_path, capture_output=True, text=True)
-    assert "PASS: 4 images, 0 wrong sums" in done.stdout, done.stderr
+    check_in_verilator(tmp_path)
 
 
 @pytest.mark.cross
-@pytest.mark.skipif(shutil.which("yosys") is None, reason="needs Yosys: apt install yosys")
+@yosys
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_synthesised(form, tmp_path):
     write(block(), tmp_path, name="net", lanes=4, **form)
-    check = "read_verilog net.v; hierarchy -check -top net; proc; check -assert"
-    checked = subprocess.run(["yosys", "-q", "-p", check], cwd=tmp_path, capture_output=True, text=True)
-    assert checked.returncode == 0 and not checked.stderr
-    done = subprocess.run(["make", "synth"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "DP16KD" in (tmp_path / "ecp5.txt").read_text()
-    assert "SB_RAM40_4K" in (tmp_path / "ice40.txt").read_text()
+    check_in_yosys(tmp_path, "DP16KD")
