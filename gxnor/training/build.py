@@ -108,8 +108,8 @@ def saving(recipe: Recipe) -> contextlib.AbstractContextManager:
 
 
 def arithmetic(recipe: Recipe, model: torch.nn.Module, key: int) -> contextlib.AbstractContextManager:
-    """The context of a forward pass in training: products of integers where the recipe says so. `key` is another one for
-    every forward pass."""
+    """The context of forward passes: products of integers where the recipe says so. `key` is another one for every forward
+    pass with a backward pass after it."""
     if recipe.train.arithmetic == "float":
         return contextlib.nullcontext()
     return integer_arithmetic(recipe.train.gradient_bits, key, model)

@@ -12,7 +12,7 @@ from gxnor.nn.activation import Activation
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.packing import radix_size
 
-BATCH = 1000
+BATCH = 200  # larger ones are slower on a CPU, where they leave its caches
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 

@@ -200,10 +200,11 @@ class Trainer:
         start = time.perf_counter()
         settings, now = self.recipe.train, self.progress
         self._read_totals()
-        if settings.recalibration_batches:
-            update_bn(self._recalibration_batches(), self.model)
-        with counting_zeros(self.model) as zeros:
-            val = evaluate(self.model, self.val_images, self.val_labels, self.loss, self.prepare)
+        with arithmetic(self.recipe, self.model, 0):  # no gradients, so that nothing is drawn with the key
+            if settings.recalibration_batches:
+                update_bn(self._recalibration_batches(), self.model)
+            with counting_zeros(self.model) as zeros:
+                val = evaluate(self.model, self.val_images, self.val_labels, self.loss, self.prepare)
         layers = layer_statistics(self.model, zeros, flip_rates)
         group = self.optimizer.param_groups[0]
         line = {
@@ -230,7 +231,8 @@ class Trainer:
             raise GxnorError(f"{best} knows other classes than the data: expected {known:.100}, got {given:.100}")
         model.to(self.device)
         images, labels = torch.from_numpy(self.dataset.test_images), torch.from_numpy(self.dataset.test_labels)
-        return evaluate(model, images, labels, self.loss, self.prepare)
+        with arithmetic(self.recipe, model, 0):
+            return evaluate(model, images, labels, self.loss, self.prepare)
 
     def _recalibration_batches(self):
         draws = torch.Generator().manual_seed(self.key(NORMS, self.progress.epoch))

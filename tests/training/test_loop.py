@@ -137,6 +137,15 @@ def test_integer_arithmetic_trains_as_float_arithmetic_does(tiny, settings):
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.03)
 
 
+def test_a_network_scores_the_same_in_either_arithmetic(tiny, tmp_path):
+    run, scores = train(tiny("train.arithmetic=integer", "train.epochs=2"), tmp_path / "run"), []
+    for arithmetic in ("float", "integer"):
+        test = Trainer(tiny(f"train.arithmetic={arithmetic}")).test(tmp_path / "run" / "best.safetensors")
+        assert test.accuracy == run["test_accuracy"]
+        scores.append(test.scores)
+    assert torch.equal(*scores)
+
+
 def test_what_trains_in_float_is_said(tmp_path, capsys):
     from gxnor.cli import main as cli
 
