@@ -21,7 +21,6 @@ from gxnor.nn.activation import Activation
 from gxnor.nn.layers import Conv1d, Conv2d, Linear
 from gxnor.nn.stream import subkey
 from gxnor.nn.tracing import is_symbolic, is_transformed
-from gxnor.space import DiscreteSpace
 
 NORMS = {Linear: nn.BatchNorm1d, Conv1d: nn.BatchNorm1d, Conv2d: nn.BatchNorm2d}  # by the layer before
 EXACT = 2**53  # integers up to here are exact in float64
@@ -33,13 +32,19 @@ class Sequential(nn.Sequential):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if is_symbolic(x) or not products.is_on():
             return super().forward(x)
+        unwritten = False  # whether x is one of `_run`
         for part in parts(self):
             y = _run(part, x) if len(part) > 1 else None
+            if y is None and unwritten:
+                _write(x)
+            unwritten = y is not None
             if y is None:
                 for module in part:
                     x = module(x)
             else:
                 x = y
+        if unwritten:
+            _write(x)
         return x
 
 
@@ -74,7 +79,8 @@ def _length(modules: list[nn.Module]) -> int:
 
 
 def _run(block: list, x: torch.Tensor) -> torch.Tensor | None:
-    """What the block puts out; None, and a note of why, where its layers are to run on their own."""
+    """What the block puts out, not yet written: another block reads only the states beside it, and float32 numbers that
+    nobody reads take time and memory. None, and a note of why, where its layers are to run on their own."""
     layer, *pools, norm, activation = block
     reason, now = _obstacle(block, x), products.state.now
     if not reason:
@@ -99,6 +105,15 @@ def _run(block: list, x: torch.Tensor) -> torch.Tensor | None:
         now.layers.pop()
     now.notes[layer] = f", the rest of its block in float: {reason}"
     return None
+
+
+def _write(y: torch.Tensor) -> None:
+    """Writes what `_run` left out."""
+    states, form = products.held_by(y)
+    values = y.data  # another version counter: the states stay beside y
+    values.copy_(states)
+    if form.exponent:
+        values *= 2.0**-form.exponent
 
 
 def _obstacle(block: list[nn.Module], x: torch.Tensor) -> str:
@@ -149,7 +164,7 @@ def _overflow(plan: integer_operands.Plan, fan: int, rows: int) -> str:
 
 
 class _Block(torch.autograd.Function):
-    """Also returns phi's states, int8."""
+    """Returns phi's values, not yet written, and its states, int8."""
 
     @staticmethod
     def forward(ctx, x, weight, gamma, beta, data, plan, rest):
@@ -165,12 +180,9 @@ class _Block(torch.autograd.Function):
         coefficients = torch.stack((gain * unit, beta.double() - mean * gain)).float()
         states = kernels.block_states(coefficients, s, rest.phi)
         ctx.save_for_backward(data, weight, s, place, coefficients, gain, mean, inverse)
-        y = states.float()
-        if rest.phi.N > 1:
-            y *= DiscreteSpace(rest.phi.N).step
-        y, states = (integer_operands.from_images(t, plan.dense, x.shape, ctx.contiguous) for t in (y, states))
+        states = integer_operands.from_images(states, plan.dense, x.shape, ctx.contiguous)
         ctx.mark_non_differentiable(states)
-        return y, states
+        return torch.empty_like(states, dtype=torch.float32), states
 
     @staticmethod
     def backward(ctx, dy, _):

@@ -265,6 +265,26 @@ def test_what_is_no_block_runs_as_its_layers_and_says_why(change, reason):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("N", [0, 1, 3])
+def test_what_lies_between_two_blocks_is_there_for_whoever_reads_it(N):
+    results, seen = {}, []
+    for how in ("in a row", "in containers", "with a hook"):
+        torch.manual_seed(0)
+        first = [Conv2d(3, 5, 3), nn.BatchNorm2d(5), Activation(N)]
+        second = [Conv2d(5, 4, 3), nn.BatchNorm2d(4), Activation(N)]
+        if how == "with a hook":
+            second[0].register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().clone()))
+        containers = [Sequential(*first), Sequential(*second)] if how == "in containers" else [*first, *second]
+        results[how] = run(Sequential(*containers), states(6, 3, 8, 9).requires_grad_())
+    (_, y, gradients, buffers), (_, *others), (_, apart, _, statistics) = results.values()
+    for a, b in zip([y, *gradients, *buffers], [others[0], *others[1], *others[2]], strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(statistics[0], buffers[0]) and set(seen[0].unique().tolist()) <= set(
+        first[2].space.values.tolist()
+    )
+    assert (apart == y).float().mean() > 0.98
+
+
 def test_a_real_input_is_left_to_the_layers():
     net, x = make("2d")
     real = torch.randn(x.shape).requires_grad_()
