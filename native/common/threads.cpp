@@ -16,7 +16,8 @@ namespace gxnor {
 namespace {
 
 constexpr int kMaxWorkers = 255;
-constexpr int kSpins = 3000;  // about 50 microseconds, what waking a thread takes: at most twice the better choice
+constexpr int kSpins = 3000;  // 50 to 80 microseconds, about what waking a thread takes: at most twice the better choice
+constexpr int kYield = 64;    // of them, one in so many gives way
 
 void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -24,6 +25,17 @@ void pause() {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
+}
+
+// Waits awake for `ready`, as long as that pays. A thread that has been woken on the core of the one that it works for would
+// keep it from going on: it gives way now and then.
+template <typename F>
+void spin(F&& ready) {
+  for (int i = 1; i <= kSpins && !ready(); ++i)
+    if (i % kYield)
+      pause();
+    else
+      std::this_thread::yield();
 }
 
 // One call of parallel_for, on its caller's stack. `helpers` and `wanted` are guarded by the pool's mutex.
@@ -73,7 +85,7 @@ class Pool {
       std::lock_guard<std::mutex> lock(mutex_);
       loops_.erase(std::find(loops_.begin(), loops_.end(), &loop));
     }
-    for (int i = 0; i < kSpins && loop.helpers.load(std::memory_order_acquire); ++i) pause();
+    spin([&] { return loop.helpers.load(std::memory_order_acquire) == 0; });
     std::unique_lock<std::mutex> lock(mutex_);  // also after the spin: the last helper may still be about to unlock
     done_.wait(lock, [&] { return loop.helpers.load(std::memory_order_relaxed) == 0; });
   }
@@ -98,7 +110,7 @@ class Pool {
       }
       const uint64_t seen = posted_.load(std::memory_order_relaxed);
       lock.unlock();
-      for (int i = 0; i < kSpins && posted_.load(std::memory_order_relaxed) == seen; ++i) pause();
+      spin([&] { return posted_.load(std::memory_order_relaxed) != seen; });
       lock.lock();
       wake_.wait(lock, [&] { return posted_.load(std::memory_order_relaxed) != seen; });
     }
