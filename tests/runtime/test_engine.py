@@ -306,12 +306,12 @@ def test_values_within_others(N):
         assert_agrees(program, programs.batch(program, 3))
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 7, 16, 17, 33, 70])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 7, 8, 9, 16, 17, 33, 65, 70, 131])
 def test_every_batch_size(size):
     program = programs.residual()
     x = programs.batch(program, size)
     expected = reference.run(program, x)
-    for threads in (1, 2, 5):
+    for threads in (1, 2, 3, 5):
         np.testing.assert_array_equal(Engine(program, threads).run(x), expected, strict=True)
 
 
