@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 import statistics
 from functools import partial
 from pathlib import Path
 
 from experiments.scatter import COLUMN, half_widths
 from experiments.table import markdown
+from gxnor.training import recipe as recipes
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+
+DISTORTIONS = "rotate", "scale", "shear", "elastic"
+WITHOUT_EFFECT = (
+    "seed",
+    "device",
+    "tensorboard",
+    "pack_saved_activations",
+    "channels_last",
+)  # on the result, or named apart
 
 
 def kind(recipe: dict) -> str:
@@ -27,24 +36,18 @@ def kind(recipe: dict) -> str:
         (1, 1): "GXNOR",
     }
     name = known.get((weights, activations), f"N1 = {weights}, N2 = {activations}")
+    distorted = ", distorted images" if any(recipe["augment"].get(key) for key in DISTORTIONS) else ""
     if weights == "real":
-        return name
+        return name + distorted
     integers = ", integer arithmetic" if arithmetic_of(recipe) == "integer" else ""
     counter = f", counter of {optimizer['counter']} bits" if optimizer.get("counter") else ""
     dst = "DST with Adam" if optimizer["increment"] == "adam" else f"DST, {optimizer['increment']}"
-    return f"{name}, {'latent float weights' if precision['latent'] else dst + counter}{integers}"
+    return f"{name}, {'latent float weights' if precision['latent'] else dst + counter}{integers}{distorted}"
 
 
 def arithmetic_of(recipe: dict) -> str:
     """Of the products of a stored run's training steps; runs from before there was a choice do not name it."""
     return recipe["train"].get("arithmetic", "float")
-
-
-def in_its_arithmetic(command: str, recipe: dict) -> str:
-    """The command of a run in float arithmetic says so, where a recipe of discrete states would take integers today."""
-    discrete = "real" not in (recipe["precision"]["weights"], recipe["precision"]["activations"])
-    setting = " --set train.arithmetic=float"
-    return command + setting * (discrete and arithmetic_of(recipe) == "float" and setting not in command)
 
 
 def accuracy_groups(data: str) -> dict[str, list[dict]]:
@@ -99,19 +102,38 @@ def table_with_commands(data: str) -> str:
     if not groups:
         return "Not run yet."
     for name, (first, *_) in groups.items():
-        command = re.sub(r" --seed \d+", " --seed N", first["command"].replace(" --resume", ""))
-        command = in_its_arithmetic(command, first["settings"])
-        commands += [f"# {name}", command]
+        commands += [f"# {name}", again_by(first["settings"])]
     details = ["<details><summary>The command of each row</summary>", "", "```", *commands, "```", "", "</details>"]
     return "\n".join([accuracy_table(data, again=False), "", *details])
 
 
 def again_by(settings: dict) -> str:
-    return in_its_arithmetic(f"gxnor train {recipe_of(settings)} --seed N", settings)
+    """The command that makes a stored run again: today's recipe, and what the run did otherwise."""
+    name = recipe_of(settings)
+    today, words = recipes.load(name, ["train.arithmetic=float"]), [f"gxnor train {name} --seed N"]
+    for section, values in today:
+        if section == "name":
+            continue
+        for key, value in values:
+            default = type(values).model_fields[key].get_default(call_default_factory=True)
+            then = settings[section].get(key, default)  # a setting that there was not yet
+            if key == "arithmetic":
+                then, value = arithmetic_of(settings), "float" if _is_real(settings) else "integer"
+            if then != value and key not in WITHOUT_EFFECT:
+                words.append(f"--set {section}.{key}={json.dumps(then) if isinstance(then, bool | list) else then}")
+    return " ".join(words)
+
+
+def _is_real(settings: dict) -> bool:
+    """Whether a recipe with these settings trains in float arithmetic, unless it is told otherwise."""
+    return "real" in (settings["precision"]["weights"], settings["precision"]["activations"])
 
 
 def recipe_of(settings: dict) -> str:
-    """The recipe for MNIST that has these settings today."""
+    """The recipe that is the nearest to these settings."""
+    name = settings["data"]["name"]
+    if name != "mnist":
+        return name
     if settings["precision"]["latent"]:
         return "mnist-latent"
     return "mnist-adam" if settings["optimizer"]["increment"] == "adam" else "mnist"
