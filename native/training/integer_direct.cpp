@@ -10,7 +10,7 @@ namespace gxnor {
 namespace {
 
 constexpr int kStrip = 64;           // positions that one block of weights is applied to in turn
-constexpr int64_t kPositions = 256;  // at least, that a piece of work has, where there are so many
+constexpr int64_t kPositions = 256;  // at least, that a piece of work has, where every thread then has one
 
 // Rows and columns of x, spread out and surrounded, that windows reach.
 int64_t reach(const Correlation& of, int axis) {
@@ -102,7 +102,7 @@ int correlate(const Correlation& of, const int8_t* x, const Panels& w, const flo
   const int64_t size = int64_t{of.size[0]} * of.size[1] * of.channels;
   if (!w) return kNoMemory;
   if (surrounded > INT32_MAX) return kUnsupported;
-  const int64_t grain = (kPositions + pixels - 1) / pixels;
+  const int64_t grain = std::min((kPositions + pixels - 1) / pixels, (of.images + threads - 1) / threads);
   std::atomic<bool> failed{false};
   team_for((of.images + grain - 1) / grain, 1, threads, [&](int64_t begin, int64_t end) {
     const Memory<int8_t> memory(grain * surrounded + kLookupChannels);  // a unit may reach beyond the last channel
