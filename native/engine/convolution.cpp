@@ -73,7 +73,9 @@ Convolution::Convolution(const std::vector<Buffer>& buffers, int input, int outp
   }
   const bool pixels = form == Form::pixels;
   raise_ = pixels ? kRaisePixels : kRaise;
-  piece_ = static_cast<int>(INT16_MAX / (4 * raise_ * (pixels ? largest_weight(fan_, states.N) : top_level(states.N))));
+  // The largest sum of a pair of products: of two pixels, or of one and the 1, for raised ones are up to 255 and 129.
+  const int64_t pair = pixels ? std::max(4 * 255, 2 * 255 + (kRaisePixels + 1) * fan_) : 4 * kRaise;
+  piece_ = static_cast<int>(INT16_MAX / (pair * top_level(states.N)));
   const bool start = form == Form::int8 || pixels || (form == Form::bits && xnor == kBinaryActivations);
   at_once_ = (form == Form::int8 || pixels) && geometry.groups == 1 ? kernels.dot8_blocks : 1;
   pack_ = (form == Form::int8 || pixels) && !epilogue_.pooled ? kernels.dot8_pack : nullptr;

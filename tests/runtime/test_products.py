@@ -144,18 +144,19 @@ def test_many_levels_at_their_largest_sums(N, weights):
 ])  # fmt: skip
 def test_pixels_as_bytes(channels, N, groups, step):
     """Where weights and their sums fit, and with all pixels at an end, all weights too, in windows over the border."""
-    for kernel, stride, padding, dilation in ((3, 1, 1, 1), (5, 2, 3, 1), ((1, 4), 1, (2, 0), 2), (1, 1, 0, 1)):
+    for kernel, stride, padding, dilation in ((3, 1, 1, 1), (7, 2, 3, 1), ((1, 4), 1, (2, 0), 2), (1, 1, 0, 1)):
         net = Builder((channels, 7, 9))
         net.conv(18, kernel, N, stride, padding, dilation, groups)
         program = finished(net)
         assert f"product, {step}" in Engine(program).steps
         assert_agrees(program, programs.batch(program, 2))
         weight = program.layers[0].weight
-        top = StateTensor.from_indices(weight.space, np.full(weight.shape, weight.space.size - 1, dtype=np.uint8))
-        layers = (dataclasses.replace(program.layers[0], weight=top), *program.layers[1:])
-        extreme = dataclasses.replace(program, layers=layers)
-        for pixel in (0, 127, 128, 255):
-            assert_agrees(extreme, np.full((1, channels, 7, 9), pixel, dtype=np.uint8))
+        for state in (0, weight.space.size - 1):
+            end = StateTensor.from_indices(weight.space, np.full(weight.shape, state, dtype=np.uint8))
+            layers = (dataclasses.replace(program.layers[0], weight=end), *program.layers[1:])
+            extreme = dataclasses.replace(program, layers=layers)
+            for pixel in (0, 127, 128, 255):
+                assert_agrees(extreme, np.full((1, channels, 7, 9), pixel, dtype=np.uint8))
 
 
 @pytest.mark.parametrize("N", [None, 0, 1, 2])
