@@ -14,7 +14,6 @@ from gxnor.training import recipe as recipes
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
-DISTORTIONS = "rotate", "scale", "shear", "elastic"
 WITHOUT_EFFECT = (
     "seed",
     "device",
@@ -36,13 +35,12 @@ def kind(recipe: dict) -> str:
         (1, 1): "GXNOR",
     }
     name = known.get((weights, activations), f"N1 = {weights}, N2 = {activations}")
-    distorted = ", distorted images" if any(recipe["augment"].get(key) for key in DISTORTIONS) else ""
     if weights == "real":
-        return name + distorted
+        return name
     integers = ", integer arithmetic" if arithmetic_of(recipe) == "integer" else ""
     counter = f", counter of {optimizer['counter']} bits" if optimizer.get("counter") else ""
     dst = "DST with Adam" if optimizer["increment"] == "adam" else f"DST, {optimizer['increment']}"
-    return f"{name}, {'latent float weights' if precision['latent'] else dst + counter}{integers}{distorted}"
+    return f"{name}, {'latent float weights' if precision['latent'] else dst + counter}{integers}"
 
 
 def arithmetic_of(recipe: dict) -> str:
