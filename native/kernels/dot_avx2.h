@@ -1,4 +1,4 @@
-// What dot8 and dot16 share on AVX2: 16 output channels x up to 4 positions at a time, with two registers of int32 sums per
+// Positions that are written out, and what dot8 and dot16 share on AVX2: 16 output channels x up to 4 positions at a time, with two registers of int32 sums per
 // position, which is as many as the 16 registers hold beside weights and activations.
 #pragma once
 

@@ -14,20 +14,15 @@ namespace {
 
 inline __m256i eight(const int32_t* values) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)); }
 
-}  // namespace
-
-void level_avx2(const int32_t* sums, int count, const int32_t* thresholds, int rows, uint16_t flip, int lanes,
-                uint8_t* const* outputs) {
+// level(half, sum) gives the levels of eight lanes.
+template <typename F>
+void level_each(const int32_t* sums, int count, uint16_t flip, int lanes, uint8_t* const* outputs, F&& level) {
   alignas(16) int8_t sign[kLanes];
   for (int lane = 0; lane < kLanes; ++lane) sign[lane] = flip >> lane & 1 ? -1 : 1;
   const __m128i signs = _mm_load_si128(reinterpret_cast<const __m128i*>(sign));
   for (int p = 0; p < count; ++p, sums += kLanes) {
-    const __m256i sum[2] = {eight(sums), eight(sums + 8)};
-    __m256i level[2] = {_mm256_set1_epi32(rows / 2), _mm256_set1_epi32(rows / 2)};
-    for (const int32_t* row = thresholds; row < thresholds + rows * kLanes; row += kLanes)
-      for (int half = 0; half < 2; ++half)  // true is -1
-        level[half] = _mm256_add_epi32(level[half], _mm256_cmpgt_epi32(eight(row + 8 * half), sum[half]));
-    const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(level[0], level[1]), 0xD8);
+    const __m256i packed = _mm256_packs_epi32(level(0, eight(sums)), level(1, eight(sums + 8)));
+    const __m256i words = _mm256_permute4x64_epi64(packed, 0xD8);
     const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     const __m128i out = _mm_sign_epi8(bytes, signs);
     if (lanes == kLanes) {
@@ -38,6 +33,27 @@ void level_avx2(const int32_t* sums, int count, const int32_t* thresholds, int r
       write_lanes(each, lanes, outputs[p]);
     }
   }
+}
+
+}  // namespace
+
+void level_avx2(const int32_t* sums, int count, const int32_t* thresholds, int rows, uint16_t flip, int lanes,
+                uint8_t* const* outputs) {
+  const __m256i half_of_rows = _mm256_set1_epi32(rows / 2);
+  if (rows == 2) {  // ternary: thresholds stay in registers
+    const __m256i low[2] = {eight(thresholds), eight(thresholds + 8)};
+    const __m256i high[2] = {eight(thresholds + kLanes), eight(thresholds + kLanes + 8)};
+    return level_each(sums, count, flip, lanes, outputs, [&](int half, __m256i sum) {
+      const __m256i above = _mm256_add_epi32(_mm256_cmpgt_epi32(low[half], sum), _mm256_cmpgt_epi32(high[half], sum));
+      return _mm256_add_epi32(half_of_rows, above);
+    });
+  }
+  level_each(sums, count, flip, lanes, outputs, [&](int half, __m256i sum) {
+    __m256i level = half_of_rows;
+    for (const int32_t* row = thresholds; row < thresholds + rows * kLanes; row += kLanes)  // true is -1
+      level = _mm256_add_epi32(level, _mm256_cmpgt_epi32(eight(row + 8 * half), sum));
+    return level;
+  });
 }
 
 }  // namespace gxnor

@@ -4,10 +4,7 @@
 // of 16 sums: a register holds these 16 for the code, and one shuffle picks them for 32 output channels. A second one picks
 // what the minus signs take away.
 #if defined(__x86_64__)
-#include <immintrin.h>
-
-#include "kernels/kernels.h"
-#include "common/target.h"
+#include "kernels/dot_avx2.h"
 
 GXNOR_TARGET("avx2")
 
@@ -16,6 +13,7 @@ namespace {
 
 constexpr int kGroups = 16;  // of four channels in a unit
 constexpr int kChunk = 32;   // units whose codes are kept, and whose sums fit in 16 bits
+constexpr int kBytes = 31;   // groups whose sums fit in 8 bits
 
 // sums[code][mask]: of the states whose bit is in the mask. A code is the non-zeros of four channels, and above them the
 // minus signs.
@@ -56,11 +54,48 @@ inline void write(__m128i even, __m128i odd, int32_t* sums) {
   }
 }
 
-// The sums of one block, or two, at kPositions positions, for units `begin` to `end` of the window. Of one block the upper
-// half of a register picks what is taken away, in the end.
+// 16 sums of 8 bits to 16 of 32.
+inline void write_bytes(__m128i bytes, int32_t* sums) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), _mm256_cvtepi8_epi32(bytes));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums) + 1, _mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)));
+}
+
+// The sums of one block, or two, at the positions p, of a whole window of at most kBytes groups. Of one block the upper half
+// of a register picks what is taken away, in the end. Written out for each p, by a fold: GCC 12 keeps sums that a loop goes
+// over in memory, and clearing them there took a third of the time.
+template <bool kTwoBlocks, int... p>
+void add_few(Positions<p...>, const uint16_t (*codes)[sizeof...(p)][kGroups], const Window& window, const uint8_t* weights,
+             const uint8_t* second, int32_t* sums, int32_t* second_sums) {
+  const __m256i nibble = _mm256_set1_epi8(15);
+  __m256i sum[] = {(static_cast<void>(p), _mm256_setzero_si256())...};
+  for (int u = 0; u < window.units; ++u) {
+    const __m128i* w = reinterpret_cast<const __m128i*>(weights) + u * kGroups;
+    const __m128i* w2 = reinterpret_cast<const __m128i*>(second) + u * kGroups;
+    for (int g = 0; g < window.groups[u]; ++g) {
+      const __m128i upper = kTwoBlocks ? w2[g] : _mm_srli_epi16(w[g], 4);
+      const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(w[g]), upper, 1);
+      const __m256i plus = _mm256_and_si256(both, nibble), minus = _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble);
+      const auto add = [&](__m256i& to, uint16_t code) {
+        const __m256i known = _mm256_broadcastsi128_si256(*sums_at(code));
+        to = _mm256_add_epi8(to, _mm256_shuffle_epi8(known, plus));
+        if (kTwoBlocks) to = _mm256_sub_epi8(to, _mm256_shuffle_epi8(known, minus));
+        asm volatile("" : "+x"(to));  // one position after the other: all at once spill
+      };
+      (add(sum[p], codes[u][p][g]), ...);
+    }
+  }
+  const auto write = [&](__m256i of, int64_t at) {
+    const __m128i low = _mm256_castsi256_si128(of), high = _mm256_extracti128_si256(of, 1);
+    write_bytes(kTwoBlocks ? low : _mm_sub_epi8(low, high), sums + at);
+    if (kTwoBlocks) write_bytes(high, second_sums + at);
+  };
+  (write(sum[p], p * kLanes), ...);
+}
+
+// The same of any window, for its units from `begin` to `end`: more sums than registers, written out or not.
 template <int kPositions, bool kTwoBlocks, bool kFirst>
 void add_units(const uint16_t (*codes)[kPositions][kGroups], const Window& window, int begin, int end, const uint8_t* weights,
-         const uint8_t* second, int32_t* sums, int32_t* second_sums) {
+               const uint8_t* second, int32_t* sums, int32_t* second_sums) {
   const __m256i nibble = _mm256_set1_epi8(15);
   __m256i even[kPositions], odd[kPositions];
   for (int u = begin; u < end; ++u, ++codes) {
@@ -97,22 +132,29 @@ void add_units(const uint16_t (*codes)[kPositions][kGroups], const Window& windo
   }
 }
 
-// kPositions, of the `count` whose sums lie together.
-template <int kPositions>
-void at_once(const uint8_t* const* positions, int count, const Window& window, const uint8_t* weights, int32_t* sums) {
+// The positions p, of the `count` whose sums lie together.
+template <int... p>
+void at_once(Positions<p...> all, const uint8_t* const* positions, int count, const Window& window, bool few,
+             const uint8_t* weights, int32_t* sums) {
+  constexpr int kPositions = sizeof...(p);
   alignas(32) uint16_t codes[kChunk][kPositions][kGroups];
   const int64_t block = int64_t{window.units} * kGroups * kLanes;
   for (int begin = 0; begin < window.units; begin += kChunk) {
     const int end = begin + kChunk < window.units ? begin + kChunk : window.units;
     for (int u = begin; u < end; ++u)
-      for (int p = 0; p < kPositions; ++p) {
-        const uint8_t* const at = positions[p] + window.offsets[u];
-        codes_of(at, at + window.plane, codes[u - begin][p]);
+      for (int i = 0; i < kPositions; ++i) {
+        const uint8_t* const at = positions[i] + window.offsets[u];
+        codes_of(at, at + window.plane, codes[u - begin][i]);
       }
     for (int b = 0; b < window.blocks; b += 2) {
       const uint8_t* const first = weights + b * block;
       int32_t* const to = sums + int64_t{b} * count * kLanes;
       const bool two = b + 1 < window.blocks;
+      if (few) {
+        const auto add = two ? &add_few<true, p...> : &add_few<false, p...>;
+        add(all, codes, window, first, first + block, to, to + count * kLanes);
+        continue;
+      }
       const auto add = begin == 0 ? two ? &add_units<kPositions, true, true> : &add_units<kPositions, false, true>
                        : two      ? &add_units<kPositions, true, false>
                                   : &add_units<kPositions, false, false>;
@@ -125,10 +167,16 @@ void at_once(const uint8_t* const* positions, int count, const Window& window, c
 
 void lookup_avx2(const uint8_t* const* positions, int count, const Window& window, const void* weights, int32_t* sums) {
   const uint8_t* const w = static_cast<const uint8_t*>(weights);
-  int p = 0;
-  for (; count - p >= 8; p += 8) at_once<8>(positions + p, count, window, w, sums + p * kLanes);
-  for (; count - p >= 4; p += 4) at_once<4>(positions + p, count, window, w, sums + p * kLanes);
-  for (; p < count; ++p) at_once<1>(positions + p, count, window, w, sums + p * kLanes);
+  int groups = 0, p = 0;
+  for (int u = 0; u < window.units; ++u) groups += window.groups[u];
+  const bool few = window.units <= kChunk && groups <= kBytes;
+  const auto next = [&](auto all) {
+    at_once(all, positions + p, count, window, few, w, sums + p * kLanes);
+    p += static_cast<int>(all.size());
+  };
+  while (count - p >= 8) next(Positions<0, 1, 2, 3, 4, 5, 6, 7>());
+  while (count - p >= 4) next(Positions<0, 1, 2, 3>());
+  while (p < count) next(Positions<0>());
 }
 
 // [two planes][16 lanes] words to [16 groups][16 lanes] bytes, of every unit: the plus signs of four channels, and above them

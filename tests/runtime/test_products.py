@@ -69,7 +69,7 @@ def test_every_pair_of_spaces(N1, N2):
         assert_agrees(network, programs.batch(network, 3))
 
 
-@pytest.mark.parametrize("channels", [64 * 15, 64 * 40 + 3])
+@pytest.mark.parametrize("channels", [124, 125, 128, 64 * 15, 64 * 40 + 3])
 def test_bit_planes_at_their_largest_sums(channels):
     """All products alike, so many that counters of a byte must be emptied in time."""
     for weights, inputs in ((0, 0), (0, 1), (1, 0), (1, 1)):
