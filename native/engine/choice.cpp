@@ -10,8 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/convolution.h"
-#include "engine/plan.h"
+#include "engine/winograd.h"
 #include "kernels/winograd_transform.h"
 
 namespace gxnor {
@@ -170,6 +169,32 @@ WinogradCost winograd_cost(const Kernels& kernels, gxnor_kernel kernel, int chan
   const WinogradKernels& winograd = *kernels.winograd(kernel);
   return winograd_side(kernel) == 2 ? measure_winograd<2>(winograd, channels, outputs, height, width)
                                     : measure_winograd<4>(winograd, channels, outputs, height, width);
+}
+
+Choice choose(const Kernels& kernels, int wanted, const Buffer& input, int top, const Geometry& geometry, int space,
+              const Value& output, Xnor xnor, const Fold& fold) {
+  std::vector<gxnor_kernel> ways;
+  const auto consider = [&](gxnor_kernel kernel, bool suits) {
+    if (suits && kernels.winograd(kernel) && (wanted == GXNOR_CHOOSE || wanted == kernel)) ways.push_back(kernel);
+  };
+  consider(GXNOR_WINOGRAD2, Winograd<2>::suits(input, geometry, top, space, false));
+  consider(GXNOR_WINOGRAD4, Winograd<4>::suits(input, geometry, top, space, false));
+  consider(GXNOR_WINOGRAD2_FIP, Winograd<2>::suits(input, geometry, top, space, true));
+  consider(GXNOR_WINOGRAD4_FIP, Winograd<4>::suits(input, geometry, top, space, true));
+  if (ways.empty()) return {};
+  if (wanted != GXNOR_CHOOSE) return {ways[0]};
+  Choice choice;
+  const int outputs = static_cast<int>(output.channels);
+  const double direct = direct_cost(kernels, input.form, xnor, input.channels, fold.lanes(), output.height,
+                                    static_cast<int>(output.width) / fold.pixels, fold.pixels);
+  double least = direct;
+  for (const gxnor_kernel kernel : ways) {
+    const WinogradCost cost = winograd_cost(kernels, kernel, input.channels, outputs, output.height, output.width);
+    if (cost.image >= least) continue;
+    choice = {kernel, cost.expand / (direct - cost.image)};
+    least = cost.image;
+  }
+  return choice.direct_below > kMostImages ? Choice() : choice;  // never so many
 }
 
 }  // namespace gxnor

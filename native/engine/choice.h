@@ -1,7 +1,8 @@
 // Which kernel a convolution that has several gets: short measurements of the machine, made once, and a count of products.
 #pragma once
 
-#include "engine/plan.h"
+#include "engine/convolution.h"
+#include "engine/values.h"
 
 namespace gxnor {
 
@@ -18,5 +19,15 @@ struct WinogradCost {
   double expand;  // what a thread of a run spends besides, however few the images: the weights expanded (winograd.h)
 };
 WinogradCost winograd_cost(const Kernels& kernels, gxnor_kernel kernel, int channels, int outputs, int height, int width);
+
+struct Choice {
+  gxnor_kernel kernel = GXNOR_DIRECT;
+  double direct_below = 0;  // images a thread: with fewer the direct product is faster
+};
+
+// That of a convolution of states of at most `top`, with weights of Z_`space`, whose direct product is of this `xnor` and
+// `fold`. `wanted`: the kernel that it gets where that suits, or GXNOR_CHOOSE.
+Choice choose(const Kernels& kernels, int wanted, const Buffer& input, int top, const Geometry& geometry, int space,
+              const Value& output, Xnor xnor, const Fold& fold);
 
 }  // namespace gxnor

@@ -141,39 +141,6 @@ class Compiler {
     return x.as_bytes;
   }
 
-  // How a convolution is computed.
-  struct Choice {
-    gxnor_kernel kernel = GXNOR_DIRECT;
-    double direct_below = 0;  // images a thread: with fewer the direct product is faster
-  };
-
-  Choice choose(const gxnor_layer& layer, const Buffer& input, int top, const Value& output, const Geometry& geometry,
-                Xnor xnor, const Fold& fold) const {
-    if (layer.kind != GXNOR_CONV) return {};
-    std::vector<gxnor_kernel> ways;
-    const auto consider = [&](gxnor_kernel kernel, bool suits) {
-      if (suits && kernels_.winograd(kernel) && (kernel_ == GXNOR_CHOOSE || kernel_ == kernel)) ways.push_back(kernel);
-    };
-    consider(GXNOR_WINOGRAD2, Winograd<2>::suits(input, geometry, top, layer.space, false));
-    consider(GXNOR_WINOGRAD4, Winograd<4>::suits(input, geometry, top, layer.space, false));
-    consider(GXNOR_WINOGRAD2_FIP, Winograd<2>::suits(input, geometry, top, layer.space, true));
-    consider(GXNOR_WINOGRAD4_FIP, Winograd<4>::suits(input, geometry, top, layer.space, true));
-    if (ways.empty()) return {};
-    if (kernel_ != GXNOR_CHOOSE) return {ways[0]};
-    Choice choice;
-    const int outputs = static_cast<int>(output.channels);
-    const double direct = direct_cost(kernels_, input.form, xnor, input.channels, fold.lanes(), output.height,
-                                      static_cast<int>(output.width) / fold.pixels, fold.pixels);
-    double least = direct;
-    for (const gxnor_kernel kernel : ways) {
-      const WinogradCost cost = winograd_cost(kernels_, kernel, input.channels, outputs, output.height, output.width);
-      if (cost.image >= least) continue;
-      choice = {kernel, cost.expand / (direct - cost.image)};
-      least = cost.image;
-    }
-    return choice.direct_below > kMostImages ? Choice() : choice;  // never so many
-  }
-
   void convolve(int number) {
     const gxnor_layer& layer = placed_.layer(number);
     Value& x = placed_[layer.inputs[0]];
@@ -225,7 +192,9 @@ class Compiler {
     const States states = {static_cast<const uint8_t*>(layer.data[0]), layer.space};
     const Xnor xnor = xnor_of(geometry, x.space, layer.space, fold);
     const int top = static_cast<int>(top_level(x.space));
-    const Choice choice = choose(layer, plan_->buffers[input], top, placed_[number], geometry, xnor, fold);
+    Choice choice;
+    if (layer.kind == GXNOR_CONV)
+      choice = choose(kernels_, kernel_, plan_->buffers[input], top, geometry, layer.space, placed_[number], xnor, fold);
     std::unique_ptr<Step> direct, winograd;
     if (depthwise || choice.kernel == GXNOR_DIRECT || choice.direct_below > 1) {
       const int to = placed_.folded(output, fold);
