@@ -11,7 +11,7 @@ second table shows, layer by layer, where its time goes. What the file holds of 
     gxnor      gxnor.nn layers, ternary weights and activations, gxnor.optim.DST with Adam's moments
     low        the same by the recipes' DST: a counter of 4 bits, a factored second moment, updates in the backward pass
     small      the same as low, with what backward needs saved in its true size
-    integer    the same as low, in integer arithmetic with gradients of 6 bits
+    integer    the same as low, in integer arithmetic with gradients of as many bits as the network's recipe has
     latent     the same network with float latent weights under torch.optim.Adam
     bfloat16   full under autocast
     full       nn.Conv2d, nn.Linear, nn.ReLU in float32, torch.optim.Adam in its fastest form (for-loop, foreach, fused)
@@ -66,12 +66,9 @@ WORKLOADS = {
     "CIFAR net": {"notation": CIFAR10, "input_shape": (3, 32, 32), "padding": "same", "width": 1.0},
 }
 BATCHES = {"MNIST net": 250, "CIFAR net, width 1/4": 100, "CIFAR net": 100}
+GRADIENT_BITS = {"MNIST net": 8, "CIFAR net, width 1/4": 6, "CIFAR net": 6}
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-DSTS = {
-    "low": contextlib.nullcontext,
-    "small": pack_saved_activations,
-    "integer": partial(integer_arithmetic, gradient_bits=6, key=0),
-}
+DSTS = "low", "small", "integer"
 ADAMS = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
 
 
@@ -117,7 +114,7 @@ def take_turns(steps: dict[str, Callable[[], object]], rounds: int) -> tuple[dic
     return wall, processor
 
 
-def contenders(workload: dict, batch: int, memory_format: torch.memory_format, only: list[str]):
+def contenders(workload: dict, batch: int, bits: int, memory_format: torch.memory_format, only: list[str]):
     """A training step of every contender (of `only` and full, where given), and the form of Adam that was the fastest."""
     # empty, not contiguous(): that would leave the strides of images with one channel as they are
     x = torch.empty(batch, *workload["input_shape"], dtype=torch.uint8, memory_format=memory_format)
@@ -141,16 +138,21 @@ def contenders(workload: dict, batch: int, memory_format: torch.memory_format, o
 
         return step
 
+    contexts = {
+        "small": pack_saved_activations,
+        "integer": partial(integer_arithmetic, gradient_bits=bits, key=0),
+        "bfloat16": partial(torch.autocast, "cpu", torch.bfloat16),
+    }
     steps = {}
     for name, net in nets.items():
+        context = contexts.get(name, contextlib.nullcontext)
         if name == "gxnor":
             steps[name] = step_of(net, DST(net, lr=0.01, increment="adam", counter=0, m=3.0, probability="tanh"))
         elif name in DSTS:
             optimizer = DST(net, lr=0.01, increment="factored", counter=4, m=1.0, probability="linear")
             optimizer.update_in_backward()
-            steps[name] = step_of(net, optimizer, DSTS[name])
+            steps[name] = step_of(net, optimizer, context)
         else:
-            context = partial(torch.autocast, "cpu", torch.bfloat16) if name == "bfloat16" else contextlib.nullcontext
             steps[name] = step_of(net, torch.optim.Adam(net.parameters(), lr=0.001, **ADAMS[adam]), context)
     return steps, adam
 
@@ -162,7 +164,7 @@ def quartiles(values: list[float]) -> dict[str, float]:
 
 def measure(name: str, format_name: str, repeats: int, only: list[str]) -> dict:
     torch.manual_seed(0)
-    steps, adam = contenders(WORKLOADS[name], BATCHES[name], FORMATS[format_name], only)
+    steps, adam = contenders(WORKLOADS[name], BATCHES[name], GRADIENT_BITS[name], FORMATS[format_name], only)
     wall, processor = take_turns(steps, repeats)
     layers = integer_layers.measure(steps["integer"], min(repeats, 10)) if "integer" in steps else None
     return {

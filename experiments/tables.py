@@ -37,7 +37,8 @@ def kind(recipe: dict) -> str:
     name = known.get((weights, activations), f"N1 = {weights}, N2 = {activations}")
     if weights == "real":
         return name
-    integers = ", integer arithmetic" if arithmetic_of(recipe) == "integer" else ""
+    bits = recipe["train"].get("gradient_bits")
+    integers = f", integers with gradients of {bits} bits" if arithmetic_of(recipe) == "integer" else ""
     counter = f", counter of {optimizer['counter']} bits" if optimizer.get("counter") else ""
     dst = "DST with Adam" if optimizer["increment"] == "adam" else f"DST, {optimizer['increment']}"
     return f"{name}, {'latent float weights' if precision['latent'] else dst + counter}{integers}"
@@ -117,7 +118,8 @@ def again_by(settings: dict) -> str:
             then = settings[section].get(key, default)  # a setting that there was not yet
             if key == "arithmetic":
                 then, value = arithmetic_of(settings), "float" if _is_real(settings) else "integer"
-            if then != value and key not in WITHOUT_EFFECT:
+            unused = WITHOUT_EFFECT + ("gradient_bits",) * (arithmetic_of(settings) == "float")
+            if then != value and key not in unused:
                 words.append(f"--set {section}.{key}={json.dumps(then) if isinstance(then, bool | list) else then}")
     return " ".join(words)
 
@@ -282,8 +284,9 @@ def summary_table() -> str:
     """Markdown: the README's few numbers, each beside what a reader would use instead."""
     study = json.loads((RESULTS / "studies" / "table-mnist-full.json").read_text())
     rows = {row["row"]: row for row in study["rows"] if row["chosen"]}
-    runs = accuracy_groups("mnist")["GXNOR, DST, factored, counter of 4 bits, integer arithmetic"]
-    latent = accuracy_groups("mnist")["GXNOR, latent float weights"]
+    groups = accuracy_groups("mnist")
+    runs = groups[kind(recipes.load("mnist", ["train.arithmetic=integer"]).model_dump())]
+    latent = groups["GXNOR, latent float weights"]
     speed = json.loads((RESULTS / "speed.json").read_text())["networks"]["CIFAR"]
     float_twin = rows["full precision"]
 
