@@ -1,5 +1,5 @@
-// Positions that are written out, and what dot8 and dot16 share on AVX2: 16 output channels x up to 4 positions at a time, with two registers of int32 sums per
-// position, which is as many as the 16 registers hold beside weights and activations.
+// Positions that are written out, and what dot8 and dot16 share on AVX2: 16 output channels x up to 4 positions at a time, with
+// two registers of int32 sums per position, which is as many as the 16 registers hold beside weights and activations.
 #pragma once
 
 #include <immintrin.h>
