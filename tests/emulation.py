@@ -38,8 +38,7 @@ needed = pytest.mark.skipif(
 
 
 def build(folder: Path, name: str, *more: Path | str, flags: list[str] | None = None) -> Path:
-    """Links folder/name from the engine's sources and `more`: files, or folders of native/. They ask the compiler for nothing
-    beyond AVX2."""
+    """Links folder/name from the engine's sources and `more`, files or folders of native/, all compiled for AVX2 alone."""
     source = shutil.copytree(dumps.ROOT / "native", folder / "native")
     (source / "common" / "target.h").write_text("#define GXNOR_TARGET(isa)\n#define GXNOR_TARGET_END\n")
     vectorise = source / "common" / "vectorise.h"
