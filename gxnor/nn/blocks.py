@@ -109,7 +109,9 @@ def _run(block: list, x: torch.Tensor) -> torch.Tensor | None:
 
 def _write(y: torch.Tensor) -> None:
     """Writes what `_run` left out."""
-    states, form = products.held_by(y)
+    held = products.held_by(y)
+    assert held is not None  # `_run` has put it there
+    states, form = held
     values = y.data  # another version counter: the states stay beside y
     values.copy_(states)
     if form.exponent:
