@@ -14,13 +14,8 @@ from gxnor.training import recipe as recipes
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
-WITHOUT_EFFECT = (
-    "seed",
-    "device",
-    "tensorboard",
-    "pack_saved_activations",
-    "channels_last",
-)  # on the result, or named apart
+# Settings that do not change what a run reaches, and the seed, which commands name apart.
+WITHOUT_EFFECT = {"seed", "device", "tensorboard", "pack_saved_activations"}
 
 
 def kind(recipe: dict) -> str:
@@ -108,25 +103,19 @@ def table_with_commands(data: str) -> str:
 
 def again_by(settings: dict) -> str:
     """The command that makes a stored run again: today's recipe, and what the run did otherwise."""
-    name = recipe_of(settings)
-    today, words = recipes.load(name, ["train.arithmetic=float"]), [f"gxnor train {name} --seed N"]
+    name, arithmetic = recipe_of(settings), arithmetic_of(settings)
+    real = "real" in (settings["precision"]["weights"], settings["precision"]["activations"])
+    today = recipes.load(name, [f"train.arithmetic={'float' if real else 'integer'}"])  # what a CPU decides
+    then = {**settings, "train": {**settings["train"], "arithmetic": arithmetic}}
+    unused = WITHOUT_EFFECT | ({"gradient_bits"} if arithmetic == "float" else set())
+    words = [f"gxnor train {name} --seed N"]
     for section, values in today:
-        if section == "name":
-            continue
-        for key, value in values:
+        for key, value in values if section != "name" else ():
             default = type(values).model_fields[key].get_default(call_default_factory=True)
-            then = settings[section].get(key, default)  # a setting that there was not yet
-            if key == "arithmetic":
-                then, value = arithmetic_of(settings), "float" if _is_real(settings) else "integer"
-            unused = WITHOUT_EFFECT + ("gradient_bits",) * (arithmetic_of(settings) == "float")
-            if then != value and key not in unused:
-                words.append(f"--set {section}.{key}={json.dumps(then) if isinstance(then, bool | list) else then}")
+            was = then[section].get(key, default)  # a setting that there was not yet
+            if was != value and key not in unused:
+                words.append(f"--set {section}.{key}={json.dumps(was) if isinstance(was, bool | list) else was}")
     return " ".join(words)
-
-
-def _is_real(settings: dict) -> bool:
-    """Whether a recipe with these settings trains in float arithmetic, unless it is told otherwise."""
-    return "real" in (settings["precision"]["weights"], settings["precision"]["activations"])
 
 
 def recipe_of(settings: dict) -> str:

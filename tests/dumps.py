@@ -18,9 +18,9 @@ ROOT = Path(__file__).parent.parent
 CHECKER = ROOT / "tests" / "check_dump.cpp"
 
 
-def sources(folder: Path) -> list[Path]:
-    """The engine's, below the folder of the native code."""
-    return sorted(path for room in ("common", "kernels", "engine") for path in (folder / room).glob("*.cpp"))
+def sources(folder: Path, *more: str) -> list[Path]:
+    """The engine's, and those of more rooms, below the folder of the native code."""
+    return sorted(path for room in ("common", "kernels", "engine", *more) for path in (folder / room).glob("*.cpp"))
 
 
 def write(path: Path, every: list[tuple[Program, np.ndarray]]) -> None:

@@ -37,16 +37,13 @@ needed = pytest.mark.skipif(
 )
 
 
-def build(folder: Path, name: str, *more: Path | str, flags: list[str] | None = None) -> Path:
-    """Links folder/name from the engine's sources and `more`, files or folders of native/, all compiled for AVX2 alone."""
+def build(folder: Path, name: str, *, rooms=(), files=(), flags=()) -> Path:
+    """Links folder/name from the sources of the engine, of more rooms of native/, and files, compiled for AVX2 alone."""
     source = shutil.copytree(dumps.ROOT / "native", folder / "native")
     (source / "common" / "target.h").write_text("#define GXNOR_TARGET(isa)\n#define GXNOR_TARGET_END\n")
     vectorise = source / "common" / "vectorise.h"
     vectorise.write_text(re.sub(r"\[\[gnu::target\(.*?\)\]\]", "", vectorise.read_text()))
-    every = dumps.sources(source)
-    for some in more:
-        every += sorted((source / some).glob("*.cpp")) if isinstance(some, str) else [some]
     includes = [f"-I{dumps.ROOT / 'tests' / 'emulated'}", f"-I{source}"]
-    command = [COMPILER, *FLAGS, *(flags or []), *includes, *map(str, every), "-o", str(folder / name), "-ldl"]
-    subprocess.run(command, check=True)
+    sources = map(str, [*files, *dumps.sources(source, *rooms)])
+    subprocess.run([COMPILER, *FLAGS, *flags, *includes, *sources, "-o", str(folder / name), "-ldl"], check=True)
     return folder / name

@@ -129,8 +129,8 @@ def _obstacle(block: list[nn.Module], x: torch.Tensor) -> str:
     of_one = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
     if any(of_all) or any(getattr(m, hooks) for m in block for hooks in of_one):
         return "a hook listens to its layers"
-    if x.device.type != "cpu" or is_transformed():
-        return "it runs on the CPU, outside of torch.func"
+    if x.device.type != "cpu" or is_transformed() or torch.is_inference_mode_enabled():
+        return "it runs on the CPU, outside of torch.func and inference mode"
     if not norm.training or norm.weight is None or norm.weight.dtype != torch.float32:
         return "batch norm is not in training, or has no float32 weight"
     if layer.bias is not None or norm.num_features != layer.weight.shape[0]:

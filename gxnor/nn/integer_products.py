@@ -120,6 +120,8 @@ def hold(x: torch.Tensor, data: torch.Tensor, form: saved_formats.Form) -> torch
 
 def held_by(x: torch.Tensor) -> tuple[torch.Tensor, saved_formats.Form] | None:
     """What `hold` put beside x: bytes, also where inputs are to be saved in bits, which would take longer to make."""
+    if x.is_inference():  # which does not tell whether it has been written to
+        return None
     version, *held = getattr(x, "_held", (None, None))
     return tuple(held) if version == x._version else None
 

@@ -299,6 +299,18 @@ def test_without_integer_arithmetic_it_is_torch_s_own():
     assert torch.equal(net(x), expected(x)) and list(net.state_dict()) == list(expected.state_dict())
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_inference_mode_gives_what_layers_on_their_own_give(training):
+    torch.manual_seed(0)
+    layers = [Conv2d(3, 5, 3), nn.BatchNorm2d(5), Activation(), Conv2d(5, 4, 3), nn.BatchNorm2d(4), Activation()]
+    net, x = Sequential(*layers).train(training), states(6, 3, 8, 9)
+    with torch.no_grad():
+        expected = nn.Sequential(*layers)(x)
+    with torch.inference_mode(), integer_arithmetic(key=0) as arithmetic:
+        assert torch.equal(net(x), expected)
+    assert all(what.startswith("integer") for _, what in arithmetic.layers) and len(arithmetic.layers) == 2
+
+
 def test_states_that_were_written_to_are_looked_at_again():
     net, x = make("2d")
     after = Linear(6, 4)

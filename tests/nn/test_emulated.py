@@ -20,7 +20,8 @@ sys.exit(pytest.main([*sys.argv[2:], "-k", "avx512", "-p", "no:cacheprovider"]))
 
 
 def test_training_kernels_of_avx512_agree_with_their_references(tmp_path):
-    library = emulation.build(tmp_path, "_native.so", "training", flags=["-shared", "-fPIC", "-fvisibility=hidden"])
+    flags = "-shared", "-fPIC", "-fvisibility=hidden"
+    library = emulation.build(tmp_path, "_native.so", rooms=["training"], flags=flags)
     command = [sys.executable, "-c", RUN, str(library), *TESTS]
     done = subprocess.run(command, cwd=dumps.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

@@ -15,7 +15,7 @@ pytestmark = emulation.needed
 
 @pytest.fixture(scope="module")
 def check(tmp_path_factory):
-    return emulation.build(tmp_path_factory.mktemp("emulated"), "check", dumps.CHECKER)
+    return emulation.build(tmp_path_factory.mktemp("emulated"), "check", files=[dumps.CHECKER])
 
 
 def test_every_instruction_set_gives_the_logits_of_the_reference(check, tmp_path):
