@@ -1,8 +1,9 @@
 """Results that can be quoted: collected from run folders as JSON, and from there into the tables of the README.
 
-python -m experiments results add RUN ... [--note WORDS]
+python -m experiments results add RUN ... [--note WORDS] [--table NAME]
                                              copies what a finished run or study reached to benchmarks/results/; the words
-                                             say what is special about a run's data, and stand below its table
+                                             say what is special about a run's data, and stand below its table, which is
+                                             the data set's unless it is named
 python -m experiments results write          rewrites the tables of README.md and docs/engine.md, and docs/results.md with
                                              its pictures
 python -m experiments results picture RUN    draws docs/images/run.png from the run's history
@@ -23,16 +24,17 @@ else:
 
 from experiments import page, pretrained
 from experiments.pictures import log_scale
-from experiments.tables import RESULTS, ROOT, kind, write_tables
+from experiments.tables import RESULTS, ROOT, RUNS, kind, write_tables
 from gxnor.errors import GxnorError
 from gxnor.training.runfolder import read_history
 
 LEFT_OUT = ("confusion", "classes")
 
 
-def add(run: Path, note: str = "") -> Path:
-    """Stores a finished run's result with its resolved recipe and the note, or a study's JSON; returns where. A data set's
-    table compares kinds of one network: raises GxnorError for another network than the stored runs have."""
+def add(run: Path, note: str = "", table: str | None = None) -> Path:
+    """Stores a finished run's result with its resolved recipe and the note, or a study's JSON; returns where. A table, the
+    data set's by default, compares kinds of one network: raises GxnorError for another network than its stored runs have,
+    and for a table that no page shows."""
     if (run / "study.json").exists():
         return page.add(run, RESULTS)
     result = json.loads((run / "result.json").read_text())
@@ -40,7 +42,10 @@ def add(run: Path, note: str = "") -> Path:
     kept = {key: value for key, value in result.items() if key not in LEFT_OUT}
     kept["command"] = re.sub(r" --(out|data-dir) \S+", "", kept["command"])  # somebody's folders
     name = "-".join(kind(recipe).lower().replace(",", "").split())
-    path = RESULTS / recipe["data"]["name"] / f"{name}-seed{result['seed']}.json"
+    table = table or recipe["data"]["name"]
+    if table not in RUNS:
+        raise GxnorError(f"no page shows a table of runs called {table!r}; there are {', '.join(RUNS)}")
+    path = RESULTS / table / f"{name}-seed{result['seed']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     for other in path.parent.glob("*.json"):
         if (network := json.loads(other.read_text())["settings"]["network"]) != recipe["network"]:
@@ -81,7 +86,8 @@ def add_parser(commands) -> None:
     store = verbs.add_parser("add", help="copy what finished runs and studies reached to benchmarks/results/")
     store.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     store.add_argument("--note", default="", help="what is special about a run's data; stands below its table")
-    store.set_defaults(main=lambda arguments: [print(add(run, arguments.note)) for run in arguments.runs])
+    store.add_argument("--table", choices=RUNS, help="where they stand; the data set's if left out")
+    store.set_defaults(main=lambda given: [print(add(run, given.note, given.table)) for run in given.runs])
     verbs.add_parser("write", help="rewrite the tables and pictures of the pages").set_defaults(main=_write)
     draw = verbs.add_parser("picture", help="draw docs/images/run.png from a run's history")
     draw.add_argument("run", type=Path, metavar="RUN")

@@ -45,7 +45,7 @@ def arithmetic_of(recipe: dict) -> str:
 
 
 def accuracy_groups(data: str) -> dict[str, list[dict]]:
-    """The stored runs on a data set by kind of network, the best kind first, a kind's runs by seed."""
+    """The stored runs of a table by kind of network, the best kind first, a kind's runs by seed."""
     groups: dict[str, list[dict]] = {}
     for path in sorted((RESULTS / data).glob("*.json")):
         result = json.loads(path.read_text())
@@ -122,7 +122,7 @@ def recipe_of(settings: dict) -> str:
     """The recipe that is the nearest to these settings."""
     name = settings["data"]["name"]
     if name != "mnist":
-        return name
+        return settings["name"]
     if settings["precision"]["latent"]:
         return "mnist-latent"
     return "mnist-adam" if settings["optimizer"]["increment"] == "adam" else "mnist"
@@ -309,10 +309,13 @@ def summary_table() -> str:
     return markdown(("", "gxnor", "what you would use instead"), lines)
 
 
+# Tables of runs: of each data set, and of other networks on it.
+RUNS = ("mnist", "fashion", "fsdd", "cifar10", "cifar10-quarter", "cifar10-resnet20", "svhn")
+
 TABLES = {
     "summary": summary_table,
     "mnist": lambda: accuracy_table("mnist", again=True),
-    **{data: partial(table_with_commands, data) for data in ("fashion", "fsdd", "cifar10", "svhn")},
+    **{name: partial(table_with_commands, name) for name in RUNS if name != "mnist"},
     "training-step": step_table,
     "speed": speed_table,
     "blocks": blocks_table,
