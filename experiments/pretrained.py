@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from experiments.tables import again_by
 from gxnor import pretrained
 from gxnor.analysis import sizes
 from gxnor.errors import GxnorError
@@ -50,7 +51,7 @@ def publish(run: Path) -> Path:
         validation=100 * result["val_accuracy"], best=result["best_epoch"], epochs=result["epochs"],
         weights=size.weights, disk=size.disk, bits=size.disk_bits, held=result["train_state_bytes_per_weight"],
         cpu=result["machine"]["cpu"], threads=result["machine"]["threads"], torch=result["versions"]["torch"],
-        date=result["date"][:10], command=f"gxnor train {name} --seed {result['seed']}", seed=result["seed"],
+        date=result["date"][:10], command=again_by(recipe.model_dump(), str(result["seed"])), seed=result["seed"],
     )  # fmt: skip
     write_text(path.with_suffix(".md"), text)
     return path

@@ -6,7 +6,8 @@ python -m experiments results add RUN ... [--note WORDS] [--table NAME]
                                              the data set's unless it is named
 python -m experiments results write          rewrites the tables of README.md and docs/engine.md, and docs/results.md with
                                              its pictures
-python -m experiments results picture RUN    draws docs/images/run.png from the run's history
+python -m experiments results picture RUN [NAME]
+                                             draws docs/images/NAME.png, by default run.png, from the run's history
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ from gxnor.errors import GxnorError
 from gxnor.training.runfolder import read_history
 
 LEFT_OUT = ("confusion", "classes")
+KEPT_OF_EPOCHS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
 def add(run: Path, note: str = "", table: str | None = None) -> Path:
-    """Stores a finished run's result with its resolved recipe and the note, or a study's JSON; returns where. A table, the
-    data set's by default, compares kinds of one network: raises GxnorError for another network than its stored runs have,
-    and for a table that no page shows."""
+    """Stores a finished run's result with its resolved recipe and the note, beside it a line for every epoch, or a study's
+    JSON; returns where. A table, the data set's by default, compares kinds of one network: raises GxnorError for another
+    network than its stored runs have, and for a table that no page shows."""
     if (run / "study.json").exists():
         return page.add(run, RESULTS)
     result = json.loads((run / "result.json").read_text())
@@ -52,6 +54,8 @@ def add(run: Path, note: str = "", table: str | None = None) -> Path:
             raise GxnorError(f"{run} trained {recipe['network']}, but the runs stored in {path.parent} have {network}")
     kept |= {"note": note} if note else {}
     path.write_text(json.dumps({**kept, "settings": recipe}, indent=1) + "\n")
+    epochs = [{key: line[key] for key in KEPT_OF_EPOCHS} for line in read_history(run)]
+    path.with_suffix(".jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
     return path
 
 
@@ -89,9 +93,10 @@ def add_parser(commands) -> None:
     store.add_argument("--table", choices=RUNS, help="where they stand; the data set's if left out")
     store.set_defaults(main=lambda given: [print(add(run, given.note, given.table)) for run in given.runs])
     verbs.add_parser("write", help="rewrite the tables and pictures of the pages").set_defaults(main=_write)
-    draw = verbs.add_parser("picture", help="draw docs/images/run.png from a run's history")
+    draw = verbs.add_parser("picture", help="draw docs/images/NAME.png from a run's history")
     draw.add_argument("run", type=Path, metavar="RUN")
-    draw.set_defaults(main=lambda arguments: picture(arguments.run, ROOT / "docs" / "images" / "run.png"))
+    draw.add_argument("name", nargs="?", default="run", metavar="NAME", help="run, if left out")
+    draw.set_defaults(main=lambda given: picture(given.run, ROOT / "docs" / "images" / f"{given.name}.png"))
     publish = verbs.add_parser("pretrained", help="put a run's network and its card into the package")
     publish.add_argument("run", type=Path, metavar="RUN")
     publish.set_defaults(main=lambda arguments: print(pretrained.publish(arguments.run)))

@@ -101,14 +101,14 @@ def table_with_commands(data: str) -> str:
     return "\n".join([accuracy_table(data, again=False), "", *details])
 
 
-def again_by(settings: dict) -> str:
+def again_by(settings: dict, seed: str = "N") -> str:
     """The command that makes a stored run again: today's recipe, and what the run did otherwise."""
     name, arithmetic = recipe_of(settings), arithmetic_of(settings)
     real = "real" in (settings["precision"]["weights"], settings["precision"]["activations"])
     today = recipes.load(name, [f"train.arithmetic={'float' if real else 'integer'}"])  # what a CPU decides
     then = {**settings, "train": {**settings["train"], "arithmetic": arithmetic}}
     unused = WITHOUT_EFFECT | ({"gradient_bits"} if arithmetic == "float" else set())
-    words = [f"gxnor train {name} --seed N"]
+    words = [f"gxnor train {name} --seed {seed}"]
     for section, values in today:
         for key, value in values if section != "name" else ():
             default = type(values).model_fields[key].get_default(call_default_factory=True)

@@ -57,8 +57,9 @@ def check_same(stored, recipe, name):
             assert now == stored[section][key], f"{name}: {section}.{key}"
 
 
-@pytest.mark.parametrize("note", [[], ["--note", "Images of another kind."]])
-def test_a_run_on_cifar10_stands_in_the_table_with_its_command_and_note(results, note, tmp_path, monkeypatch):
+@pytest.fixture
+def cifar_run(results, tmp_path, monkeypatch):
+    """A finished run on CIFAR-10, and nothing stored yet."""
     run = tmp_path / "runs" / "one"
     run.mkdir(parents=True)
     (run / "recipe.toml").write_text(recipes.dump(recipes.load("cifar10", ["train.epochs=3"])))
@@ -68,12 +69,31 @@ def test_a_run_on_cifar10_stands_in_the_table_with_its_command_and_note(results,
     for module in (results, tables):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
         monkeypatch.setattr(module, "ROOT", tmp_path)
-    assert tables.table_with_commands("cifar10") == "Not run yet."
-    call(results, "results", "add", str(run), *note)
-    table = tables.table_with_commands("cifar10")
-    assert "**87.65 %** (87.65)" in table
-    assert "\ngxnor train cifar10 --seed N --set train.epochs=3\n" in table
-    assert ("Images of another kind. The best epoch" in table) == bool(note)
+    return run
+
+
+@pytest.mark.parametrize("note", [[], ["--note", "Images of another kind."]])
+@pytest.mark.parametrize("table", ["cifar10", "cifar10-quarter"])
+def test_a_run_on_cifar10_stands_in_the_table_with_its_command_and_note(results, cifar_run, note, table):
+    assert tables.table_with_commands(table) == "Not run yet."
+    call(results, "results", "add", str(cifar_run), *note, *(["--table", table] if table != "cifar10" else []))
+    text = tables.table_with_commands(table)
+    assert "**87.65 %** (87.65)" in text
+    assert "\ngxnor train cifar10 --seed N --set train.epochs=3\n" in text
+    assert ("Images of another kind. The best epoch" in text) == bool(note)
+
+
+def test_every_epoch_of_a_stored_run_is_kept(results, cifar_run):
+    epochs = [dict.fromkeys(results.KEPT_OF_EPOCHS, 0.5) | {"epoch": epoch, "layers": []} for epoch in (1, 2)]
+    (cifar_run / "history.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    lines = results.add(cifar_run).with_suffix(".jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+    assert all(json.loads(line)["val_accuracy"] == 0.5 for line in lines)
+
+
+def test_a_table_that_no_page_shows_is_refused(results, cifar_run):
+    with pytest.raises(GxnorError, match="no page shows a table of runs called 'cifar'"):
+        results.add(cifar_run, table="cifar")
 
 
 def test_a_run_of_another_network_does_not_mix_with_the_stored_ones(results, tmp_path, monkeypatch):
