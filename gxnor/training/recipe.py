@@ -114,18 +114,14 @@ class Train(Section):
     epochs: AtLeastOne
     batch: AtLeastOne
     batch_growth: AtLeastOne = (
-        1  # times as many images in a batch of the last epoch, in as many times more micro-batches
+        1  # times as many images per batch in the last epoch, by as many times more micro-batches
     )
     micro_batches: AtLeastOne = 1  # of a batch, each with its own batch norm; gradients are averaged (docs/runs.md)
     seed: Count = 1
     start: str = ""  # folder of a run whose best network this one starts from; only activations may differ
     loss: Literal["squared-hinge", "cross-entropy"] = "squared-hinge"
-    recalibration_batches: Count = (
-        0  # batches from which batch norm's statistics are re-estimated before each evaluation
-    )
-    restart_patience: Count = (
-        0  # epochs without a better one after which a search starts from the best weights; 0 never
-    )
+    recalibration_batches: Count = 0  # from which batch norm's statistics are re-estimated before each evaluation
+    restart_patience: Count = 0  # epochs without a better one until a search starts from the best weights; 0 never
     restart_share: Annotated[float, Field(gt=0, le=1)] = 0.05  # how far towards a random state the search moves them
     device: Literal["auto", "cpu", "cuda"] = "auto"
     bfloat16: bool = False

@@ -93,9 +93,7 @@ class Trainer:
         self.loss = LOSSES[settings.loss]
         self.forward = torch.compile(self.model) if settings.compile else self.model
         self.progress = Progress()
-        self.arithmetic: list[
-            tuple[str, str]
-        ] = []  # what each layer did in the last step, where integers were asked for
+        self.arithmetic: list[tuple[str, str]] = []  # of each layer in the last step, where integers were asked for
         self._totals: torch.Tensor | None = None  # float64 [2]: loss_sum and correct of the epoch under way
 
     def key(self, *path: int) -> int:
