@@ -34,7 +34,7 @@ def study(
         if value is not None and value < 1:
             raise GxnorError(f"{option} must be at least 1, got {value}")
     jobs = jobs or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
-    suffix = "-quick" if quick else "" if form.recipe == found.data[0] else f"-{form.recipe}"
+    suffix = "-quick" if quick else "" if form is found.full else f"-{form.recipe}"
     out = out or Path("runs") / f"study-{name}{suffix}"
     command = f"python -m experiments {name}" + (" --quick" if quick else f" --data {data}" if data else "")
     command += f" --seeds {seeds}" if seeds else ""

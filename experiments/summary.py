@@ -25,8 +25,9 @@ def summarise(study: Study, form: Form, quick: bool, runs: list[Run], command: s
     places = [{key: result[key] for key in ("machine", "versions")} for result in results]
     places = places or [{"machine": machine(), "versions": versions()}]
     return {
-        "study": study.name, "form": "quick" if quick else "full", "data": form.recipe, "title": study.title,
-        "text": study.text, "settings": form.settings, "runs": len(results), "runs_planned": len(runs),
+        "study": study.name, "form": "quick" if quick else "full", "data": form.recipe,
+        "title": study.title + form.about, "text": study.text, "settings": form.settings,
+        "runs": len(results), "runs_planned": len(runs),
         "complete": len(results) == len(runs), "seconds": round(sum(result["seconds"] for result in results), 1),
         "made_on": [place for i, place in enumerate(places) if place not in places[:i]],
         "date": max((result["date"] for result in results), default=_now()), "command": command, "rows": rows,

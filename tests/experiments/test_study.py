@@ -173,7 +173,7 @@ def test_interrupted_it_goes_on_where_it_stopped(tmp_path):
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_point_of_every_study_is_a_recipe_of_its_own(name, tmp_path):
     found = STUDIES[name]
-    for form in (found.quick, *(found.form(False, data) for data in found.data)):
+    for form in (found.quick, found.full, *found.others.values()):
         runs = plan(form, 2, tmp_path)
         assert len(runs) == 2 * len(form.points)
         assert len({run.path for run in runs}) == len({recipes.dump(run.recipe) for run in runs}) == len(runs)
