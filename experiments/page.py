@@ -160,9 +160,11 @@ def published(results: Path, summaries: list[dict]) -> str:
         yield row["network"]
         for data in names:
             yield f"{row[data]:.2f} %" if data in row else ""
-            mine = [both for kind, both in ours[data] if kind.startswith(row["network"]) and "latent" not in kind]
+            mine = [
+                reached for kind, *reached in ours[data] if kind.startswith(row["network"]) and "latent" not in kind
+            ]
             missing.extend([] if mine else [data])
-            yield f"{100 * max(mine)[1]:.2f} %" if mine else "not run"
+            yield "{1:.2%}, {2} epochs".format(*max(mine)).replace("%", " %") if mine else "not run"
 
     columns = ["network", *(name for title in names.values() for name in (f"{title}, published", "ours"))]
     table = markdown(columns, map(cells, figures["rows"]))
@@ -175,20 +177,16 @@ def published(results: Path, summaries: list[dict]) -> str:
     return "\n\n".join(["## Published figures beside ours", table, about])
 
 
-def _reached(data: str, summaries: list[dict]) -> list[tuple[str, tuple[float, float]]]:
-    """Every kind of network that was run on all of a data set, at the paper's size: mean accuracy on validation, on test."""
-    rows = [
-        row
-        for summary in summaries
-        if (summary["study"], summary["data"]) == ("table", data)
-        for row in summary["rows"]
-    ]
-    reached = [(row["row"], (row["val_mean"], row["test_mean"])) for row in rows]
+def _reached(data: str, summaries: list[dict]) -> list[tuple[str, float, float, int]]:
+    """Every kind of network that was run on a data set at the paper's size: its mean accuracy on validation and on test,
+    and the epochs."""
+    tables = [summary for summary in summaries if (summary["study"], summary["data"]) == ("table", data)]
+    rows = [row for summary in tables if "network.width" not in summary["settings"] for row in summary["rows"]]
+    reached = [(row["row"], row["val_mean"], row["test_mean"], row["epochs"]) for row in rows]
     for kind, runs in accuracy_groups(data).items():
         if runs[0]["settings"]["network"]["width"] == 1:
-            reached.append(
-                (kind, tuple(statistics.mean(run[key] for run in runs) for key in ("val_accuracy", "test_accuracy")))
-            )
+            validation, test = (statistics.mean(run[key] for run in runs) for key in ("val_accuracy", "test_accuracy"))
+            reached.append((kind, validation, test, runs[0]["epochs"]))
     return reached
 
 

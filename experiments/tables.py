@@ -78,7 +78,9 @@ def accuracy_table(data: str, again: bool) -> str:
         ))  # fmt: skip
     every = [r for results in groups.values() for r in results]
     machine, versions, dates = every[0]["machine"], every[0]["versions"], sorted(r["date"][:10] for r in every)
-    where = machine.get("gpu") or f"{machine['cpu']}, one thread a run, on machines busy with other work"
+    threads = sorted({r["machine"]["threads"] for r in every})
+    shared = f"{machine['cpu']}, threads per run: {' or '.join(map(str, threads))}, on machines busy with other work"
+    where = machine.get("gpu") or shared
     notes = "".join(f"{note} " for note in sorted({r.get("note", "") for r in every}) if note)
     lines = [
         markdown(columns, rows),
@@ -282,10 +284,16 @@ def summary_table() -> str:
     def mean(results: list[dict]) -> str:
         return f"{100 * statistics.mean(r['test_accuracy'] for r in results):.2f} %"
 
+    cifar10 = accuracy_groups("cifar10")[kind(recipes.load("cifar10", ["train.arithmetic=integer"]).model_dump())]
+    published = json.loads((RESULTS / "published.json").read_text())["rows"][0]["cifar10"]
     lines = [
         (
             "MNIST, test accuracy", f"**{mean(runs)}**, {len(runs)} seeds",
             f"{mean(latent)} latent float weights; {100 * float_twin['test_mean']:.2f} % full precision",
+        ),
+        (
+            f"CIFAR-10, test accuracy after {cifar10[0]['epochs']} epochs", f"**{mean(cifar10)}**",
+            f"{published:.2f} % published, the best test epoch of 2,000",
         ),
         (
             "persistent training state", f"**{runs[0]['train_state_bytes_per_weight']:.2f} bytes per weight**",
