@@ -94,6 +94,7 @@ class Optimizer(Section):
     beta1_end: Beta = 0.9  # 1 - beta1 falls exponentially from the one to the other: the window of momentum grows
     beta2: Beta = 0.999
     eps: Positive = 1e-8
+    norm_decay: NotNegative = 0.0  # weight decay of batch norm's scale and shift
     m: Positive = 3.0
     probability: Literal["tanh", "linear"] = "tanh"
 

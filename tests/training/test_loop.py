@@ -99,7 +99,8 @@ def test_resume_after_kill_9_ends_in_the_same_weights(tmp_path):
 def test_resume_in_the_middle_of_an_epoch_is_exact(tiny, tmp_path, arithmetic):
     """At every step of a run: what a trainer saves there and a fresh one loads goes on exactly."""
     settings = [f"train.arithmetic={arithmetic}", "train.micro_batches=2", "train.pack_saved_activations=true"]
-    recipe = tiny("train.epochs=2", "augment.flip=true", "augment.rotate=5", "optimizer.increment=sgd", *settings)
+    settings += ["train.epochs=2", "augment.flip=true", "augment.rotate=5"]
+    recipe = tiny(*settings, "optimizer.increment=sgd", "optimizer.norm_decay=0.1")
 
     def run(trainer, epochs):
         while trainer.progress.epoch < epochs:
@@ -179,6 +180,12 @@ def test_an_existing_folder_is_refused_and_left_alone(tiny, tmp_path):
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["mine.txt"]
     with pytest.raises(GxnorError, match="is a file"):
         train(tiny(), tmp_path / "run" / "mine.txt")
+
+
+def test_norm_decay_is_of_batch_norm_alone(tiny):
+    trainer = Trainer(tiny("optimizer.norm_decay=0.1", "precision.latent=true"))
+    decays = {name: group["weight_decay"] for group in trainer.optimizer.param_groups for name in group["param_names"]}
+    assert decays == {name: 0.1 if "norm" in name else 0.0 for name, _ in trainer.model.named_parameters()}
 
 
 def test_resume_with_another_recipe_is_refused(tiny, tmp_path):
