@@ -94,16 +94,14 @@ def make_optimizer(recipe: Recipe, model: torch.nn.Module, generator: torch.Gene
     """The recipe's optimizer; discrete weights move inside the backward pass. Batch norm's scale and shift decay; latent
     weights do not."""
     opt = recipe.optimizer
-    named = list(model.named_parameters())
-    groups = [{"params": named}]
+    params: Any = model
     if opt.norm_decay:
+        named = list(model.named_parameters())
+        weights = [(name, p) for name, p in named if p.dim() > 1]
         norms = [(name, p) for name, p in named if p.dim() == 1]
-        groups = [
-            {"params": [(name, p) for name, p in named if p.dim() > 1]},
-            {"params": norms, "weight_decay": opt.norm_decay},
-        ]
+        params = [{"params": weights}, {"params": norms, "weight_decay": opt.norm_decay}]
     optimizer = DST(
-        groups, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps, counter=opt.counter,
+        params, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps, counter=opt.counter,
         m=opt.m, probability=opt.probability, generator=generator, model=model,
     )  # fmt: skip
     optimizer.update_in_backward(distributed.add)
