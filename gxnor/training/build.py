@@ -91,18 +91,11 @@ def build(recipe: Recipe, input_shape: tuple[int, ...], classes: tuple[str, ...]
 
 
 def make_optimizer(recipe: Recipe, model: torch.nn.Module, generator: torch.Generator | None = None) -> DST:
-    """The recipe's optimizer; discrete weights move inside the backward pass. Batch norm's scale and shift decay; latent
-    weights do not."""
+    """The recipe's optimizer; discrete weights move inside the backward pass."""
     opt = recipe.optimizer
-    params: Any = model
-    if opt.norm_decay:
-        named = list(model.named_parameters())
-        weights = [(name, p) for name, p in named if p.dim() > 1]
-        norms = [(name, p) for name, p in named if p.dim() == 1]
-        params = [{"params": weights}, {"params": norms, "weight_decay": opt.norm_decay}]
     optimizer = DST(
-        params, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps, counter=opt.counter,
-        m=opt.m, probability=opt.probability, generator=generator, model=model,
+        model, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps, counter=opt.counter,
+        m=opt.m, probability=opt.probability, generator=generator,
     )  # fmt: skip
     optimizer.update_in_backward(distributed.add)
     return optimizer

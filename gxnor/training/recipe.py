@@ -94,7 +94,7 @@ class Optimizer(Section):
     beta1_end: Beta = 0.9  # 1 - beta1 falls exponentially from the one to the other: the window of momentum grows
     beta2: Beta = 0.999
     eps: Positive = 1e-8
-    norm_decay: NotNegative = 0.0  # weight decay of batch norm's scale and shift
+    norm_decay: Annotated[float, Field(ge=0, le=1)] = 0.0  # of hidden batch norm towards scale 1, shift 0; times lr
     m: Positive = 3.0
     probability: Literal["tanh", "linear"] = "tanh"
 

@@ -27,7 +27,7 @@ from torch.optim.swa_utils import update_bn
 from gxnor.errors import GxnorError
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.stream import subkey
-from gxnor.training import checkpoint, distributed, schedule
+from gxnor.training import checkpoint, distributed, norms, schedule
 from gxnor.training.augment import augment, check_suits, send
 from gxnor.training.build import (
     INIT,
@@ -166,6 +166,8 @@ class Trainer:
             right = (scores.argmax(1) == labels).sum()
             sums += torch.cat([t.detach().double().view(-1) for t in (loss, right, *buffers)])
         self.optimizer.step()
+        if decay := self.recipe.optimizer.norm_decay:
+            norms.pull(self.model, min(decay * self.optimizer.param_groups[0]["lr"], 1.0))
         distributed.add(sums)
         loss, _, *means = (sums / count).split([1, 1, *map(torch.numel, buffers)])
         for buffer, mean in zip(buffers, means, strict=True):

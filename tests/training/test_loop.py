@@ -182,10 +182,21 @@ def test_an_existing_folder_is_refused_and_left_alone(tiny, tmp_path):
         train(tiny(), tmp_path / "run" / "mine.txt")
 
 
-def test_norm_decay_is_of_batch_norm_alone(tiny):
-    trainer = Trainer(tiny("optimizer.norm_decay=0.1", "precision.latent=true"))
-    decays = {name: group["weight_decay"] for group in trainer.optimizer.param_groups for name in group["param_names"]}
-    assert decays == {name: 0.1 if "norm" in name else 0.0 for name, _ in trainer.model.named_parameters()}
+def test_norm_decay_holds_batch_norm_near_its_start_but_for_the_scores(tiny):
+    def distances(decay):
+        trainer = Trainer(tiny(f"optimizer.norm_decay={decay}", "optimizer.lr=0.5", "optimizer.lr_end=0.5"))
+        finish(trainer)
+        norms = [
+            module
+            for module in trainer.model.modules()
+            if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)
+        ]
+        return [max(norm.bias.abs().max().item(), (norm.weight - 1).abs().max().item()) for norm in norms]
+
+    *free, scores_free = distances(0.0)
+    *held, scores = distances(1.0)
+    assert all(a > 2 * b for a, b in zip(free, held, strict=True)), (free, held)
+    assert scores > scores_free / 2
 
 
 def test_resume_with_another_recipe_is_refused(tiny, tmp_path):
