@@ -1,13 +1,11 @@
 """Results that can be quoted: collected from run folders as JSON, and from there into the tables of the README.
 
-python -m experiments results add RUN ... [--note WORDS] [--table NAME]
+python -m experiments results add RUN ... [--note WORDS]
                                              copies what a finished run or study reached to benchmarks/results/; the words
-                                             say what is special about a run's data, and stand below its table, which is
-                                             the data set's unless it is named
+                                             say what is special about a run's data, and stand below its table
 python -m experiments results write          rewrites the tables of README.md and docs/engine.md, and docs/results.md with
                                              its pictures
-python -m experiments results picture RUN [NAME]
-                                             draws docs/images/NAME.png, by default run.png, from the run's history
+python -m experiments results picture RUN    draws docs/images/run.png from the run's history
 """
 
 from __future__ import annotations
@@ -33,10 +31,10 @@ LEFT_OUT = ("confusion", "classes")
 KEPT_OF_EPOCHS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
-def add(run: Path, note: str = "", table: str | None = None) -> Path:
+def add(run: Path, note: str = "") -> Path:
     """Stores a finished run's result with its resolved recipe and the note, beside it a line for every epoch, or a study's
-    JSON; returns where. A table, the data set's by default, compares kinds of one network: raises GxnorError for another
-    network than its stored runs have, and for a table that no page shows."""
+    JSON; returns where. A table, the recipe's own or the data set's, compares kinds of one network: raises GxnorError for
+    another network than its stored runs have, and for data that no page has a table of."""
     if (run / "study.json").exists():
         return page.add(run, RESULTS)
     result = json.loads((run / "result.json").read_text())
@@ -44,9 +42,9 @@ def add(run: Path, note: str = "", table: str | None = None) -> Path:
     kept = {key: value for key, value in result.items() if key not in LEFT_OUT}
     kept["command"] = re.sub(r" --(out|data-dir) \S+", "", kept["command"])  # somebody's folders
     name = "-".join(kind(recipe).lower().replace(",", "").split())
-    table = table or recipe["data"]["name"]
+    table = recipe["name"] if recipe["name"] in RUNS else recipe["data"]["name"]
     if table not in RUNS:
-        raise GxnorError(f"no page shows a table of runs called {table!r}; there are {', '.join(RUNS)}")
+        raise GxnorError(f"no page has a table of runs on {table!r}; there are {', '.join(RUNS)}")
     path = RESULTS / table / f"{name}-seed{result['seed']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     for other in path.parent.glob("*.json"):
@@ -90,13 +88,11 @@ def add_parser(commands) -> None:
     store = verbs.add_parser("add", help="copy what finished runs and studies reached to benchmarks/results/")
     store.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     store.add_argument("--note", default="", help="what is special about a run's data; stands below its table")
-    store.add_argument("--table", choices=RUNS, help="where they stand; the data set's if left out")
-    store.set_defaults(main=lambda given: [print(add(run, given.note, given.table)) for run in given.runs])
+    store.set_defaults(main=lambda arguments: [print(add(run, arguments.note)) for run in arguments.runs])
     verbs.add_parser("write", help="rewrite the tables and pictures of the pages").set_defaults(main=_write)
-    draw = verbs.add_parser("picture", help="draw docs/images/NAME.png from a run's history")
+    draw = verbs.add_parser("picture", help="draw docs/images/run.png from a run's history")
     draw.add_argument("run", type=Path, metavar="RUN")
-    draw.add_argument("name", nargs="?", default="run", metavar="NAME", help="run, if left out")
-    draw.set_defaults(main=lambda given: picture(given.run, ROOT / "docs" / "images" / f"{given.name}.png"))
+    draw.set_defaults(main=lambda arguments: picture(arguments.run, ROOT / "docs" / "images" / "run.png"))
     publish = verbs.add_parser("pretrained", help="put a run's network and its card into the package")
     publish.add_argument("run", type=Path, metavar="RUN")
     publish.set_defaults(main=lambda arguments: print(pretrained.publish(arguments.run)))

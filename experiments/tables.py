@@ -317,8 +317,8 @@ def summary_table() -> str:
     return markdown(("", "gxnor", "what you would use instead"), lines)
 
 
-# Tables of runs: of each data set, and of other networks on it.
-RUNS = ("mnist", "fashion", "fsdd", "cifar10", "cifar10-quarter", "cifar10-resnet20", "svhn")
+# Tables of runs: of each data set, and of recipes that train another network on it.
+RUNS = ("mnist", "fashion", "fsdd", "cifar10", "cifar10-resnet20", "svhn")
 
 TABLES = {
     "summary": summary_table,

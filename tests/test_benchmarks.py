@@ -73,13 +73,14 @@ def cifar_run(results, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("note", [[], ["--note", "Images of another kind."]])
-@pytest.mark.parametrize("table", ["cifar10", "cifar10-quarter"])
-def test_a_run_on_cifar10_stands_in_the_table_with_its_command_and_note(results, cifar_run, note, table):
-    assert tables.table_with_commands(table) == "Not run yet."
-    call(results, "results", "add", str(cifar_run), *note, *(["--table", table] if table != "cifar10" else []))
-    text = tables.table_with_commands(table)
+@pytest.mark.parametrize("recipe", ["cifar10", "cifar10-resnet20"])
+def test_a_run_on_cifar10_stands_in_the_table_with_its_command_and_note(results, cifar_run, note, recipe):
+    (cifar_run / "recipe.toml").write_text(recipes.dump(recipes.load(recipe, ["train.epochs=3"])))
+    assert tables.table_with_commands(recipe) == "Not run yet."
+    call(results, "results", "add", str(cifar_run), *note)
+    text = tables.table_with_commands(recipe)
     assert "**87.65 %** (87.65)" in text
-    assert "\ngxnor train cifar10 --seed N --set train.epochs=3\n" in text
+    assert f"\ngxnor train {recipe} --seed N --set train.epochs=3\n" in text
     assert ("Images of another kind. The best epoch" in text) == bool(note)
 
 
@@ -91,9 +92,10 @@ def test_every_epoch_of_a_stored_run_is_kept(results, cifar_run):
     assert all(json.loads(line)["val_accuracy"] == 0.5 for line in lines)
 
 
-def test_a_table_that_no_page_shows_is_refused(results, cifar_run):
-    with pytest.raises(GxnorError, match="no page shows a table of runs called 'cifar'"):
-        results.add(cifar_run, table="cifar")
+def test_a_run_on_data_that_no_page_shows_is_refused(results, cifar_run):
+    (cifar_run / "recipe.toml").write_text(recipes.dump(recipes.load("digits")))
+    with pytest.raises(GxnorError, match="no page has a table of runs on 'digits'"):
+        results.add(cifar_run)
 
 
 def test_a_run_of_another_network_does_not_mix_with_the_stored_ones(results, tmp_path, monkeypatch):

@@ -48,8 +48,6 @@ class DST(torch.optim.Optimizer):
         counter: bits per weight that remember increments too small to move a state, see `gxnor.optim.counter`; fewer where
             state and counter would not fit in a byte.
         m, probability: the transition rule: "linear", or the paper's "tanh" with m = 3, which takes no counter.
-        weight_decay: of real parameters, decoupled from the increment (AdamW, arXiv 1711.05101):
-            W <- (1 - lr weight_decay) W + dW. Discrete weights, which have no magnitude, do not decay.
         generator: the torch.Generator (on the CPU) that keys the stochastic moves' streams; its state is saved in
             `state_dict`. Default: a new one, seeded from torch's global generator.
         model: if given, all its trainable parameters must be in `params`.
@@ -84,7 +82,6 @@ class DST(torch.optim.Optimizer):
         counter: int = 4,
         m: float = 1.0,
         probability: str = "linear",
-        weight_decay: float = 0.0,
         generator: torch.Generator | None = None,
         model: nn.Module | None = None,
     ):
@@ -92,7 +89,7 @@ class DST(torch.optim.Optimizer):
             model = params
             params = list(model.named_parameters())
         defaults = {"lr": lr, "increment": increment, "betas": tuple(betas), "eps": eps,
-                    "counter": counter, "m": m, "probability": probability, "weight_decay": weight_decay}  # fmt: skip
+                    "counter": counter, "m": m, "probability": probability}  # fmt: skip
         super().__init__(params, defaults)
         if not native.PATH.exists():
             warnings.warn(SLOW, RuntimeWarning, stacklevel=2)
@@ -267,8 +264,6 @@ class DST(torch.optim.Optimizer):
             grad = grad.float()
         dW = increments.RULES[group["increment"]](grad, state, group, spare)
         if not isinstance(p, DiscreteParameter):
-            if group["weight_decay"]:
-                p.mul_(1 - group["lr"] * group["weight_decay"])
             p.add_(dW)
             return
         bits = min(group["counter"], counters.most_bits(p.space))
@@ -307,11 +302,6 @@ class DST(torch.optim.Optimizer):
                         self.state[p][key] = value.to(p.device, copy=True)
         self.generator.set_state(generator.cpu())
 
-    def __setstate__(self, state: dict) -> None:
-        super().__setstate__(state)
-        for group in self.param_groups:
-            group.setdefault("weight_decay", 0.0)  # states saved before there was one
-
     def __getstate__(self) -> dict:
         return {**super().__getstate__(), "generator": self.generator, "_moved": set(self._moved)}
 
@@ -325,8 +315,6 @@ def _check_settings(group: dict) -> None:
         raise ValueError(f"betas must be two numbers in [0, 1), got {group['betas']!r}")
     if not (isinstance(group["counter"], int) and 0 <= group["counter"] <= 7):
         raise ValueError(f"counter must be 0 to 7 bits, got {group['counter']!r}")
-    if not 0 <= group["weight_decay"] < math.inf:
-        raise ValueError(f"weight_decay must be finite and not negative, got {group['weight_decay']!r}")
     if not group["eps"] > 0:
         raise ValueError(f"eps must be positive, got {group['eps']!r}")
     transitions.check_settings(group["m"], group["probability"])

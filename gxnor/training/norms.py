@@ -12,8 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @torch.no_grad()
 def pull(model: torch.nn.Module, share: float) -> None:
-    """Moves every scale towards 1 and every shift towards 0 by a share, in [0, 1], of their distance. The last batch norm,
-    which makes the scores, stays as it is: its shift is the prior of the classes."""
+    """Moves scale and shift of every hidden batch norm, in place, by a share in [0, 1] of their distance:
+
+        scale <- scale + share (1 - scale)        shift <- (1 - share) shift
+
+    The last batch norm, which makes the scores, stays as it is."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.affine]
     for norm in norms[:-1]:
         norm.weight.lerp_(torch.ones_like(norm.weight), share)

@@ -114,9 +114,7 @@ class Augment(Section):
 class Train(Section):
     epochs: AtLeastOne
     batch: AtLeastOne
-    batch_growth: AtLeastOne = (
-        1  # times as many images per batch in the last epoch, by as many times more micro-batches
-    )
+    batch_growth: AtLeastOne = 1  # times as many images per batch in the last epoch, in as many more micro-batches
     micro_batches: AtLeastOne = 1  # of a batch, each with its own batch norm; gradients are averaged (docs/runs.md)
     seed: Count = 1
     start: str = ""  # folder of a run whose best network this one starts from; only activations may differ
