@@ -125,7 +125,7 @@ def _table(rates: _Rates) -> tuple[Point, ...]:
 def _night(recipe: str, name: str) -> Form:
     """The special cases on a data set of colour images, in a night of two cores: a quarter of the width, 40 epochs, one
     seed, integer arithmetic where weights and activations are discrete. The twins come first."""
-    real, latent, low = WHOLE.real, WHOLE.latent, WHOLE.low
+    real, latent, low = WHOLE.real, WHOLE.latent, _counter(4, 0.06, 0.03, 64)
     settings = {
         **GXNOR, "precision.a": 1.0, "optimizer.norm_decay": 0.03, "network.width": 0.25, "train.epochs": 40,
         "train.batch": 100, "train.arithmetic": "auto",
