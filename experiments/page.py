@@ -103,10 +103,11 @@ hold on MNIST."""
 
 
 def add(folder: Path, results: Path) -> Path:
-    """Stores a study's JSON under `results`/studies; returns where. Raises GxnorError for a study that is not finished."""
+    """Stores a study's JSON under `results`/studies; returns where. Of a study that is not finished, the page says how many
+    of its runs it shows. Raises GxnorError where none is."""
     summary = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    if not summary["complete"]:
-        raise GxnorError(f"{folder} has {summary['runs']} of {summary['runs_planned']} runs; go on with --resume")
+    if not summary["runs"]:
+        raise GxnorError(f"{folder} has none of its {summary['runs_planned']} runs yet; go on with --resume")
     path = results / "studies" / f"{find(summary['study']).name}-{summary['data']}-{summary['form']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

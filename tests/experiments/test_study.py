@@ -216,3 +216,19 @@ def test_a_study_that_was_resumed_elsewhere_names_every_machine_once(tmp_path):
     words = provenance(summary.summarise(found, found.quick, True, runs, "python -m experiments table"))
     place = "threads a run: 1; gxnor 0.1, PyTorch 2.13"
     assert f" one, {place} and another, {place}; 2026-01-01; `python -m experiments table`." in words
+
+
+def test_a_study_that_is_not_finished_is_stored_once_it_has_a_run_and_its_page_says_how_many(tmp_path):
+    found = tiny()
+    runs = plan(found.quick, 1, tmp_path)
+
+    def store():
+        so_far = summary.summarise(found, found.quick, True, runs, "python -m experiments table")
+        (tmp_path / "study.json").write_text(json.dumps(so_far))
+        page.add(tmp_path, tmp_path / "results")
+
+    with pytest.raises(GxnorError, match="none of its 2 runs"):
+        store()
+    finish(runs[0], 0.9, 0.9)
+    store()
+    assert "1 of 2 runs so far" in page.quick_text(tmp_path / "results")
