@@ -30,22 +30,29 @@ class Sequential(nn.Sequential):
     """`torch.nn.Sequential` whose blocks run as one in integer arithmetic; see the module's text."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if is_symbolic(x) or not products.is_on():
-            return super().forward(x)
-        unwritten = False  # whether x is one of `_run`
-        for part in parts(self):
-            y = _run(part, x) if len(part) > 1 else None
-            if y is None and unwritten:
-                _write(x)
-            unwritten = y is not None
-            if y is None:
-                for module in part:
-                    x = module(x)
-            else:
-                x = y
-        if unwritten:
-            _write(x)
+        return in_order(self, x)
+
+
+def in_order(modules: Iterable[nn.Module], x: torch.Tensor) -> torch.Tensor:
+    """What the modules, one after the other, make of x; in integer arithmetic, blocks of them run as one."""
+    if is_symbolic(x) or not products.is_on():
+        for module in modules:
+            x = module(x)
         return x
+    unwritten = False  # whether x is one of `_run`
+    for part in parts(modules):
+        y = _run(part, x) if len(part) > 1 else None
+        if y is None and unwritten:
+            _write(x)
+        unwritten = y is not None
+        if y is None:
+            for module in part:
+                x = module(x)
+        else:
+            x = y
+    if unwritten:
+        _write(x)
+    return x
 
 
 def parts(modules: Iterable[nn.Module]) -> Iterator[list[nn.Module]]:

@@ -49,25 +49,28 @@ def dequantize_reference(packed: torch.Tensor, space: DiscreteSpace, shape: torc
 
 
 @functools.cache
-def _byte_values(values: tuple[float, ...], bits: int) -> np.ndarray:
-    """float32 [256, states per byte]: the values that each packed byte stands for."""
-    table = np.zeros(2**bits, dtype=np.float32)
+def _byte_values(values: tuple[float, ...], bits: int, dtype: type) -> np.ndarray:
+    """dtype [256, states per byte]: the values that each packed byte stands for."""
+    table = np.zeros(2**bits, dtype=dtype)
     table[: len(values)] = values
     return table[unpack_bits(np.arange(256, dtype=np.uint8), bits, 256 * 8 // bits)].reshape(256, -1)
 
 
 def look_up(packed: torch.Tensor, bits: int, values: tuple[float, ...], out: torch.Tensor) -> bool:
     """Fills `out`, in the order of its memory, with values[index] of packed indices, by the native kernel; False, and
-    nothing done, where it does not apply: float32 on the CPU, bytes that are really there."""
-    real = type(packed) is torch.Tensor and packed.device.type == "cpu" and out.dtype == torch.float32
+    nothing done, where it does not apply: float32 or int8 on the CPU, bytes that are really there."""
+    real = type(packed) is torch.Tensor and packed.device.type == "cpu" and out.dtype in (torch.float32, torch.int8)
     library = native.library() if real else None
     if library is None:
         return False
-    table = _byte_values(values, bits)
-    library.gxnor_unpack(
-        packed.data_ptr(), table.shape[1], table.ctypes.data, out.data_ptr(), out.numel(), torch.get_num_threads()
-    )
-    return True
+    given, threads = (packed.data_ptr(), 8 // bits), torch.get_num_threads()
+    if out.dtype == torch.float32:
+        table = _byte_values(values, bits, np.float32)
+        library.gxnor_unpack(*given, table.ctypes.data, out.data_ptr(), out.numel(), threads)
+        return True
+    table, rows = _byte_values(values, bits, np.int8), out.shape[0]
+    sizes = rows, out.numel() // rows, 1
+    return library.gxnor_unpack_levels(*given, table.ctypes.data, *sizes, out.data_ptr(), threads) == 0
 
 
 @functools.cache

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from gxnor.nn.blocks import in_order
+
 
 class Residual(nn.Module):
     """y = act(norm(conv(act(norm(conv(x))))) + s(x)) for x [batch, inputs, *size]; y has `outputs` channels, and size
@@ -46,5 +48,5 @@ class Residual(nn.Module):
         self.act2 = activation()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        inside = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x)))))
+        inside = in_order((self.conv1, self.norm1, self.act1, self.conv2, self.norm2), x)
         return self.act2(inside + self.shortcut(x))

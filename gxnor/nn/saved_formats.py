@@ -66,9 +66,7 @@ class Form:
         if self.bits >= 8:
             return data
         m = torch.empty_strided(self.shape, self.strides, dtype=torch.int8, device=data.device)
-        index = unpack_indices(data, self.bits, torch.Size([m.numel()]), torch.int8)
-        in_memory_order(m).copy_(index.mul_(2).sub_(1) if self.bits == 1 else index.sub_(self.top))
-        return m
+        return unpack(data, self.bits, self._levels(), m)
 
     def _levels(self) -> tuple[int, ...]:
         return (-1, 1) if self.bits == 1 else tuple(range(-self.top, self.top + 1))

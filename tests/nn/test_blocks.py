@@ -14,6 +14,7 @@ from gxnor.nn import integer_kernels as kernels
 from gxnor.nn.activation import phi_reference, window_reference
 from gxnor.nn.integer import Geometry
 from gxnor.nn.integer_block import Phi, Pooled
+from gxnor.nn.residual import Residual
 
 PHIS = {
     "ternary": Phi(1, 0.5, 1.0, 0.5, "rectangular"),
@@ -283,6 +284,26 @@ def test_what_lies_between_two_blocks_is_there_for_whoever_reads_it(N):
         first[2].space.values.tolist()
     )
     assert (apart == y).float().mean() > 0.98
+
+
+@pytest.mark.parametrize("notation", ["5R3", "6D3"])
+def test_a_residual_block_runs_its_first_layers_as_one(notation, implementation):
+    results = []
+    for apart in (False, True):
+        torch.manual_seed(0)
+        (block,) = [
+            m for m in network(f"5C3-{notation}-AP-3", (3, 8, 9), padding="same").modules() if type(m) is Residual
+        ]
+        if apart:
+            block.act1.register_forward_hook(lambda *_: None)
+        results.append(run(block, states(6, 5, 8, 9).requires_grad_()))
+    (arithmetic, y, gradients, buffers), (layers, expected, others, statistics) = results
+    assert {what for _, what in arithmetic.layers} == {"integer"} and "a hook" in layers.layers[0][1]
+    assert (y == expected).float().mean() > 0.98
+    for a, b in zip(gradients, others, strict=True):
+        assert a.shape == b.shape and (a - b).norm() < 0.05 * b.norm()
+    for a, b in zip(buffers, statistics, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-2)
 
 
 def test_a_real_input_is_left_to_the_layers():

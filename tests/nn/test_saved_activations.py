@@ -201,6 +201,7 @@ def test_the_small_form_is_exact_and_as_small_as_it_can_be(name, dtype, implemen
     assert form.bits == BITS[name]
     assert data.numel() * data.element_size() == -(-x.numel() * form.bits // 8)
     assert torch.equal(form.whole(data), x) and form.whole(data).dtype == dtype
+    assert torch.equal(form.integers(data) * 2.0**-form.exponent, x.float())
 
 
 @pytest.mark.parametrize(
@@ -225,5 +226,10 @@ def test_native_and_reference_find_and_hold_the_same(shape, instruction_set, mon
                     data_reference, form_reference = saved_formats.small(x)
             assert form == form_reference and torch.equal(data, data_reference)
             assert torch.equal(form.rows(data, 0, len(x)), x) and form.whole(data).stride() == x.stride()
+            m = form.integers(data)
+            assert not m.is_floating_point() and m.stride() == x.stride() and torch.equal(m * 2.0**-form.exponent, x)
+            with monkeypatch.context() as patch:
+                patch.setattr(native, "library", lambda: None)
+                assert torch.equal(form.integers(data), m)
             if len(x) > 8:
                 assert torch.equal(form.rows(data, 8, len(x)), x[8:])
