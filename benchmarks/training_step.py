@@ -60,13 +60,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks import integer_layers
 
 TARGETS = {"gxnor": 1.15, "low": 1.3, "small": 1.3, "integer": 0.5}  # of the ratios to full, at most
+RESNET20 = "16C3-3x16R3-32D3-2x32R3-64D3-2x64R3-AP-10"
 WORKLOADS = {
     "MNIST net": {"notation": MNIST, "input_shape": (1, 28, 28), "padding": "valid", "width": 1.0},
     "CIFAR net, width 1/4": {"notation": CIFAR10, "input_shape": (3, 32, 32), "padding": "same", "width": 0.25},
     "CIFAR net": {"notation": CIFAR10, "input_shape": (3, 32, 32), "padding": "same", "width": 1.0},
+    "ResNet-20": {"notation": RESNET20, "input_shape": (3, 32, 32), "padding": "same", "width": 1.0},
 }
-BATCHES = {"MNIST net": 250, "CIFAR net, width 1/4": 100, "CIFAR net": 100}
-GRADIENT_BITS = {"MNIST net": 8, "CIFAR net, width 1/4": 6, "CIFAR net": 6}
+BATCHES = {"MNIST net": 250, "CIFAR net, width 1/4": 100, "CIFAR net": 100, "ResNet-20": 100}
+GRADIENT_BITS = {"MNIST net": 8, "CIFAR net, width 1/4": 6, "CIFAR net": 6, "ResNet-20": 6}
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 DSTS = "low", "small", "integer"
 ADAMS = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}

@@ -51,6 +51,14 @@ def test_the_predicted_peak_is_the_measured_one(arithmetic):
         assert predict(recipe, (1, 28, 28)).peak(recipe.train.batch) == pytest.approx(measured["peak"], rel=0.1)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process is read from /proc")
+@pytest.mark.parametrize("settings", [["train.arithmetic=float"], [], ["train.pack_saved_activations=false"]])
+def test_the_predicted_peak_of_a_residual_network_is_the_measured_one(settings):
+    recipe = recipes.load("cifar10-resnet20", ["network.layers=16C3-2x16R3-32D3-AP-10", *settings])
+    measured = measure(recipe, (3, 32, 32))
+    assert predict(recipe, (3, 32, 32)).peak(recipe.train.batch) == pytest.approx(measured["peak"], rel=0.1)
+
+
 def test_the_largest_batch_is_the_largest():
     prediction = predict(recipes.load("digits", SMALL), (1, 8, 8))
     for budget in (5e6, 1e7, 1e8):

@@ -9,7 +9,8 @@ small batches tell all of them. The peak is that of the largest moment, and a mo
 
 where work is what convolutions and matrix products hold meanwhile: weights as float, their gradient, and blocked copies;
 and on the CPU, at every moment, what its kernels keep once they have run. How many copies these are was found by
-measuring: the rest is count. In integer arithmetic, where layers run as blocks, a block stands under its first layer.
+measuring: the rest is count. In integer arithmetic, where layers run as blocks, a block stands under its first layer, and so
+does a residual block.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -25,37 +26,18 @@ from torch import nn
 from gxnor.errors import GxnorError
 from gxnor.nn.blocks import Sequential, parts
 from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.residual import Residual
 from gxnor.nn.saved_formats import SLICE
 from gxnor.training.memory.measure import Step, parts_at_end
+from gxnor.training.memory.watch import PROBES, Layer, Watch, size_of
 from gxnor.training.recipe import Recipe
 
 KERNELS = 3_000_000  # bytes that compute kernels on the CPU take on first use, as measured
 WIDTHS = 10  # looked at, at most, to find the widest network within a budget
-PROBES = 8, 16  # images; multiples of 8, for bits fill bytes then
 SHAPES = {
     "digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion": (1, 28, 28), "cifar10": (3, 32, 32), "svhn": (3, 32, 32),
     "fsdd": (32, 64),
 }  # fmt: skip
-
-
-@dataclass
-class Layer:
-    """Bytes of one layer: what it holds through a step, and, for a batch, what passes through it."""
-
-    name: str
-    weights: int = 0
-    optimizer: int = 0
-    gradients: int = 0  # left when backward has ended
-    work: int = 0  # of its backward, beside activations and slices of them
-    slices: list[float] = field(default_factory=list)  # bytes per image, of input, output and the input's gradient
-    saved: list[float] = field(default_factory=lambda: [0, 0])  # for the probes' batches
-    passing: list[float] = field(default_factory=lambda: [0, 0])  # input and output that are saved by nobody yet
-    flowing: list[float] = field(default_factory=lambda: [0, 0])  # gradients of output and input
-
-    def at(self, batch: int, what: str) -> float:
-        """`saved`, `passing` or `flowing` at a batch."""
-        low, high = getattr(self, what)
-        return low + (high - low) * (batch - PROBES[0]) / (PROBES[1] - PROBES[0])
 
 
 @dataclass
@@ -133,11 +115,18 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
     layers = {name: Layer(name) for name, module in step.model.named_modules() if not list(module.children())}
     integer, model = recipe.train.arithmetic == "integer", step.model
     watched = {name: model.get_submodule(name) for name in layers}
+    residuals = {name: module for name, module in model.named_modules() if isinstance(module, Residual)}
+    inside: dict[str, str] = {}  # the first layer of a residual block, by the names of its layers
     if integer:
+        for name, block in residuals.items():
+            first, *others = (f"{name}.{inner}" for inner, _ in block.named_modules() if f"{name}.{inner}" in layers)
+            inside |= dict.fromkeys(others, first)
+            watched[first] = block
+        watched = {name: module for name, module in watched.items() if name not in inside}
         step.model = _in_blocks(model, watched)
     for number, batch in enumerate(PROBES):
         step.optimizer.zero_grad()
-        with _Watch(watched, layers, number) as watch:
+        with Watch(watched, [*residuals.values()], layers, number) as watch:
             loss = step.forward(batch)
         with step.optimizer.accumulating() if accumulates else contextlib.nullcontext():
             loss.backward()
@@ -145,18 +134,18 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
         step.optimizer.step()
     for name, p in model.named_parameters():
         layer = layers[name.rpartition(".")[0]]
-        layer.weights += _bytes(getattr(p, "packed", p))
-        layer.optimizer += sum(_bytes(t) for t in step.optimizer.state[p].values() if isinstance(t, torch.Tensor))
+        layer.weights += size_of(getattr(p, "packed", p))
+        layer.optimizer += sum(size_of(t) for t in step.optimizer.state[p].values() if isinstance(t, torch.Tensor))
         layer.gradients += p.numel() * p.element_size() * gradients[name]
     for name, buffer in model.named_buffers():
-        layers[name.rpartition(".")[0]].weights += _bytes(buffer)
+        layers[name.rpartition(".")[0]].weights += size_of(buffer)
     for name, layer in layers.items():
         module = model.get_submodule(name)
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             packed = isinstance(module.weight, DiscreteParameter)
             dense = isinstance(module, nn.Linear)
             if integer:
-                _count_integers(layer, module, watch.outputs[name])
+                _count_integers(layer, module, watch.outputs[inside.get(name, name)])
                 continue
             sliced = packed and not dense and step.device.type == "cpu"
             if sliced:
@@ -217,58 +206,3 @@ def widest(recipe: Recipe, shape: tuple[int, ...], budget: float) -> float:
         before, peak = peak, predict(with_width(recipe, width), shape).peak(recipe.train.batch)
         power = min(max(math.log(peak / before) / step, 0.5), 2.0)
     return width if peak < 1.05 * budget else 0.0
-
-
-class _Watch:
-    """While open, writes down what every layer of a forward pass saves, takes and gives."""
-
-    def __init__(self, modules: dict[str, nn.Module], layers: dict[str, Layer], number: int):
-        self.layers, self.number = layers, number
-        parameters = [p for module in modules.values() for p in module.parameters()]
-        self.known = {p.untyped_storage().data_ptr() for p in parameters if not isinstance(p, DiscreteParameter)}
-        self.images: dict[str, list[float]] = {}  # by layer, as `Layer.slices`
-        self.outputs: dict[str, torch.Size] = {}  # by layer
-        self.alive: list[torch.Tensor] = []  # so that no address is met twice
-        self.name = next(iter(layers))
-        self.hooks = [torch.autograd.graph.saved_tensors_hooks(self._save, lambda t: t)]
-        self.handles = []
-        for name, module in modules.items():
-            self.handles.append(module.register_forward_pre_hook(lambda m, args, name=name: self._enter(name)))
-            self.handles.append(
-                module.register_forward_hook(lambda m, args, output, name=name: self._leave(name, args[0], output))
-            )
-
-    def __enter__(self):
-        self.hooks[0].__enter__()
-        return self
-
-    def __exit__(self, *exception):
-        self.hooks[0].__exit__(*exception)
-        for handle in self.handles:
-            handle.remove()
-
-    def _enter(self, name: str) -> None:
-        self.name = name
-
-    def _save(self, t: torch.Tensor) -> torch.Tensor:
-        if self._is_new(t):
-            self.known.add(t.untyped_storage().data_ptr())
-            self.alive.append(t)
-            self.layers[self.name].saved[self.number] += t.untyped_storage().nbytes()
-        return t
-
-    def _leave(self, name: str, x: torch.Tensor, y: torch.Tensor) -> None:
-        layer = self.layers[name]
-        view = x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
-        layer.passing[self.number] = sum(_bytes(t) for t in ((x,) if view else (x, y)) if self._is_new(t))
-        layer.flowing[self.number] = sum(_bytes(t) for t in ((x,) if view else (x, y)) if t.requires_grad)
-        self.outputs[name] = y.shape
-        self.images[name] = [_bytes(t) / len(x) for t in (x, y, *([x] if x.requires_grad else []))]
-        self.alive += [x, y]
-
-    def _is_new(self, t: torch.Tensor) -> bool:
-        return type(t) is torch.Tensor and t.untyped_storage().data_ptr() not in self.known
-
-
-def _bytes(t: torch.Tensor) -> int:
-    return t.numel() * t.element_size()
