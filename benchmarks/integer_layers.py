@@ -140,21 +140,24 @@ def picture(results: list[dict], path: Path) -> None:
     """A bar per layer, pass by pass, and a mark where its products alone would end at the limit."""
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, len(results), figsize=(5.2 * len(results), 4), layout="constrained", squeeze=False)
+    rows = max(len(result["integer_layers"]["layers"]) for result in results)
+    size = 5.2 * len(results), max(4, 0.25 * rows)
+    figure, panels = plt.subplots(1, len(results), figsize=size, layout="constrained", squeeze=False)
     for axes, result in zip(panels[0], results, strict=True):
         measured = result["integer_layers"]
         layers = measured["layers"]
         names = [" x ".join(map(str, layer["weights"])) for layer in layers]
-        left = [0.0] * len(layers)
+        left, places = [0.0] * len(layers), range(len(layers))
         for column, colour in zip(COLUMNS, SERIES, strict=False):
             some = [layer.get(column, 0.0) for layer in layers]
-            axes.barh(names, some, left=left, color=colour, label=column)
+            axes.barh(places, some, left=left, color=colour, label=column)
             left = [a + b for a, b in zip(left, some, strict=True)]
         if measured["limit"]:
             at = [sum(p in layer for p in PRODUCTS) * layer["products"] / measured["limit"] for layer in layers]
-            axes.plot(at, names, "|", color="black", markersize=16, markeredgewidth=2, label="products at the limit")
+            axes.plot(at, places, "|", color="black", markersize=16, markeredgewidth=2, label="products at the limit")
         rest = measured["step"] - sum(left)
-        axes.barh(["all else"], [rest], color="#bbbbbb")
+        axes.barh([len(layers)], [rest], color="#bbbbbb")
+        axes.set_yticks(range(len(layers) + 1), [*names, "all else"])
         axes.invert_yaxis()
         axes.grid(axis="x", color=GRID)
         axes.set_axisbelow(True)
@@ -165,5 +168,4 @@ def picture(results: list[dict], path: Path) -> None:
 
 if __name__ == "__main__":
     stored = json.loads((ROOT / "benchmarks" / "results" / "training_step.json").read_text())["results"]
-    several = "ResNet-20"  # whose layers share a few shapes, by which the picture names them
-    picture([result for result in stored if result.get("integer_layers") and result["network"] != several], PICTURE)
+    picture([result for result in stored if result.get("integer_layers")], PICTURE)

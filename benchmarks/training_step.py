@@ -45,7 +45,7 @@ from torch import nn
 import gxnor
 from gxnor import native
 from gxnor.nn import integer_arithmetic, pack_saved_activations
-from gxnor.nn.networks import CIFAR10, MNIST, PRECISIONS, network
+from gxnor.nn.networks import CIFAR10, MNIST, PRECISIONS, RESNET20, network
 from gxnor.optim import DST
 from gxnor.training.result import machine
 
@@ -60,7 +60,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks import integer_layers
 
 TARGETS = {"gxnor": 1.15, "low": 1.3, "small": 1.3, "integer": 0.5}  # of the ratios to full, at most
-RESNET20 = "16C3-3x16R3-32D3-2x32R3-64D3-2x64R3-AP-10"
 WORKLOADS = {
     "MNIST net": {"notation": MNIST, "input_shape": (1, 28, 28), "padding": "valid", "width": 1.0},
     "CIFAR net, width 1/4": {"notation": CIFAR10, "input_shape": (3, 32, 32), "padding": "same", "width": 0.25},

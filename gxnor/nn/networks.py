@@ -33,6 +33,7 @@ from gxnor.space import DiscreteSpace
 MNIST = "32C5-MP2-64C5-MP2-512FC-10"
 MOST_WEIGHTS = 2**31 - 1  # of one layer: what native kernels and program files count to
 CIFAR10 = "2x128C3-MP2-2x256C3-MP2-2x512C3-MP2-1024FC-10"
+RESNET20 = "16C3-3x16R3-32D3-2x32R3-64D3-2x64R3-AP-10"
 
 
 @dataclass(frozen=True)

@@ -90,10 +90,11 @@ int32_t gxnor_int_conv_input(const gxnor_int_conv* conv, const int8_t* q, const 
       {c.dilation[0] * (c.kernel[0] - 1) - c.padding[0], c.dilation[1] * (c.kernel[1] - 1) - c.padding[1]}, {1, 1},
       {c.dilation[0], c.dilation[1]}, c.groups, c.q_bound, c.w_bound};
   const gxnor_kernel kernel = gxnor::fastest_kernel(of);
-  const bool fills_rows = c.c_in >= gxnor::kRowLanes;  // of narrower ones, events add padding for the most part
-  const int64_t events = fills_rows ? gxnor::count_events(c, rounded, threads) : 0;
-  if (fills_rows && gxnor::suits_events(c, events, kernel == GXNOR_DIRECT ? 1 : gxnor::kSaved))
-    return gxnor::input_gradient_events(c, events, rounded, w, scale, dx, threads);
+  if (c.c_in >= gxnor::kRowLanes) {  // of narrower rows, events add padding for the most part
+    const int64_t events = gxnor::count_events(c, rounded, threads);
+    if (gxnor::suits_events(c, events, kernel == GXNOR_DIRECT ? 1 : gxnor::kSaved))
+      return gxnor::input_gradient_events(c, events, rounded, w, scale, dx, threads);
+  }
   const gxnor::Memory<int8_t> whole = gxnor::spread(c, rounded, threads);
   if (pool && !whole) return gxnor::kNoMemory;
   if (pool) q = whole.get();

@@ -297,8 +297,8 @@ def test_a_residual_block_runs_its_first_layers_as_one(notation, implementation)
         if apart:
             block.act1.register_forward_hook(lambda *_: None)
         results.append(run(block, states(6, 5, 8, 9).requires_grad_()))
-    (arithmetic, y, gradients, buffers), (layers, expected, others, statistics) = results
-    assert {what for _, what in arithmetic.layers} == {"integer"} and "a hook" in layers.layers[0][1]
+    (arithmetic, y, gradients, buffers), (with_hook, expected, others, statistics) = results
+    assert {what for _, what in arithmetic.layers} == {"integer"} and "a hook" in with_hook.layers[0][1]
     assert (y == expected).float().mean() > 0.98
     for a, b in zip(gradients, others, strict=True):
         assert a.shape == b.shape and (a - b).norm() < 0.05 * b.norm()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gxnor.nn import Activation, Conv2d, DiscreteParameter, Linear
-from gxnor.nn.networks import CIFAR10, MNIST, PRECISIONS, Pixels, Precision, network, parse
+from gxnor.nn.networks import CIFAR10, MNIST, PRECISIONS, RESNET20, Pixels, Precision, network, parse
 from gxnor.space import DiscreteSpace
 
 
@@ -31,7 +31,7 @@ def test_blocks_are_convolution_pooling_norm_activation():
 
 
 def test_resnet_20_has_its_weights_and_sizes():
-    net = network("16C3-3x16R3-32D3-2x32R3-64D3-2x64R3-AP-10", (3, 32, 32), padding="same")
+    net = network(RESNET20, (3, 32, 32), padding="same")
     assert discrete_weights(net) == 270_896  # He et al., table 6: 0.27 M
     sizes = {}
     for name, module in net.named_children():

@@ -152,10 +152,10 @@ def test_few_events(instruction_set, events):
     """Gradients most of which are zero are multiplied by other kernels."""
     for c_in, c_out, kernel in itertools.product((1, 3, 33, 140), (1, 9, 70), ((1, 1), (3, 3), (5, 2))):
         check(Layer(3, (6, 7), c_in, c_out, kernel, padding=(1, 0)), events=events)
-    for stride, padding, dilation in itertools.product(((1, 1), (2, 3)), ((0, 0), (4, 1)), ((1, 1), (2, 3))):
-        check(Layer(40, (9, 10), 38, 70, (3, 3), stride, padding, dilation), events=events)
-    for bounds in BOUNDS:
-        layer = Layer(300, (4, 5), 35, 70, (3, 3), (1, 1), (1, 1), (1, 1), 1, *bounds)
+    for c_in, *geometry in itertools.product((6, 38), ((1, 1), (2, 3)), ((0, 0), (4, 1)), ((1, 1), (2, 3))):
+        check(Layer(40, (9, 10), c_in, 70, (3, 3), *geometry), events=events)
+    for bounds, c_in in itertools.product(BOUNDS, (3, 35)):
+        layer = Layer(300, (4, 5), c_in, 70, (3, 3), (1, 1), (1, 1), (1, 1), 1, *bounds)
         for hows in (("low", "low", "high"), ("high", "low", "low"), ("low", "high", "high")):
             check(layer, *hows, events=2 * events)
 

@@ -115,18 +115,13 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
     layers = {name: Layer(name) for name, module in step.model.named_modules() if not list(module.children())}
     integer, model = recipe.train.arithmetic == "integer", step.model
     watched = {name: model.get_submodule(name) for name in layers}
-    residuals = {name: module for name, module in model.named_modules() if isinstance(module, Residual)}
-    inside: dict[str, str] = {}  # the first layer of a residual block, by the names of its layers
+    first_of = {name: name for name in layers}  # the layer that a residual block stands under, by those in it
     if integer:
-        for name, block in residuals.items():
-            first, *others = (f"{name}.{inner}" for inner, _ in block.named_modules() if f"{name}.{inner}" in layers)
-            inside |= dict.fromkeys(others, first)
-            watched[first] = block
-        watched = {name: module for name, module in watched.items() if name not in inside}
+        first_of |= _residuals_whole(model, watched)
         step.model = _in_blocks(model, watched)
     for number, batch in enumerate(PROBES):
         step.optimizer.zero_grad()
-        with Watch(watched, [*residuals.values()], layers, number) as watch:
+        with Watch(model, watched, layers, number) as watch:
             loss = step.forward(batch)
         with step.optimizer.accumulating() if accumulates else contextlib.nullcontext():
             loss.backward()
@@ -145,7 +140,7 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
             packed = isinstance(module.weight, DiscreteParameter)
             dense = isinstance(module, nn.Linear)
             if integer:
-                _count_integers(layer, module, watch.outputs[inside.get(name, name)])
+                _count_integers(layer, module, watch.outputs[first_of[name]])
                 continue
             sliced = packed and not dense and step.device.type == "cpu"
             if sliced:
@@ -156,6 +151,20 @@ def predict(recipe: Recipe, shape: tuple[int, ...]) -> Prediction:
             copies = (2 if packed else 3) if dense else 6 if sliced else 4
             layer.work = module.weight.numel() * 4 * copies
     return Prediction(list(layers.values()), recipe.train.micro_batches, accumulates, _kept(step, integer))
+
+
+def _residuals_whole(model: nn.Module, watched: dict[str, nn.Module]) -> dict[str, str]:
+    """Puts every residual block in the places of its layers in `watched`, by the name of its first one, for the reason that
+    `_in_blocks` has. Returns that name by the names of its layers."""
+    first_of: dict[str, str] = {}
+    for name, block in model.named_modules():
+        if isinstance(block, Residual):
+            first, *others = (layer for layer in watched if layer.startswith(f"{name}."))
+            watched[first] = block
+            for layer in others:
+                del watched[layer]
+            first_of |= dict.fromkeys(others, first)
+    return first_of
 
 
 def _in_blocks(model: nn.Module, watched: dict[str, nn.Module]) -> nn.Sequential:

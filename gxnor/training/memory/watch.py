@@ -37,7 +37,7 @@ class Watch:
     """While open, writes down what every layer of a forward pass saves, takes and gives. Inside a residual block, the input
     of the block is held beside, and so is its gradient on the way back."""
 
-    def __init__(self, modules: dict[str, nn.Module], residuals: list[Residual], layers: dict[str, Layer], number: int):
+    def __init__(self, model: nn.Module, modules: dict[str, nn.Module], layers: dict[str, Layer], number: int):
         self.modules, self.layers, self.number = modules, layers, number
         parameters = [p for module in modules.values() for p in module.parameters()]
         self.known = {p.untyped_storage().data_ptr() for p in parameters if not isinstance(p, DiscreteParameter)}
@@ -48,9 +48,9 @@ class Watch:
         self.name = next(iter(layers))
         self.hooks = [torch.autograd.graph.saved_tensors_hooks(self._save, lambda t: t)]
         self.handles = []
-        for block in residuals:
+        for block in (module for module in model.modules() if isinstance(module, Residual)):
             self.handles.append(block.register_forward_pre_hook(lambda m, args: self.beside.append(args[0])))
-            self.handles.append(block.register_forward_hook(lambda *_: self._leave_block()))
+            self.handles.append(block.register_forward_hook(lambda *_: self._leave_block()))  # before `_leave`
         for name, module in modules.items():
             self.handles.append(module.register_forward_pre_hook(lambda m, args, name=name: self._enter(name)))
             self.handles.append(
