@@ -7,7 +7,7 @@ until an activation turns them into thresholds, or the output into the logits' s
 
 folding: batch norm and activation as thresholds. builder: the program so far, and what is known of the model's values.
 operations: what each module and function adds to it. walk: runs the traced model on the builder. compare: the program
-beside the model. supported: the table of what exports.
+beside the model. supported: the table of what exports. unfolding: the way back, from a program to a model.
 """
 
 from gxnor.exporter.check import Check, check

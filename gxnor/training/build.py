@@ -10,14 +10,18 @@ import torch
 
 from gxnor import data
 from gxnor.errors import GxnorError, WorkError
+from gxnor.exporter.unfolding import load_program
 from gxnor.nn.integer_products import integer_arithmetic
 from gxnor.nn.networks import network, parse
 from gxnor.nn.saved_activations import pack_saved_activations
 from gxnor.nn.stream import subkey
 from gxnor.optim import DST
+from gxnor.pretrained import find
+from gxnor.program import file
 from gxnor.training import checkpoint, distributed
 from gxnor.training.recipe import Recipe
 
+STATISTICS = 256  # images whose sums tell mean and variance of batch norm where a program has thresholds
 INIT = 0  # the purpose of a network's random states among the streams of a recipe's seed (`trainer`)
 
 
@@ -130,16 +134,24 @@ def read_network(path: Path) -> dict:
     return tree
 
 
-def start_from(model: torch.nn.Module, run: Path) -> None:
-    """Gives the model the weights and running statistics of a run's best network. Raises GxnorError where the folder holds
-    none, or that of another network; how many states activations have may differ."""
-    path = run / "best.safetensors"
-    if not path.exists():
-        raise GxnorError(f"train.start must be the folder of a run with a finished epoch, but {path} is missing")
+def start_from(model: torch.nn.Sequential, start: str, images: torch.Tensor) -> None:
+    """Gives the model the weights and batch norm of a run's best network, or of a `.gxnor` file or pretrained network.
+
+    A file has thresholds instead of batch norm: statistics are those of the first of the images, see
+    `gxnor.exporter.unfolding`. Raises GxnorError where there is no network, or another one; in a run, how many states
+    activations have may differ."""
     try:
-        checkpoint.load_model_state(model, read_network(path)["model"])
+        path = find(start)
+        if path.suffix == ".gxnor":
+            load_program(model, file.read(path), images[:STATISTICS])
+            return
+        if not (best := path / "best.safetensors").exists():
+            raise GxnorError(
+                f"expected the folder of a run with a finished epoch or a .gxnor file, but {best} is missing"
+            )
+        checkpoint.load_model_state(model, read_network(best)["model"])
     except GxnorError as error:
-        raise GxnorError(f"train.start: {path}: {error}") from None
+        raise type(error)(f"train.start = {start!r}: {error}") from None
 
 
 def load_network(path: Path, recipe: Recipe) -> tuple[torch.nn.Sequential, tuple[int, ...], tuple[str, ...]]:

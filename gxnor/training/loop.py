@@ -55,7 +55,7 @@ def _claim(held: contextlib.ExitStack, out: Path, recipe: Recipe, resume: bool) 
 def _train_in(folder: RunFolder, recipe: Recipe, data_dir: Path | None, resume: bool, command: str) -> dict:
     trainer = distributed.in_turn(lambda: Trainer(recipe, data_dir))
     if recipe.train.start and not (resume and folder.checkpoint.exists()):
-        distributed.in_turn(lambda: start_from(trainer.model, Path(recipe.train.start)))
+        distributed.in_turn(lambda: start_from(trainer.model, recipe.train.start, trainer.images))
     if state := distributed.on_first(lambda: _open(folder, recipe, resume)):
         trainer.load_state(state)
     distributed.check_equal(trainer.tensors())

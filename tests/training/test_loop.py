@@ -15,8 +15,8 @@ import torch
 from gxnor.errors import GxnorError, WorkError
 from gxnor.training import checkpoint
 from gxnor.training.build import load_network
+from gxnor.training.loop import export_run, train
 from gxnor.training.loop import test_run as evaluate_run
-from gxnor.training.loop import train
 from gxnor.training.runfolder import read_history
 from gxnor.training.trainer import Trainer
 from tests.runs import final_tensors
@@ -280,14 +280,37 @@ def test_a_run_starts_from_the_best_network_of_another(tiny, tmp_path):
     train(tiny(*still), second, resume=True)  # stands on its own from then on
 
 
+def test_a_run_starts_from_an_exported_network(tiny, tmp_path):
+    first = train(tiny("train.epochs=15"), tmp_path / "first")
+    export_run(tmp_path / "first").save(tmp_path / "first.gxnor")
+    still = [
+        f"train.start={tmp_path / 'first.gxnor'}",
+        "optimizer.lr=1e-12",
+        "optimizer.lr_end=1e-12",
+        "train.epochs=1",
+    ]
+    second = train(tiny(*still), tmp_path / "second")
+    before, after = (checkpoint.load(tmp_path / run / "best.safetensors")["model"] for run in ("first", "second"))
+    packed = [key for key, value in before.items() if isinstance(value, dict)]
+    assert len(packed) == 3 and all(torch.equal(after[key]["packed"], before[key]["packed"]) for key in packed)
+    assert second["test_accuracy"] == pytest.approx(first["test_accuracy"], abs=0.05) and first["test_accuracy"] > 0.7
+
+
 def test_what_a_run_cannot_start_from_is_said_before_anything_is_written(tiny, tmp_path):
     train(tiny("network.layers=8C3-MP2-10"), tmp_path / "other")
+    export_run(tmp_path / "other").save(tmp_path / "other.gxnor")
+    (tmp_path / "broken.gxnor").write_bytes(b"12345678")
     for start, words in (
-        ("nowhere", "must be the folder of a run with a finished epoch"),
-        ("other", "another network"),
+        (tmp_path / "nowhere", "expected the folder of a run with a finished epoch or a .gxnor file"),
+        (tmp_path / "other", "another network"),
+        (tmp_path / "other.gxnor", "of another network: expected"),
+        (tmp_path / "broken.gxnor", "broken.gxnor"),
+        (tmp_path / "missing.gxnor", "missing.gxnor"),
+        ("unheard-of", "there is no file 'unheard-of', nor a network of that name"),
+        ("mnist", "of another network: expected"),
     ):
         with pytest.raises(GxnorError, match=words):
-            train(tiny(f"train.start={tmp_path / start}"), tmp_path / "run")
+            train(tiny(f"train.start={start}"), tmp_path / "run")
         assert not (tmp_path / "run" / "recipe.toml").exists()
 
 
