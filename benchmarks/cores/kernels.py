@@ -22,7 +22,8 @@ from gxnor.program import Program, reference
 from gxnor.targets import rest
 from gxnor.targets.c import plan as planning
 from gxnor.targets.c import tables
-from gxnor.targets.lowering import Linear, Lowered, lower
+from gxnor.targets.lowering import lower
+from gxnor.targets.stages import Linear, Lowered
 
 EVERY = 8  # events of a list are a multiple of this
 

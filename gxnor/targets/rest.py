@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from gxnor.program import reference
-from gxnor.targets.lowering import Lowered
+from gxnor.targets.stages import Lowered
 
 BATCH = 16  # samples at a time
 

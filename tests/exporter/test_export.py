@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import warnings
 
 import numpy as np
 import pytest
@@ -11,102 +10,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from gxnor.data import load as load_data
-from gxnor.errors import GxnorError
 from gxnor.exporter import layers, to_program
-from gxnor.nn import Activation, Conv1d, Conv2d, DiscreteLayer, Linear, phi
+from gxnor.nn import Activation, Conv1d, Conv2d, Linear, phi
 from gxnor.nn.networks import MNIST, PRECISIONS, Pixels, Precision, network
 from gxnor.program import file, reference
-from gxnor.program.ops import Conv, Dense, Threshold
 from gxnor.runtime.engine import Engine
 from gxnor.space import DiscreteSpace
-
-BATCH = 6
-
-
-def seeded(make):
-    """A model with states and biases that are the same in every run."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = make()
-        for layer in model.modules():
-            if isinstance(layer, DiscreteLayer) and layer.bias is not None:
-                nn.init.normal_(layer.bias, std=2)
-    return model
-
-
-@torch.no_grad()
-def fit(model, x):
-    """Statistics of its own sums for every batch norm, parameters drawn; gamma = 0 and gamma < 0 among them."""
-    random = torch.Generator().manual_seed(1)
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.momentum = 1.0
-        if norm.affine:
-            norm.weight.normal_(generator=random)
-            norm.weight[::7] = 0
-            norm.bias.normal_(0, 0.5, generator=random)
-    model.train()(x)
-    return model.eval()
-
-
-def pixels(shape, batch=BATCH):
-    return torch.randint(256, (batch, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
-
-
-@torch.no_grad()
-def watched(model, x):
-    """(outputs of the discrete layers, outputs of the activations, scores), outputs in the order they are made."""
-    sums, states = [], []
-    hooks = []
-    for module in model.modules():
-        if isinstance(module, DiscreteLayer):
-            hooks.append(module.register_forward_hook(lambda layer, given, y: sums.append((layer, y.clone()))))
-        if isinstance(module, Activation):
-            hooks.append(module.register_forward_hook(lambda layer, given, y: states.append((layer, y))))
-    scores = model(x)
-    for hook in hooks:
-        hook.remove()
-    return sums, states, scores.numpy()
-
-
-def check(make, shape, space=None, x=None, phi_is_called=False):
-    """Exports a model and compares everything, but states that a function makes. Returns the program."""
-    x = pixels(shape) if x is None else x
-    model = fit(seeded(make), x)
-    sums, states, scores = watched(model, x)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        program = to_program(model, shape, [str(i) for i in range(scores.shape[1])], space)
-    given = x.numpy() if space is None else space.index(x.numpy())
-    trace = reference.trace(program, given)
-
-    numbers = [i for i, layer in enumerate(program.layers, 1) if isinstance(layer, Conv | Dense)]
-    for number, (layer, y) in zip(numbers, sums, strict=True):
-        total = y if layer.bias is None else y - layer.bias.view(-1, *(1,) * (y.dim() - 2))
-        mine = torch.from_numpy(trace[number])
-        largest = mine.abs().argmax()
-        unit = (total.flatten()[largest] / mine.flatten()[largest]).item()
-        if layer.bias is None:
-            assert torch.equal(mine.double() * unit, y.double())
-        else:
-            unit = 2.0 ** round(np.log2(unit))
-            assert torch.equal((mine * unit).float() + layer.bias.view(-1, *(1,) * (y.dim() - 2)), y)
-
-    numbers = [i for i, layer in enumerate(program.layers, 1) if isinstance(layer, Threshold)]
-    for number, (layer, y) in zip(numbers, states, strict=not phi_is_called):
-        while program.values[number].shape != y.shape[1:]:  # pooling and flattening that waited for the activation
-            number += 1
-        assert np.array_equal(trace[number], (y * layer.space.denominator).numpy())
-        assert len(np.unique(trace[number])) > 1
-
-    assert np.array_equal(trace[-1].argmax(1), scores.argmax(1))
-    np.testing.assert_allclose(trace[-1], scores, rtol=1e-5, atol=1e-5 * max(1, np.abs(scores).max()))
-    assert np.array_equal(Engine(program).run(given), trace[-1])
-    return program
-
-
-def kinds(program):
-    return [type(layer).__name__ for layer in program.layers]
+from tests.exporter.checking import BATCH, check, fit, kinds, pixels, seeded
 
 
 @pytest.mark.parametrize("N1, N2", [*itertools.product(range(5), range(5)), (7, 7)])
@@ -325,23 +235,6 @@ def test_exact_ties_go_to_the_first_class_as_in_pytorch():
     assert np.array_equal(reference.run(program, x.numpy()).argmax(1), predicted)
 
 
-def test_where_pytorch_rounds_is_said():
-    def model(*modules):
-        return nn.Sequential(Pixels(), Conv2d(1, 4, 3), nn.BatchNorm2d(4), Activation(), *modules)
-
-    shape = (1, 5, 5)
-    for modules, words in (
-        ([nn.AvgPool2d(3), nn.Flatten(), Linear(4, 3)], "the sums of 6, the program does not"),
-        ([nn.Flatten(), Linear(36, 3, H=0.3), nn.BatchNorm1d(3), Activation(), Linear(3, 3)], "the sums of 5, "),
-        ([nn.AvgPool2d(3), nn.AvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4), Activation(), Linear(4, 3)], "of 5, "),
-    ):
-        with pytest.warns(RuntimeWarning, match=words):
-            to_program(model(*modules), shape, "abc")
-    big = nn.Sequential(Pixels(), nn.Flatten(), Linear(2000, 2, N=7))
-    with pytest.warns(RuntimeWarning, match="the sums of 2, "):
-        to_program(big, (2000,), "ab")
-
-
 def test_a_range_that_is_no_power_of_two_gives_the_same_program_up_to_rounding():
     def make():
         return nn.Sequential(
@@ -355,91 +248,6 @@ def test_a_range_that_is_no_power_of_two_gives_the_same_program_up_to_rounding()
     with torch.no_grad():
         scores = model(x).numpy()
     np.testing.assert_allclose(reference.run(program, x.numpy()), scores, atol=1e-5)
-
-
-class Unfit(nn.Module):
-    """Something of everything that no integer program computes."""
-
-    def __init__(self):
-        super().__init__()
-        self.pixels = Pixels()
-        self.real, self.conv = nn.Conv2d(1, 4, 3), Conv2d(1, 4, 3, padding=1, padding_mode="circular")
-        self.body = nn.Sequential(Conv2d(4, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU())
-        self.norm, self.norm2, self.layer = nn.BatchNorm2d(4), nn.BatchNorm2d(4), nn.LayerNorm(4)
-        self.good, self.same = Conv2d(1, 4, 3), Conv2d(1, 4, 4, padding="same")
-        self.edge, self.third = nn.AvgPool2d(2, padding=1, count_include_pad=False), nn.AdaptiveAvgPool2d(3)
-        self.find, self.fc = nn.MaxPool2d(2, return_indices=True), Linear(4, 3)
-
-    def forward(self, x):
-        p = self.pixels(x)
-        a = self.body(self.real(p))
-        b = self.norm(self.good(p))
-        c = self.layer(b + self.norm2(self.good(p)))
-        d = self.conv(p) * 2
-        e = torch.sigmoid(self.edge(p)) + self.third(p) + self.same(p) + self.good(b) + self.good(x)
-        f, _ = self.find(p)
-        return self.fc((a + c + d + e + f).cumsum(1))
-
-
-def test_everything_that_cannot_be_exported_is_named():
-    with pytest.raises(GxnorError) as caught:
-        to_program(Unfit(), (1, 8, 8), "abc")
-    message = str(caught.value)
-    for words in (
-        "real: Conv2d has real weights", "body.1: batch norm without running statistics", "body.2: ReLU is a real",
-        "layer: LayerNorm is not an operation", "conv: expected padding_mode='zeros'",
-        "edge: its divisor differs", "sigmoid: Sigmoid is a real activation",
-        "third: expected adaptive pooling to a size that",
-        "good: expected integers, got pixels: put gxnor.nn.Pixels() in front", "find: max pooling that returns",
-        "cumsum: no operation",
-    ):  # fmt: skip
-        assert words in message
-    named = {part.split(":")[0] for part in message.removeprefix("cannot export: ").split("; ")}
-    assert not named & {"pixels", "body.0", "norm", "norm2", "fc"}
-
-
-@pytest.mark.parametrize(
-    "model, words",
-    [
-        (lambda: nn.Sequential(nn.Flatten(), Linear(16, 3)), "1: .*Pixels"),
-        (lambda: nn.Sequential(Pixels(), Pixels(), nn.Flatten(), Linear(16, 3)), "1: expected the network's uint8 input"),
-        (lambda: nn.Sequential(Pixels(), nn.Flatten(), Linear(15, 3)), "2: weight .* expects an input .15,"),
-        (lambda: nn.Sequential(Pixels(), Conv2d(1, 3, 5), nn.Flatten(), Linear(3, 3)), "1: a window of 5"),
-        (lambda: nn.Sequential(Pixels(), nn.Flatten(0), Linear(16, 3)), "1: expected to flatten"),
-        (lambda: nn.Sequential(Pixels(), nn.Flatten(), nn.MaxPool1d(2), Linear(16, 3)), "2: MaxPool1d does not fit"),
-    ],
-)  # fmt: skip
-def test_models_that_do_not_fit_are_refused(model, words):
-    with pytest.raises(GxnorError, match=f"cannot export: .*{words}"):
-        to_program(model(), (1, 4, 4), "abc")
-
-
-def test_the_wrong_number_of_classes_and_control_flow_are_refused():
-    model = nn.Sequential(Pixels(), nn.Flatten(), Linear(16, 3))
-    with pytest.raises(GxnorError, match="each of 3 logits, got 2"):
-        to_program(model, (1, 4, 4), "ab")
-
-    class Branching(nn.Module):
-        def forward(self, x):
-            return x if x.sum() > 0 else -x
-
-    with pytest.raises(GxnorError, match="cannot trace the model"):
-        to_program(Branching(), (1, 4, 4), "ab")
-
-
-def test_what_tracing_does_not_see_is_refused():
-    class InPlace(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.pixels, self.fc, self.norm = Pixels(), Linear(16, 3), nn.BatchNorm1d(3)
-
-        def forward(self, x):
-            before = y = self.fc(torch.flatten(self.pixels(x), 1))
-            y += y
-            return self.norm(before)
-
-    with pytest.raises(GxnorError, match="computes something else than the model"):
-        to_program(InPlace(), (1, 4, 4), "abc")
 
 
 @pytest.mark.skipif(not os.environ.get("GXNOR_DATA"), reason="needs MNIST: set GXNOR_DATA to the folder that holds it")

@@ -18,7 +18,7 @@ import numpy as np
 from gxnor.program import reference
 from gxnor.targets.c.plan import Plan, Step
 from gxnor.targets.c.tables import LANES
-from gxnor.targets.lowering import Linear
+from gxnor.targets.stages import Linear
 
 BATCH = 8  # samples at a time
 SAMPLES = 24  # enough for a mean

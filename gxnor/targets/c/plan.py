@@ -10,7 +10,7 @@ import numpy as np
 from gxnor.errors import GxnorError
 from gxnor.targets.arena import Buffer, place
 from gxnor.targets.c import tables
-from gxnor.targets.lowering import (
+from gxnor.targets.stages import (
     Border,
     Join,
     Linear,

@@ -9,7 +9,7 @@ import numpy as np
 
 from gxnor.errors import GxnorError
 from gxnor.space import DiscreteSpace
-from gxnor.targets.lowering import (
+from gxnor.targets.stages import (
     Linear,
     Logits,
     Lowered,

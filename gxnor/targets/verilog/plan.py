@@ -17,10 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gxnor.space import DiscreteSpace
-from gxnor.targets.lowering import Logits, Window
-
-Pair = tuple[int, int]
-Triple = tuple[int, int, int]
+from gxnor.targets.stages import Logits, Pair, Triple, Window
 
 
 @dataclass(eq=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from gxnor.targets.lowering import Window
+from gxnor.targets.stages import Window
 from gxnor.targets.verilog.plan import Edge
 
 
