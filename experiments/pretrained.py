@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from experiments.tables import again_by
+from experiments.again import folder, stages, whole
 from gxnor import pretrained
 from gxnor.analysis import sizes
-from gxnor.errors import GxnorError
 from gxnor.training import recipe as recipes
 from gxnor.training.loop import export_run
 from gxnor.writing import write_text
@@ -28,20 +26,19 @@ every layer, the first and the last one included.
 
 To make it again:
 
-    {command}
-    gxnor export runs/{name}-seed{seed} -o {name}.gxnor
+    {commands}
+    gxnor export {folder} -o {name}.gxnor
 """
 
 
-def publish(run: Path) -> Path:
-    """Exports the run's best network to the folder of `gxnor.pretrained` under the recipe's name; returns the file.
+def publish(run: Path, after: Path | None = None) -> Path:
+    """Exports the run's best network to the folder of `gxnor.pretrained` under the recipe's name; returns the file. What a
+    run went on from is the stored result `after`.
 
-    Raises GxnorError where the run has not ended."""
-    if not (run / "result.json").exists():
-        raise GxnorError(f"{run} has no result.json: let the run end first")
-    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    Raises GxnorError as `again.whole`."""
+    result = whole(run, after)
     recipe, program = recipes.load(str(run / "recipe.toml")), export_run(run)
-    name = result["recipe"]
+    name, seed = result["recipe"], str(result["seed"])
     path = pretrained.FOLDER / f"{name}.gxnor"
     program.save(path)
     size = sizes.measure(program, path.stat().st_size)
@@ -51,7 +48,7 @@ def publish(run: Path) -> Path:
         validation=100 * result["val_accuracy"], best=result["best_epoch"], epochs=result["epochs"],
         weights=size.weights, disk=size.disk, bits=size.disk_bits, held=result["train_state_bytes_per_weight"],
         cpu=result["machine"]["cpu"], threads=result["machine"]["threads"], torch=result["versions"]["torch"],
-        date=result["date"][:10], command=again_by(recipe.model_dump(), str(result["seed"])), seed=result["seed"],
+        date=result["date"][:10], commands="\n    ".join(stages(result, seed)), folder=folder(result, seed),
     )  # fmt: skip
     write_text(path.with_suffix(".md"), text)
     return path

@@ -1,8 +1,9 @@
 """Results that can be quoted: collected from run folders as JSON, and from there into the tables of the README.
 
-python -m experiments results add RUN ... [--note WORDS]
+python -m experiments results add RUN ... [--note WORDS] [--after JSON]
                                              copies what a finished run or study reached to benchmarks/results/; the words
-                                             say what is special about a run's data, and stand below its table
+                                             say what is special about a run's data, and stand below its table; where a run
+                                             started from another, JSON is the stored result of that one
 python -m experiments results write          rewrites the tables of README.md and docs/engine.md, and docs/results.md with
                                              its pictures
 python -m experiments results picture RUN    draws docs/images/run.png from the run's history
@@ -22,6 +23,7 @@ else:
     import tomli as tomllib
 
 from experiments import page, pretrained
+from experiments.again import whole
 from experiments.pictures import log_scale
 from experiments.tables import RESULTS, ROOT, RUNS, kind, write_tables
 from gxnor.errors import GxnorError
@@ -31,14 +33,15 @@ LEFT_OUT = ("confusion", "classes")
 KEPT_OF_EPOCHS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
-def add(run: Path, note: str = "") -> Path:
+def add(run: Path, note: str = "", after: Path | None = None) -> Path:
     """Stores a finished run's result with its resolved recipe and the note, beside it a line for every epoch, or a study's
-    JSON; returns where. A table, the recipe's own or the data set's, compares kinds of one network: raises GxnorError for
-    another network than its stored runs have, and for data that no page has a table of."""
+    JSON; returns where. What a run went on from is the stored result `after`, see `again.whole`. A table, the recipe's own
+    or the data set's, compares kinds of one network: raises GxnorError for another network than its stored runs have, and
+    for data that no page has a table of."""
     if (run / "study.json").exists():
         return page.add(run, RESULTS)
-    result = json.loads((run / "result.json").read_text())
-    recipe = tomllib.loads((run / "recipe.toml").read_text())
+    result = whole(run, after)
+    recipe = result["settings"]
     kept = {key: value for key, value in result.items() if key not in LEFT_OUT}
     kept["command"] = re.sub(r" --(out|data-dir) \S+", "", kept["command"])  # somebody's folders
     name = "-".join(kind(recipe).lower().replace(",", "").split())
@@ -51,9 +54,11 @@ def add(run: Path, note: str = "") -> Path:
         if (network := json.loads(other.read_text())["settings"]["network"]) != recipe["network"]:
             raise GxnorError(f"{run} trained {recipe['network']}, but the runs stored in {path.parent} have {network}")
     kept |= {"note": note} if note else {}
-    path.write_text(json.dumps({**kept, "settings": recipe}, indent=1) + "\n")
-    epochs = [{key: line[key] for key in KEPT_OF_EPOCHS} for line in read_history(run)]
-    path.with_suffix(".jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    lines = after.with_suffix(".jsonl").read_text().splitlines() if after else []
+    for line in read_history(run):
+        lines.append(json.dumps({**{key: line[key] for key in KEPT_OF_EPOCHS}, "epoch": len(lines) + 1}))
+    path.write_text(json.dumps(kept, indent=1) + "\n")
+    path.with_suffix(".jsonl").write_text("".join(f"{line}\n" for line in lines))
     return path
 
 
@@ -88,14 +93,24 @@ def add_parser(commands) -> None:
     store = verbs.add_parser("add", help="copy what finished runs and studies reached to benchmarks/results/")
     store.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     store.add_argument("--note", default="", help="what is special about a run's data; stands below its table")
-    store.set_defaults(main=lambda arguments: [print(add(run, arguments.note)) for run in arguments.runs])
+    _add_after(store)
+    store.set_defaults(
+        main=lambda arguments: [print(add(run, arguments.note, arguments.after)) for run in arguments.runs]
+    )
     verbs.add_parser("write", help="rewrite the tables and pictures of the pages").set_defaults(main=_write)
     draw = verbs.add_parser("picture", help="draw docs/images/run.png from a run's history")
     draw.add_argument("run", type=Path, metavar="RUN")
     draw.set_defaults(main=lambda arguments: picture(arguments.run, ROOT / "docs" / "images" / "run.png"))
     publish = verbs.add_parser("pretrained", help="put a run's network and its card into the package")
     publish.add_argument("run", type=Path, metavar="RUN")
-    publish.set_defaults(main=lambda arguments: print(pretrained.publish(arguments.run)))
+    _add_after(publish)
+    publish.set_defaults(main=lambda arguments: print(pretrained.publish(arguments.run, arguments.after)))
+
+
+def _add_after(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--after", type=Path, metavar="JSON", help="the stored result of the run that train.start names"
+    )
 
 
 def _write(arguments: argparse.Namespace) -> None:

@@ -7,15 +7,13 @@ import statistics
 from functools import partial
 from pathlib import Path
 
+from experiments.again import arithmetic_of, stages
 from experiments.scatter import COLUMN, half_widths
 from experiments.table import markdown
 from gxnor.training import recipe as recipes
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-
-# Settings that do not change what a run reaches, and the seed, which commands name apart.
-WITHOUT_EFFECT = {"seed", "device", "tensorboard", "pack_saved_activations"}
 
 
 def kind(recipe: dict) -> str:
@@ -37,11 +35,6 @@ def kind(recipe: dict) -> str:
     counter = f", counter of {optimizer['counter']} bits" if optimizer.get("counter") else ""
     dst = "DST with Adam" if optimizer["increment"] == "adam" else f"DST, {optimizer['increment']}"
     return f"{name}, {'latent float weights' if precision['latent'] else dst + counter}{integers}"
-
-
-def arithmetic_of(recipe: dict) -> str:
-    """Of the products of a stored run's training steps; runs from before there was a choice do not name it."""
-    return recipe["train"].get("arithmetic", "float")
 
 
 def accuracy_groups(data: str) -> dict[str, list[dict]]:
@@ -74,7 +67,7 @@ def accuracy_table(data: str, again: bool) -> str:
             f"{statistics.mean(validation):.2f} %", f"{first['train_state_bytes_per_weight']:.2f}",
             f"{first['bits_per_weight']:.2f}",
             f"{first['epochs']}, {statistics.median(r['seconds'] for r in results) / 60:.0f} min",
-            *[f"`{again_by(first['settings'])}`"] * again,
+            *[f"`{'; '.join(stages(first))}`"] * again,
         ))  # fmt: skip
     every = [r for results in groups.values() for r in results]
     machine, versions, dates = every[0]["machine"], every[0]["versions"], sorted(r["date"][:10] for r in every)
@@ -98,36 +91,9 @@ def table_with_commands(data: str) -> str:
     if not groups:
         return "Not run yet."
     for name, (first, *_) in groups.items():
-        commands += [f"# {name}", again_by(first["settings"])]
+        commands += [f"# {name}", *stages(first)]
     details = ["<details><summary>The command of each row</summary>", "", "```", *commands, "```", "", "</details>"]
     return "\n".join([accuracy_table(data, again=False), "", *details])
-
-
-def again_by(settings: dict, seed: str = "N") -> str:
-    """The command that makes a stored run again: today's recipe, and what the run did otherwise."""
-    name, arithmetic = recipe_of(settings), arithmetic_of(settings)
-    real = "real" in (settings["precision"]["weights"], settings["precision"]["activations"])
-    today = recipes.load(name, [f"train.arithmetic={'float' if real else 'integer'}"])  # what a CPU decides
-    then = {**settings, "train": {**settings["train"], "arithmetic": arithmetic}}
-    unused = WITHOUT_EFFECT | ({"gradient_bits"} if arithmetic == "float" else set())
-    words = [f"gxnor train {name} --seed {seed}"]
-    for section, values in today:
-        for key, value in values if section != "name" else ():
-            default = type(values).model_fields[key].get_default(call_default_factory=True)
-            was = then[section].get(key, default)  # a setting that there was not yet
-            if was != value and key not in unused:
-                words.append(f"--set {section}.{key}={json.dumps(was) if isinstance(was, bool | list) else was}")
-    return " ".join(words)
-
-
-def recipe_of(settings: dict) -> str:
-    """The recipe that is the nearest to these settings."""
-    name = settings["data"]["name"]
-    if name != "mnist":
-        return settings["name"]
-    if settings["precision"]["latent"]:
-        return "mnist-latent"
-    return "mnist-adam" if settings["optimizer"]["increment"] == "adam" else "mnist"
 
 
 def step_table() -> str:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from experiments import tables
+from experiments.again import again_by
 from experiments.definitions import STUDIES
 from gxnor.errors import GxnorError
 from gxnor.training import recipe as recipes
@@ -42,10 +43,11 @@ def test_the_command_beside_a_result_has_the_settings_it_was_made_with(results):
     for path in results.RESULTS.glob("*/*.json"):
         if path.parent.name == "studies":
             continue
-        stored = json.loads(path.read_text())["settings"]
-        _, _, recipe, *words = tables.again_by(stored).split()
-        settings = [value for word, value in pairwise(words) if word == "--set"]
-        check_same(stored, recipes.load(recipe, settings), path)
+        result = json.loads(path.read_text())
+        for stored in [*result.get("before", []), result["settings"]]:
+            _, _, recipe, *words = again_by(stored).split()
+            settings = [value for word, value in pairwise(words) if word == "--set"]
+            check_same(stored, recipes.load(recipe, settings), path)
 
 
 def check_same(stored, recipe, name):
