@@ -35,19 +35,23 @@ def load_program(model: nn.Sequential, program: Program, samples: torch.Tensor) 
     samples. A binary activation has one step: A is then 1 over the standard deviation of x.
 
     Args:
-        model: layers with discrete weights, each with a batch norm after it, and max-pooling, as
+        model: `gxnor.nn.Pixels`, layers with discrete weights, each with a batch norm after it, and max-pooling, as
             `gxnor.nn.networks.network` makes them without residual blocks.
         program: exported from such a model.
-        samples: [batch, ...] as the model takes them, some hundreds.
+        samples: uint8 [batch, ...], some hundreds.
 
     Raises GxnorError where the program is of another network; the model can be changed by then."""
     followed: list[tuple[Any, Any]] = list(zip(model, [*list(model)[1:], None], strict=True))
-    expected = [_expected(*pair) for pair in followed if isinstance(pair[0], Conv1d | Conv2d | Linear | _BatchNorm)]
+    of_states = "" if program.input.space is None else f" of {program.input.space.size} states"
+    expected = [
+        f"an input {tuple(samples.shape[1:])}",
+        *(_expected(*pair) for pair in followed if isinstance(pair[0], Conv1d | Conv2d | Linear | _BatchNorm)),
+    ]
     pairs = zip(program.layers, program.values[1:], strict=True)
     given: list[tuple[Any, Value]] = [
         (layer, value) for layer, value in pairs if not isinstance(layer, MaxPool | Flatten)
     ]
-    found = [_found(layer) for layer, _ in given]
+    found = [f"an input {program.input.shape}{of_states}", *(_found(layer) for layer, _ in given)]
     for one, other in itertools.zip_longest(expected, found, fillvalue="nothing more"):
         if one != other:
             raise GxnorError(f"the program is of another network: expected {one}, got {other}")

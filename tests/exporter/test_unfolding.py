@@ -1,5 +1,7 @@
 """Programs back to models: the same program again where two steps or fewer fix the line, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,9 @@ from gxnor.errors import GxnorError
 from gxnor.exporter import to_program
 from gxnor.exporter.unfolding import load_program
 from gxnor.nn.networks import Precision, network
-from gxnor.program import Scale, Threshold
+from gxnor.program import Input, Scale, Threshold
 from gxnor.program.ops import ALWAYS, NEVER
+from gxnor.space import DiscreteSpace
 from tests.exporter.models import fitted, images
 
 SHAPE, CLASSES = (2, 12, 12), tuple("abcd")
@@ -84,6 +87,14 @@ def test_the_network_trains_on_from_where_the_program_stands():
 def test_a_program_of_another_network_is_refused(net, words):
     with pytest.raises(GxnorError, match=words):
         load_program(net(), exported(), images(SHAPE))
+
+
+def test_a_program_of_another_input_is_refused():
+    with pytest.raises(GxnorError, match=r"expected an input .2, 13, 12., got an input .2, 12, 12.$"):
+        load_program(model(), exported(), images((2, 13, 12)))
+    states = dataclasses.replace(exported(), input=Input(SHAPE, DiscreteSpace(1)))
+    with pytest.raises(GxnorError, match=r"expected an input .2, 12, 12., got an input .2, 12, 12. of 3 states"):
+        load_program(model(), states, images(SHAPE))
 
 
 @pytest.mark.filterwarnings("ignore:.*nearly tie")
