@@ -14,7 +14,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gxnor.errors import GxnorError
 from gxnor.exporter.builder import unit_of
 from gxnor.nn.activation import Activation, steps
-from gxnor.nn.layers import Conv1d, Conv2d, Linear
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.program import Program
 from gxnor.program.ops import Conv, Dense, Flatten, Layer, MaxPool, Scale, Threshold, Value
@@ -40,12 +39,12 @@ def load_program(model: nn.Sequential, program: Program, samples: torch.Tensor) 
         program: exported from such a model.
         samples: uint8 [batch, ...], some hundreds.
 
-    Raises GxnorError where the program is of another network; the model can be changed by then."""
+    Raises GxnorError where the program is of another network; the model may have changed by then."""
     followed: list[tuple[Any, Any]] = list(zip(model, [*list(model)[1:], None], strict=True))
     of_states = "" if program.input.space is None else f" of {program.input.space.size} states"
     expected = [
         f"an input {tuple(samples.shape[1:])}",
-        *(_expected(*pair) for pair in followed if isinstance(pair[0], Conv1d | Conv2d | Linear | _BatchNorm)),
+        *(_expected(*pair) for pair in followed if isinstance(pair[0], nn.Conv1d | nn.Conv2d | nn.Linear | _BatchNorm)),
     ]
     pairs = zip(program.layers, program.values[1:], strict=True)
     given: list[tuple[Any, Value]] = [
@@ -65,7 +64,7 @@ def load_program(model: nn.Sequential, program: Program, samples: torch.Tensor) 
             A, B = (layer.scale, layer.bias) if after is None else _line(layer, after, bound, deviation)
             module.weight.copy_(torch.from_numpy(A * deviation))
             module.bias.copy_(torch.from_numpy(B + A * mean))
-        elif isinstance(module, Conv1d | Conv2d | Linear):
+        elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
             layer, value = next(takes)
             weight: Any = module.weight
             weight.set_indices(torch.from_numpy(layer.weight.indices()))
@@ -106,8 +105,8 @@ def _line(layer: Threshold, phi: Activation, bound: int, deviation: np.ndarray) 
 def _expected(module: Any, after: nn.Module | None) -> str:
     """What a program has for a module, in words."""
     if isinstance(module, _BatchNorm):
-        states = f" of {after.space.size} states" if isinstance(after, Activation) else ""
-        return f"{module.num_features} {'channels' if states else 'scores'}{states}"
+        states = f"of {after.space.size} states" if isinstance(after, Activation) else "that are real"
+        return f"{module.num_features} scores" if after is None else f"{module.num_features} channels {states}"
     weight = module.weight
     states = f"of {weight.space.size} states" if isinstance(weight, DiscreteParameter) else "that are real"
     return f"weights {tuple(weight.shape)} {states}"
