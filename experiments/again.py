@@ -73,17 +73,25 @@ def whole(run: Path, after: Path | None) -> dict:
 
 
 def stages(result: dict, seed: str = "N") -> list[str]:
-    """The commands of a run that is `whole`, one after the other: what a run starts from is exported before it."""
+    """The commands of a run that is `whole`, one after the other; an exported network that a run starts from is exported
+    before it."""
     commands = []
     for number, settings in enumerate([*result.get("before", []), result["settings"]], 1):
-        if number > 1:
+        if number > 1 and settings["train"]["start"].endswith(".gxnor"):
             commands.append(f"gxnor export {folder(result, seed, number - 1)} -o {settings['train']['start']}")
-        out = f" --out {folder(result, seed, number)}" if number > 1 else ""
-        commands.append(again_by(settings, seed) + out)
+        out = folder(result, seed, number)
+        usual = f"runs/{recipe_of(settings)}-seed{seed}"
+        commands.append(again_by(settings, seed) + (f" --out {out}" if out != usual else ""))
     return commands
 
 
 def folder(result: dict, seed: str, number: int | None = None) -> str:
-    """Of a stage by its number, by default the last one, where these commands are followed."""
-    number = number or len(result.get("before", [])) + 1
+    """Of a stage by its number, by default the last one, where these commands are followed: the one that the next stage
+    starts from, or else a name of its own."""
+    every = [*result.get("before", []), result["settings"]]
+    number = number or len(every)
+    if number < len(every):
+        start = every[number]["train"]["start"]
+        if not start.endswith(".gxnor"):
+            return start
     return f"runs/{recipe_of(result['settings'])}-seed{seed}{f'-stage{number}' if number > 1 else ''}"

@@ -35,6 +35,14 @@ def test_a_run_in_stages_is_stored_whole(two, tmp_path):
     assert folder(one, "1") == "runs/digits-seed1" and folder(both, "1") == "runs/digits-seed1-stage2"
 
 
+def test_a_run_that_started_from_a_folder_needs_no_export(two):
+    settings = whole(two[0], None)["settings"]
+    later = {**settings, "train": {**settings["train"], "start": "runs/before"}}
+    begin, go_on = stages({"before": [settings], "settings": later}, "1")
+    assert begin.endswith(" --out runs/before") and "--set train.start=runs/before" in go_on
+    assert go_on.endswith(" --out runs/digits-seed1-stage2")
+
+
 def test_what_a_run_started_from_is_asked_for(two, tmp_path):
     first, second, network = two
     with pytest.raises(
