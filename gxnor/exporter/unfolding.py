@@ -28,10 +28,10 @@ def load_program(model: nn.Sequential, program: Program, samples: torch.Tensor) 
         A = (t' - t) / (X' - X)        B = t - A X
 
     where t and t' are the first and the last step of the activation after it, and X and X' lie half a unit below the
-    integer thresholds that stand for them. So a model with binary or ternary activations exports as this program again;
-    with more states, thresholds between the outer two can move by a few units, if `r` and `H` are those of the model that
-    was exported, which a program does not tell. What splits A and B into mean, variance, scale and shift is x over the
-    samples. A binary activation has one step: A is then 1 over the standard deviation of x.
+    integer thresholds that stand for them. So a model with binary or ternary activations exports as this program again, but
+    for the rounding of its scores; with more states, thresholds between the outer two can move by a few units, if `r` and
+    `H` are those of the model that was exported, which a program does not tell. What splits A and B into mean, variance,
+    scale and shift is x over the samples. A binary activation has one step: A is then 1 over the standard deviation of x.
 
     Args:
         model: `gxnor.nn.Pixels`, layers with discrete weights, each with a batch norm after it, and max-pooling, as
