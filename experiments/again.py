@@ -54,7 +54,7 @@ def whole(run: Path, after: Path | None) -> dict:
     """What a finished run has reached, with its resolved recipe as `settings`. Where it went on from another, whose stored
     result `after` is, epochs and time are those of both, and `before` has the recipes so far.
 
-    Raises GxnorError where the run has not ended, and where `after` is missing or there is no use for it."""
+    Raises GxnorError where the run has not ended, and where `after` is missing, is another's, or has no use."""
     if not (run / "result.json").exists():
         raise GxnorError(f"{run} has no result.json: let the run end first")
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
@@ -65,6 +65,9 @@ def whole(run: Path, after: Path | None) -> dict:
         raise GxnorError(f"{run} started from {start or 'random states'}: expected {expected}")
     if after is not None:
         first = json.loads(after.read_text(encoding="utf-8"))
+        if first["settings"] == settings or first["settings"]["network"] != settings["network"]:
+            whose = "this run itself" if first["settings"] == settings else "another network"
+            raise GxnorError(f"{after} is the result of {whose}: expected that of the run that {run} started from")
         for key in ("epochs", "seconds"):
             result[key] += first[key]
         result["best_epoch"] += first["epochs"]

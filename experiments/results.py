@@ -14,19 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from pathlib import Path
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 from experiments import page, pretrained
 from experiments.again import whole
 from experiments.pictures import log_scale
 from experiments.tables import RESULTS, ROOT, RUNS, kind, write_tables
 from gxnor.errors import GxnorError
+from gxnor.training import recipe as recipes
 from gxnor.training.runfolder import read_history
 
 LEFT_OUT = ("confusion", "classes")
@@ -67,7 +62,7 @@ def picture(run: Path, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     history = read_history(run)
-    recipe = tomllib.loads((run / "recipe.toml").read_text())
+    recipe = recipes.load(str(run / "recipe.toml")).model_dump()
     epochs = [line["epoch"] for line in history]
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
     for name, label in (("train_accuracy", "training (augmented)"), ("val_accuracy", "validation")):

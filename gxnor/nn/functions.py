@@ -75,7 +75,7 @@ def _slices(x: torch.Tensor | saved_formats.Form, weight, stride, padding, dilat
 
 class Product(torch.autograd.Function):
     """x W^T for packed W: unlike F.linear, what it saves for backward is W packed, not its float values. `data` is what is
-    saved of x, see `gxnor.nn.small`."""
+    saved of x, see `saved_formats.small`."""
 
     @staticmethod
     def forward(ctx, x, weight, data, form):

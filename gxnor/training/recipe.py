@@ -117,9 +117,7 @@ class Train(Section):
     batch_growth: AtLeastOne = 1  # times as many images per batch in the last epoch, in as many more micro-batches
     micro_batches: AtLeastOne = 1  # of a batch, each with its own batch norm; gradients are averaged (docs/runs.md)
     seed: Count = 1
-    start: str = (
-        ""  # folder of a run, .gxnor file or pretrained network whose weights and batch norm this run starts from
-    )
+    start: str = ""  # a run's folder, .gxnor file or pretrained network that this run goes on from
     loss: Literal["squared-hinge", "cross-entropy"] = "squared-hinge"
     recalibration_batches: Count = 0  # from which batch norm's statistics are re-estimated before each evaluation
     restart_patience: Count = 0  # epochs without a better one until a search starts from the best weights; 0 never

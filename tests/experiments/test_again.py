@@ -49,6 +49,14 @@ def test_what_a_run_started_from_is_asked_for(two, tmp_path):
         GxnorError, match=f"started from {network}: expected --after with the stored result of {network}"
     ):
         whole(second, None)
+    stored = tmp_path / "stored.json"
+    stored.write_text(json.dumps(whole(first, None)))
+    stored.write_text(json.dumps(whole(second, stored)))
+    with pytest.raises(GxnorError, match="is the result of this run itself: expected that of the run that"):
+        whole(second, stored)
+    stored.write_text(json.dumps({"settings": {"network": {"layers": "10"}}}))
+    with pytest.raises(GxnorError, match="is the result of another network: expected that of the run that"):
+        whole(second, stored)
     with pytest.raises(GxnorError, match="started from random states: expected no --after"):
         whole(first, tmp_path / "stored.json")
     with pytest.raises(GxnorError, match=r"has no result\.json: let the run end first"):

@@ -90,15 +90,8 @@ with distributed.workers(torch.device("cpu")):
 def torchrun(workers: int, script: str, folder, *arguments, **environment) -> subprocess.CompletedProcess:
     (folder / "script.py").write_text(script)
     patient = ["--monitor-interval", "2"]  # or torchrun ends the other workers before they have said what they saw
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        *patient,
-        "--nproc-per-node",
-        str(workers),
-    ]
+    many = ["--nproc-per-node", str(workers)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", *patient, *many]
     return subprocess.run(
         [*command, str(folder / "script.py"), *map(str, arguments)], capture_output=True, text=True, timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd(), **environment},

@@ -283,13 +283,8 @@ def test_a_run_starts_from_the_best_network_of_another(tiny, tmp_path):
 def test_a_run_starts_from_an_exported_network(tiny, tmp_path):
     first = train(tiny("train.epochs=15"), tmp_path / "first")
     export_run(tmp_path / "first").save(tmp_path / "first.gxnor")
-    still = [
-        f"train.start={tmp_path / 'first.gxnor'}",
-        "optimizer.lr=1e-12",
-        "optimizer.lr_end=1e-12",
-        "train.epochs=1",
-    ]
-    second = train(tiny(*still), tmp_path / "second")
+    still = "optimizer.lr=1e-12", "optimizer.lr_end=1e-12", "train.epochs=1"
+    second = train(tiny(f"train.start={tmp_path / 'first.gxnor'}", *still), tmp_path / "second")
     before, after = (checkpoint.load(tmp_path / run / "best.safetensors")["model"] for run in ("first", "second"))
     packed = [key for key, value in before.items() if isinstance(value, dict)]
     assert len(packed) == 3 and all(torch.equal(after[key]["packed"], before[key]["packed"]) for key in packed)
