@@ -23,8 +23,7 @@ from gxnor.training import distributed
 # The paper's rule, unless a test says otherwise.
 DST = functools.partial(optim.DST, increment="adam", counter=0, m=3.0, probability="tanh")
 
-dist.init_process_group("gloo")
-rank = dist.get_rank()
+rank = distributed.rank()
 
 def all_reduce(grad):
     dist.all_reduce(grad)
@@ -77,24 +76,24 @@ def run(case, wrap="ddp", reduce=None, steps=3, find_unused=False, other=False, 
         (first, a), (second, b) = states
         print(case, "|", "equal" if a == b else "drifted", "|", first, "|", second, flush=True)
 
-run("step", reduce="plain")
-for rule in ("adam", "sgd", "factored"):
-    run("step " + rule, reduce="plain", increment=rule, counter=3)
-run("generators", reduce="plain", generator=torch.Generator().manual_seed(rank))
-run("accumulated", reduce="plain", parts=3)
-run("unused by one", reduce="plain", find_unused=True, other=True)
-run("without sync", reduce="plain", sync=False)
-run("without sync, nan", reduce="plain", sync=False, wrong=(1, 0))
-run("nan", reduce="plain", wrong=(1, 1))
-run("other rates", reduce="plain", lr=0.1 * (rank + 1))
-run("other weights", wrap="replicate", reduce=distributed.add, spoil=True)
-run("inside", wrap="replicate", reduce=distributed.add)
-run("inside, accumulated", wrap="replicate", reduce=distributed.add, parts=3)
-run("inside, nan", wrap="replicate", reduce=distributed.add, wrong=(0, 1))
-run("inside, no sum", wrap="replicate", reduce=lambda grad: None)
-run("inside, nothing", reduce=None)
-run("inside and all of it in DDP", reduce=all_reduce)
-dist.destroy_process_group()
+with distributed.workers(torch.device("cpu")):
+    run("step", reduce="plain")
+    for rule in ("adam", "sgd", "factored"):
+        run("step " + rule, reduce="plain", increment=rule, counter=3)
+    run("generators", reduce="plain", generator=torch.Generator().manual_seed(rank))
+    run("accumulated", reduce="plain", parts=3)
+    run("unused by one", reduce="plain", find_unused=True, other=True)
+    run("without sync", reduce="plain", sync=False)
+    run("without sync, nan", reduce="plain", sync=False, wrong=(1, 0))
+    run("nan", reduce="plain", wrong=(1, 1))
+    run("other rates", reduce="plain", lr=0.1 * (rank + 1))
+    run("other weights", wrap="replicate", reduce=distributed.add, spoil=True)
+    run("inside", wrap="replicate", reduce=distributed.add)
+    run("inside, accumulated", wrap="replicate", reduce=distributed.add, parts=3)
+    run("inside, nan", wrap="replicate", reduce=distributed.add, wrong=(0, 1))
+    run("inside, no sum", wrap="replicate", reduce=lambda grad: None)
+    run("inside, nothing", reduce=None)
+    run("inside and all of it in DDP", reduce=all_reduce)
 """
 
 
