@@ -19,7 +19,7 @@ import numpy as np
 from gxnor.errors import WorkError
 from gxnor.program import Program, reference
 from gxnor.targets.c import choice, source
-from gxnor.targets.c.plan import Plan
+from gxnor.targets.c.calls import Plan
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples" / "cortex-m"

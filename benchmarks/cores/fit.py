@@ -20,7 +20,7 @@ from benchmarks.cores.layers import measure
 from benchmarks.programs import Builder, batch, one_d, random_program, residual
 from gxnor.program import Program
 from gxnor.targets import rest
-from gxnor.targets.c import costs, plan, source
+from gxnor.targets.c import calls, costs, plan, source
 from gxnor.targets.lowering import lower
 from gxnor.writing import write_text
 
@@ -140,7 +140,7 @@ def complete(found: dict) -> None:
             core["code"].setdefault(part, size)
 
 
-def code_sizes(planned: plan.Plan, core: str, folder: Path) -> dict[str, int]:
+def code_sizes(planned: calls.Plan, core: str, folder: Path) -> dict[str, int]:
     """Bytes of code of every part in net.o; functions that are inlined count where they are."""
     text = call([CORES[core].compiler.replace("gcc", "nm"), "-S", "net.o"], folder)
     of: Counter[str] = Counter()

@@ -20,8 +20,8 @@ from benchmarks.cores import CORES, HERE, call, command, emulate, link
 from benchmarks.cores.layers import measure
 from gxnor.program import Program, reference
 from gxnor.targets import rest
+from gxnor.targets.c import calls, tables
 from gxnor.targets.c import plan as planning
-from gxnor.targets.c import tables
 from gxnor.targets.lowering import lower
 from gxnor.targets.stages import Linear, Lowered
 
@@ -53,7 +53,7 @@ def compare(program: Program, x: np.ndarray, typical: np.ndarray, core: str) -> 
     rows = []
     for number, stage in enumerate(stages):
         weights = by_weights(lowered, stage, x[:1], core)
-        rows.append((planning.layer_names(lowered, stage), [taken[number], taken[len(stages) + number], weights]))
+        rows.append((calls.layer_names(lowered, stage), [taken[number], taken[len(stages) + number], weights]))
     return rows
 
 

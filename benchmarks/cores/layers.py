@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.cores import CORES, HERE, call, command, emulate, link, write_images, write_source
 from gxnor.targets.c import choice, costs
-from gxnor.targets.c.plan import Plan
+from gxnor.targets.c.calls import Plan
 
 
 def measure(plan: Plan, x: np.ndarray, name: str, folder: Path) -> list[float]:

@@ -11,7 +11,7 @@ import numpy as np
 from gxnor.errors import GxnorError, WorkError
 from gxnor.program import Program
 from gxnor.targets.c import choice, costs, source
-from gxnor.targets.c.plan import Plan
+from gxnor.targets.c.calls import Plan
 from gxnor.writing import write_text
 
 KEYWORDS = (  # of C and C++

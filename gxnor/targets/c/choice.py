@@ -14,13 +14,14 @@ from gxnor.program import Program
 from gxnor.targets import rest
 from gxnor.targets.c import costs
 from gxnor.targets.c import plan as planning
+from gxnor.targets.c.calls import Plan
 from gxnor.targets.lowering import lower
 
 CORE = "M4"  # whose instructions are compared
 MATTERS = 0.01  # of all instructions; less of a difference gives way to flash
 
 
-def plan(program: Program, samples: np.ndarray | None) -> planning.Plan:
+def plan(program: Program, samples: np.ndarray | None) -> Plan:
     """Raises GxnorError that names the layer where one is beyond the kernels.
 
     Args:
@@ -43,7 +44,7 @@ def plan(program: Program, samples: np.ndarray | None) -> planning.Plan:
     return best
 
 
-def _instructions(plan: planning.Plan, samples: np.ndarray | None) -> dict[int, float]:
+def _instructions(plan: Plan, samples: np.ndarray | None) -> dict[int, float]:
     """Of every stage, by the number of its result."""
     sums: dict[int, float] = defaultdict(float)
     for step, number in zip(plan.steps, costs.instructions(plan, costs.expected(plan, samples), CORE), strict=True):
@@ -51,6 +52,6 @@ def _instructions(plan: planning.Plan, samples: np.ndarray | None) -> dict[int, 
     return sums
 
 
-def flash(plan: planning.Plan) -> int:
+def flash(plan: Plan) -> int:
     """Bytes of tables and code."""
     return plan.flash + costs.code(plan, CORE)

@@ -16,7 +16,7 @@ from importlib import resources
 import numpy as np
 
 from gxnor.program import reference
-from gxnor.targets.c.plan import Plan, Step
+from gxnor.targets.c.calls import Plan, Step
 from gxnor.targets.c.tables import LANES
 from gxnor.targets.stages import Linear
 

@@ -7,7 +7,7 @@ from importlib import resources
 
 import numpy as np
 
-from gxnor.targets.c.plan import LIST, At, Plan, Step
+from gxnor.targets.c.calls import LIST, At, Plan, Step
 
 TYPES = {"uint32": "uint32_t", "int32": "int32_t", "int64": "int64_t", "int8": "int8_t", "float32": "float"}
 
