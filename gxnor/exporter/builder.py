@@ -15,7 +15,8 @@ from gxnor.errors import GxnorError
 from gxnor.exporter import folding, reach
 from gxnor.exporter.folding import Step
 from gxnor.program import Input
-from gxnor.program.ops import NEVER, Add, Conv, Dense, Flatten, Layer, MaxPool, Requantize, Scale, SumPool, Value
+from gxnor.program.ops import NEVER, Add, Conv, Dense, Flatten, Layer, MaxPool, Requantize, Scale, SumPool
+from gxnor.program.values import Value
 from gxnor.space import DiscreteSpace
 
 EXACT = 2**24  # float32 holds every integer up to here

@@ -17,7 +17,8 @@ from gxnor.nn.networks import Pixels
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.quantize import Quantize
 from gxnor.program import Input
-from gxnor.program.ops import NEVER, Conv, Dense, Pad, StateTensor, Threshold
+from gxnor.program.ops import NEVER, Conv, Dense, Pad, Threshold
+from gxnor.program.values import StateTensor
 from gxnor.space import DiscreteSpace
 
 WORD = 2**15 - 1  # real numbers that a weighted layer reads

@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from gxnor.program.ops import Add, Channels, Concat, Conv, Dense, Flatten, Layer, Requantize, SumPool, Threshold, Value
+from gxnor.program.ops import Add, Channels, Concat, Conv, Dense, Flatten, Layer, Requantize, SumPool, Threshold
+from gxnor.program.values import Value
 
 
 def of(layer: Layer, value: Value, *given: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ from gxnor.exporter.builder import unit_of
 from gxnor.nn.activation import Activation, steps
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.program import Program
-from gxnor.program.ops import Conv, Dense, Flatten, Layer, MaxPool, Scale, Threshold, Value
+from gxnor.program.ops import Conv, Dense, Flatten, Layer, MaxPool, Scale, Threshold
+from gxnor.program.values import Value
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """The integer program: what a trained network ships as.
 
-program: the program and its input. ops: its layers as plain data. reference: what it means, in NumPy. file: `.gxnor` files.
+program: the program and its input. ops: its layers as plain data. values: what they read and hold. reference: what it
+means, in NumPy. file: `.gxnor` files.
 """
 
 from gxnor.program.ops import (
@@ -18,13 +19,12 @@ from gxnor.program.ops import (
     Pad,
     Requantize,
     Scale,
-    StateTensor,
     SumPool,
     Threshold,
     Upsample,
-    Value,
 )
 from gxnor.program.program import Input, Logits, Output, Program
+from gxnor.program.values import StateTensor, Value
 
 __all__ = [
     "ALWAYS", "LAYERS", "NEVER", "Add", "Channels", "Concat", "Conv", "Dense", "Flatten", "Input", "Layer", "Logits",

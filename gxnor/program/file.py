@@ -20,7 +20,8 @@ from gxnor.errors import GxnorError, WorkError
 from gxnor.packing import bits_to_radix, check_bits, pack_bits, radix_size, radix_to_bits, unpack_bits
 from gxnor.program import Input, Program
 from gxnor.program.container import Tensors, as_list, as_object, expect_keys, parse
-from gxnor.program.ops import ALWAYS, LAYERS, NEVER, Layer, StateTensor
+from gxnor.program.ops import ALWAYS, LAYERS, NEVER, Layer
+from gxnor.program.values import StateTensor
 from gxnor.space import DiscreteSpace
 from gxnor.writing import replacing
 

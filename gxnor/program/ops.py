@@ -13,54 +13,19 @@ from typing import ClassVar
 import numpy as np
 
 from gxnor.errors import GxnorError
-from gxnor.packing import check_bits, pack_bits, storage_bits, unpack_bits
+from gxnor.program.values import (
+    MAX_WINDOW,
+    StateTensor,
+    Value,
+    check_array,
+    check_extents,
+    check_ints,
+    check_weight,
+    windows,
+)
 from gxnor.space import DiscreteSpace
 
 ALWAYS, NEVER = -(2**31), 2**31 - 1  # thresholds that every value reaches, that none does
-MAX_WINDOW = 2**16 - 1  # of kernel, stride, padding, dilation, groups
-
-
-@dataclass(frozen=True, eq=False)
-class StateTensor:
-    """States of `space` in an array of `shape`, packed with `pack_bits`: a ternary state takes 2 bits.
-
-    Raises ValueError where `packed` does not hold exactly that many states of that space."""
-
-    space: DiscreteSpace
-    shape: tuple[int, ...]
-    packed: np.ndarray
-
-    def __post_init__(self):
-        check_bits(self.packed, self.space.size, self.size)
-
-    @classmethod
-    def from_indices(cls, space: DiscreteSpace, indices) -> StateTensor:
-        """From state indices, uint8 of any shape. Raises ValueError for an index that is not a state."""
-        indices = np.asarray(indices)
-        return cls(space, indices.shape, pack_bits(indices, storage_bits(space.size)))
-
-    @property
-    def size(self) -> int:
-        """Number of states."""
-        return math.prod(self.shape)
-
-    def indices(self) -> np.ndarray:
-        """uint8 state indices, of `shape`."""
-        return unpack_bits(self.packed, storage_bits(self.space.size), self.size).reshape(self.shape)
-
-    def levels(self) -> np.ndarray:
-        """int8 integer levels, of `shape`."""
-        return self.space.levels.astype(np.int8)[self.indices()]
-
-
-@dataclass(frozen=True)
-class Value:
-    """What is known of a value before any data: its shape without the batch, the largest |integer| it can hold, and
-    the space whose levels it holds (None for pixels and for sums)."""
-
-    shape: tuple[int, ...]
-    bound: int
-    space: DiscreteSpace | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +45,14 @@ class Conv:
 
     def infer(self, x: Value) -> Value:
         dims = len(x.shape) - 1
-        _weight(self.weight, dims + 2)
+        check_weight(self.weight, dims + 2)
         if dims < 1:
             raise GxnorError(f"expected an input (C, L) or (C, H, W), got {x.shape}")
         out, fan, *kernel = self.weight.shape
         check_ints("groups", (self.groups,), 1, MAX_WINDOW)
         if fan * self.groups != x.shape[0] or out % self.groups:
             raise GxnorError(f"weight {self.weight.shape} in {self.groups} groups does not fit {x.shape[0]} channels")
-        extents = _windows(x.shape[1:], tuple(kernel), self.stride, self.padding, self.dilation)
+        extents = windows(x.shape[1:], tuple(kernel), self.stride, self.padding, self.dilation)
         return Value((out, *extents), self.weight.size // out * self.weight.space.denominator * x.bound)
 
 
@@ -100,7 +65,7 @@ class Dense:
     weight: StateTensor
 
     def infer(self, x: Value) -> Value:
-        _weight(self.weight, 2)
+        check_weight(self.weight, 2)
         out, fan = self.weight.shape
         if x.shape != (fan,):
             raise GxnorError(f"weight {self.weight.shape} expects an input ({fan},), got {x.shape}")
@@ -123,8 +88,8 @@ class Threshold:
     sign: np.ndarray
 
     def infer(self, x: Value) -> Value:
-        _array("thresholds", self.thresholds, np.int32, (x.shape[0], self.space.size - 1))
-        _array("sign", self.sign, np.int8, (x.shape[0],))
+        check_array("thresholds", self.thresholds, np.int32, (x.shape[0], self.space.size - 1))
+        check_array("sign", self.sign, np.int8, (x.shape[0],))
         if (self.thresholds[:, 1:] < self.thresholds[:, :-1]).any():
             raise GxnorError("expected thresholds that ascend within a channel")
         if not np.isin(self.sign, (-1, 1)).all():
@@ -148,7 +113,7 @@ class MaxPool:
     def infer(self, x: Value) -> Value:
         if not isinstance(self.ceil_mode, bool):
             raise GxnorError(f"expected ceil_mode to be true or false, got {self.ceil_mode!r}")
-        extents = _windows(x.shape[1:], self.kernel, self.stride, self.padding, self.dilation, self.ceil_mode)
+        extents = windows(x.shape[1:], self.kernel, self.stride, self.padding, self.dilation, self.ceil_mode)
         for n, k, p, d in zip(x.shape[1:], self.kernel, self.padding, self.dilation, strict=True):
             if 2 * p > (span := d * (k - 1) + 1):
                 raise GxnorError(f"expected padding of at most half the window, got {p} for a window of {span}")
@@ -168,7 +133,7 @@ class SumPool:
     padding: tuple[int, ...]
 
     def infer(self, x: Value) -> Value:
-        extents = _windows(x.shape[1:], self.kernel, self.stride, self.padding, (1,) * (len(x.shape) - 1))
+        extents = windows(x.shape[1:], self.kernel, self.stride, self.padding, (1,) * (len(x.shape) - 1))
         return Value((x.shape[0], *extents), math.prod(self.kernel) * x.bound)
 
 
@@ -215,8 +180,8 @@ class Requantize:
 
     def infer(self, x: Value) -> Value:
         check_ints("shift", (self.shift,), 0, 62)
-        _array("multiplier", self.multiplier, np.int32, (x.shape[0],))
-        _array("offset", self.offset, np.int64, (x.shape[0],))
+        check_array("multiplier", self.multiplier, np.int32, (x.shape[0],))
+        check_array("offset", self.offset, np.int64, (x.shape[0],))
         bound = 0
         for factor, offset in zip(self.multiplier.tolist(), self.offset.tolist(), strict=True):
             reach = abs(factor) * x.bound
@@ -255,7 +220,7 @@ class Pad:
     after: tuple[int, ...]
 
     def infer(self, x: Value) -> Value:
-        _extents(x)
+        check_extents(x)
         for name in ("before", "after"):
             check_ints(name, getattr(self, name), 0, MAX_WINDOW, len(x.shape) - 1)
         extents = (b + n + a for b, n, a in zip(self.before, x.shape[1:], self.after, strict=True))
@@ -272,7 +237,7 @@ class Upsample:
     factors: tuple[int, ...]
 
     def infer(self, x: Value) -> Value:
-        _extents(x)
+        check_extents(x)
         check_ints("factors", self.factors, 1, MAX_WINDOW, len(x.shape) - 1)
         return Value((x.shape[0], *(n * f for n, f in zip(x.shape[1:], self.factors, strict=True))), x.bound, x.space)
 
@@ -288,7 +253,7 @@ class Channels:
     def infer(self, x: Value) -> Value:
         if not isinstance(self.order, np.ndarray) or self.order.ndim != 1 or not self.order.size:
             raise GxnorError("expected an order with a channel or more")
-        _array("order", self.order, np.int32, self.order.shape)
+        check_array("order", self.order, np.int32, self.order.shape)
         if (self.order < 0).any() or (self.order >= x.shape[0]).any():
             raise GxnorError(f"expected an order of channels below {x.shape[0]}")
         return Value((self.order.size, *x.shape[1:]), x.bound, x.space)
@@ -306,7 +271,7 @@ class Scale:
 
     def infer(self, x: Value) -> Value:
         for name, array in (("scale", self.scale), ("bias", self.bias)):
-            _array(name, array, np.float32, x.shape[:1])
+            check_array(name, array, np.float32, x.shape[:1])
             if not np.isfinite(array).all():
                 raise GxnorError(f"expected a finite {name}, got NaN or infinity")
         if float(np.abs(self.scale).max()) * x.bound + float(np.abs(self.bias).max()) >= float(
@@ -332,44 +297,3 @@ Layer = (
     | Channels
 )
 LAYERS: dict[str, type] = {kind.__name__: kind for kind in Layer.__args__}
-
-
-def check_ints(name: str, value, low: int, high: int, count: int | None = None) -> None:
-    if not isinstance(value, tuple) or not all(type(v) is int and low <= v <= high for v in value):
-        raise GxnorError(f"expected {name} as a tuple of integers from {low} to {high}, got {value!r:.60}")
-    if count is not None and len(value) != count:
-        raise GxnorError(f"expected {name} of {count} integers, got {len(value)}")
-
-
-def _array(name: str, array, dtype, shape: tuple[int, ...]) -> None:
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
-        got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise GxnorError(f"expected {name} as {np.dtype(dtype)} {shape}, got {got}")
-
-
-def _weight(weight: StateTensor, dims: int) -> None:
-    if len(weight.shape) != dims or weight.size < 1:
-        raise GxnorError(f"expected a weight of {dims} dimensions, none empty, got shape {weight.shape}")
-
-
-def _extents(x: Value) -> None:
-    if len(x.shape) < 2:
-        raise GxnorError("expected an input (C, L) or (C, H, W), got (F,)")
-
-
-def _windows(extents, kernel, stride, padding, dilation, ceil_mode: bool = False) -> tuple[int, ...]:
-    """How many windows fit along every extent."""
-    if not extents:
-        raise GxnorError("expected an input (C, L) or (C, H, W), got (F,)")
-    for name, value in (("kernel", kernel), ("stride", stride), ("padding", padding), ("dilation", dilation)):
-        check_ints(name, value, int(name != "padding"), MAX_WINDOW, len(extents))
-    out = []
-    for n, k, s, p, d in zip(extents, kernel, stride, padding, dilation, strict=True):
-        free = n + 2 * p - d * (k - 1) - 1
-        count = (-(-free // s) if ceil_mode else free // s) + 1
-        if ceil_mode and (count - 1) * s >= n + p:
-            count -= 1
-        if count < 1:
-            raise GxnorError(f"a window of {d * (k - 1) + 1} does not fit an extent of {n} with padding {p}")
-        out.append(count)
-    return tuple(out)

@@ -19,7 +19,8 @@ import numpy as np
 
 from gxnor.errors import GxnorError
 from gxnor.names import wrong_character
-from gxnor.program.ops import NEVER, Layer, Scale, Value, check_ints
+from gxnor.program.ops import NEVER, Layer, Scale
+from gxnor.program.values import Value, check_ints
 from gxnor.space import DiscreteSpace
 
 MAX_ELEMENTS = 2**26  # of one value of one sample

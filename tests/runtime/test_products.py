@@ -10,7 +10,8 @@ import pytest
 from benchmarks import programs
 from benchmarks.programs import Builder
 from gxnor import native
-from gxnor.program.ops import Conv, Dense, StateTensor
+from gxnor.program.ops import Conv, Dense
+from gxnor.program.values import StateTensor
 from gxnor.runtime.engine import Engine
 from gxnor.space import DiscreteSpace
 from tests.agreement import assert_agrees, finished

@@ -9,7 +9,8 @@ from benchmarks import programs
 from benchmarks.programs import Builder
 from gxnor import native
 from gxnor.program import Program
-from gxnor.program.ops import Conv, StateTensor
+from gxnor.program.ops import Conv
+from gxnor.program.values import StateTensor
 from gxnor.runtime.engine import Engine
 from gxnor.space import DiscreteSpace
 from tests.agreement import ISAS, assert_agrees, finished, winograd
