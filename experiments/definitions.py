@@ -122,7 +122,7 @@ def _table(rates: _Rates) -> tuple[Point, ...]:
     )
 
 
-def _night(recipe: str, name: str) -> Form:
+def _night(recipe: str) -> Form:
     """The special cases on a data set of colour images, in a night of two cores: a quarter of the width, 40 epochs, one
     seed, integer arithmetic where weights and activations are discrete. The twins come first."""
     real, latent, low = WHOLE.real, WHOLE.latent, _counter(4, 0.06, 0.03, 64)
@@ -139,7 +139,7 @@ def _night(recipe: str, name: str) -> Form:
         Point("BWN, DST", {**_spaces(0, "real"), **low}),
         Point("weights of 5 states, activations of 9, DST", {**_spaces(2, 3), **low}),
     )
-    return Form(recipe, settings, points, 1, f": {name} at a quarter of the width")
+    return Form(recipe, settings, points, 1, ", at a quarter of the width")
 
 
 def _nonlinearity(rates: _Rates, ms: tuple[float, ...], lrs: tuple[float, ...]) -> tuple[Point, ...]:
@@ -238,7 +238,7 @@ STUDIES = {
         _study("table", "The special cases, side by side",
                "One network at every precision, on one budget and one rule of selection.",
                _table, 3, 3, settings={}, rates=WHOLE, operations=True,
-               others={"cifar10": _night("cifar10", "CIFAR-10"), "svhn": _night("svhn", "SVHN")}),
+               others={"cifar10": _night("cifar10"), "svhn": _night("svhn")}),
         _study("nonlinearity", "m and the learning rate",
                "A small increment moves a weight with probability tanh(m |dW| / dz), about m |dW| / dz: so m and the "
                "learning rate should matter through their product alone.",
