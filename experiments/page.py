@@ -14,6 +14,7 @@ from PIL import Image
 
 from experiments import pictures
 from experiments.definitions import STUDIES, find
+from experiments.summary import joined
 from experiments.table import markdown, section
 from experiments.tables import accuracy_groups
 from gxnor.errors import GxnorError
@@ -104,13 +105,17 @@ hold on MNIST."""
 
 
 def add(folder: Path, results: Path) -> Path:
-    """Stores a study's JSON under `results`/studies; returns where. Of a study that is not finished, the page says how many
-    of its runs it shows. Raises GxnorError where none is."""
+    """Stores a study's JSON under `results`/studies; returns where. Rows that the folder lacks and that are stored already
+    stay. Of a study that is not finished, the page says how many of its runs it shows. Raises GxnorError where none is."""
     summary = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     if not summary["runs"]:
         raise GxnorError(f"{folder} has none of its {summary['runs_planned']} runs yet; go on with --resume")
-    path = results / "studies" / f"{find(summary['study']).name}-{summary['data']}-{summary['form']}.json"
+    study, form = find(summary["study"]), summary["form"]
+    path = results / "studies" / f"{study.name}-{summary['data']}-{form}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        summary = joined(summary, before, study.form(form == "quick", summary["data"]))
     path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import statistics
 
 from experiments.definitions import Form, Study
@@ -17,10 +18,7 @@ def summarise(study: Study, form: Form, quick: bool, runs: list[Run], command: s
 
     A row of several candidates is represented by the one with the best mean validation accuracy, `chosen`."""
     rows = [row for point in form.points if (row := _row(study, [run for run in runs if run.point is point]))]
-    for row in rows:
-        rivals = [other for other in rows if other["row"] == row["row"]]
-        row["candidates"] = len(rivals)
-        row["chosen"] = row is max(rivals, key=lambda rival: rival["val_mean"])
+    _choose(rows)
     results = [result for run in runs if (result := run.result)]
     places = [{key: result[key] for key in ("machine", "versions")} for result in results]
     places = places or [{"machine": machine(), "versions": versions()}]
@@ -32,6 +30,35 @@ def summarise(study: Study, form: Form, quick: bool, runs: list[Run], command: s
         "made_on": [place for i, place in enumerate(places) if place not in places[:i]],
         "date": max((result["date"] for result in results), default=_now()), "command": command, "rows": rows,
     }  # fmt: skip
+
+
+def joined(summary: dict, before: dict, form: Form) -> dict:
+    """`summary`, and the rows that it lacks and that `before` has, an earlier summary of this form whose run folders are
+    elsewhere. Where the settings of the form or of a row are others by now, they are left out."""
+    if before["settings"] != summary["settings"]:
+        return summary
+    known = {_place(row): row for row in [*before["rows"], *summary["rows"]]}
+    rows = [known[place] for point in form.points if (place := _place(vars(point))) in known]
+    _choose(rows)
+    seeds = [seed for row in rows for seed in row["seeds"]]
+    places = [*before["made_on"], *summary["made_on"]]
+    return {
+        **summary, "runs": len(seeds), "complete": len(seeds) == summary["runs_planned"],
+        "seconds": round(sum(seed["seconds"] for seed in seeds), 1), "date": max(seed["date"] for seed in seeds),
+        "made_on": [place for i, place in enumerate(places) if place not in places[:i]], "rows": rows,
+    }  # fmt: skip
+
+
+def _place(row: dict) -> str:
+    """Of a row, or of a point, among those of its form."""
+    return json.dumps([row["row"], row["at"], row["settings"]])
+
+
+def _choose(rows: list[dict]) -> None:
+    for row in rows:
+        rivals = [other for other in rows if other["row"] == row["row"]]
+        row["candidates"] = len(rivals)
+        row["chosen"] = row is max(rivals, key=lambda rival: rival["val_mean"])
 
 
 def _row(study: Study, runs: list[Run]) -> dict | None:

@@ -232,3 +232,28 @@ def test_a_study_that_is_not_finished_is_stored_once_it_has_a_run_and_its_page_s
     finish(runs[0], 0.9, 0.9)
     store()
     assert "1 of 2 runs so far" in page.quick_text(tmp_path / "results")
+
+
+def test_rows_that_another_machine_has_run_stay_when_a_study_is_stored_again(tmp_path, monkeypatch):
+    found = tiny("memory", (Point("a", {"optimizer.lr": 0.1}), Point("b", {}), Point("a", {"optimizer.lr": 0.2})))
+    monkeypatch.setitem(definitions.STUDIES, "memory", found)
+
+    def store(folder, accuracies, settings=None):
+        """A study of the runs that have an accuracy, and what is stored after it."""
+        runs = plan(found.quick, 1, tmp_path / folder)
+        for run, accuracy in zip(runs, accuracies, strict=True):
+            if accuracy:
+                finish(run, accuracy, accuracy, cpu=folder)
+        so_far = summary.summarise(found, found.quick, True, runs, "python -m experiments memory")
+        so_far["settings"] = settings or so_far["settings"]
+        (tmp_path / folder / "study.json").write_text(json.dumps(so_far))
+        return json.loads(page.add(tmp_path / folder, tmp_path / "results").read_text())
+
+    store("one", (0.7, 0.8, None))
+    both = store("two", (None, 0.6, 0.9))
+    assert [(row["row"], row["test_mean"], row["chosen"]) for row in both["rows"]] == [
+        ("a", 0.7, False), ("b", 0.6, True), ("a", 0.9, True),
+    ]  # fmt: skip
+    assert (both["runs"], both["complete"], both["seconds"]) == (3, True, 3.0)
+    assert [place["machine"]["cpu"] for place in both["made_on"]] == ["one", "two"]
+    assert [row["row"] for row in store("other settings", (0.5, None, None), {"train.epochs": 9})["rows"]] == ["a"]
