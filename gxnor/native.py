@@ -97,6 +97,7 @@ class Rule(ctypes.Structure):
         ("states", _int32),
         ("counter_bits", _int32),
         ("tanh", _int32),
+        ("split_zero", _int32),
         ("step", _float),
         ("m", _float),
         ("key", _uint64),

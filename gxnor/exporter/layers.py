@@ -14,7 +14,7 @@ from gxnor.exporter.builder import EXACT, Builder, Tensor, known, tensor, unit_o
 from gxnor.nn.activation import Activation
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.nn.networks import Pixels
-from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.parameter import DiscreteParameter, one_code
 from gxnor.nn.quantize import Quantize
 from gxnor.program import Input
 from gxnor.program.ops import NEVER, Conv, Dense, Pad, Threshold
@@ -77,10 +77,10 @@ def weighted(build: Builder, x, module: DiscreteLayer) -> Tensor:
 
 
 def _states(module: DiscreteLayer) -> StateTensor:
-    """The layer's weight. A packed one is copied as it lies: layers and programs pack states alike."""
+    """The layer's weight. Layers and programs pack states alike."""
     space, weight = DiscreteSpace(module.space.N), module.weight
     if isinstance(weight, DiscreteParameter):
-        return StateTensor(space, tuple(weight.shape), weight.packed.numpy().copy())
+        return StateTensor(space, tuple(weight.shape), one_code(weight.packed, space).numpy().copy())
     return StateTensor.from_indices(space, module.states().numpy())
 
 

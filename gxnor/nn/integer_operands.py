@@ -19,7 +19,7 @@ from gxnor.nn import integer_kernels as kernels
 from gxnor.nn import saved_formats
 from gxnor.nn.integer import LARGEST_SUM, Geometry
 from gxnor.nn.integer_block import Pooled
-from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.parameter import DiscreteParameter, one_code
 from gxnor.packing import storage_bits, unpack_bits
 from gxnor.space import DiscreteSpace
 
@@ -137,7 +137,8 @@ def _levels_of(index, space: DiscreteSpace):
 def _byte_levels(space: DiscreteSpace) -> np.ndarray:
     """int8 [256, states per byte]: the levels that each packed byte stands for."""
     bits = storage_bits(space.size)
-    index = unpack_bits(np.arange(256, dtype=np.uint8), bits, 256 * 8 // bits).astype(np.int16)
+    packed = one_code(torch.arange(256, dtype=torch.uint8), space).numpy()
+    index = unpack_bits(packed, bits, 256 * 8 // bits).astype(np.int16)
     return _levels_of(index, space).clip(-128, 127).astype(np.int8).reshape(256, -1)  # beyond: no state
 
 

@@ -42,9 +42,15 @@ def unpack_indices(packed: torch.Tensor, bits: int, shape: torch.Size, dtype=tor
     return columns.view(-1)[: shape.numel()].view(shape)
 
 
+def one_code(packed: torch.Tensor, space: DiscreteSpace) -> torch.Tensor:
+    """Packed codes as packed state indices. They are the same but for ternary weights, where code 3 stands for zero as 1
+    does: `gxnor.optim.DST(split_zero=True)` tells the two apart, nobody else."""
+    return packed & ~((packed & 0x55) << 1) if space.N == 1 else packed
+
+
 def dequantize_reference(packed: torch.Tensor, space: DiscreteSpace, shape: torch.Size, dtype) -> torch.Tensor:
     """The values of packed states by the formula of the space; any dtype and device."""
-    index = unpack_indices(packed, storage_bits(space.size), shape, dtype)
+    index = unpack_indices(one_code(packed, space), storage_bits(space.size), shape, dtype)
     return index.mul_(2.0 ** (1 - space.N)).sub_(1).mul_(space.H)
 
 
@@ -143,7 +149,7 @@ class DiscreteParameter(ReadOnlyTensor):
 
     def indices(self) -> torch.Tensor:
         """uint8 state indices, of the weight's shape."""
-        return unpack_indices(self.packed, storage_bits(self.space.size), self.shape)
+        return unpack_indices(one_code(self.packed, self.space), storage_bits(self.space.size), self.shape)
 
     @torch.no_grad()
     def set_indices(self, indices: torch.Tensor) -> None:
@@ -270,11 +276,16 @@ def _copy_states(weight: DiscreteParameter, source: torch.Tensor) -> None:
     weight.set_indices(indices.to(weight.device).expand(weight.shape))
 
 
+def check_codes(packed: np.ndarray, space: DiscreteSpace, count: int) -> None:
+    """Raises ValueError unless these bytes are the packed codes of `count` weights."""
+    check_bits(packed, 4 if space.N == 1 else space.size, count)
+
+
 def _rebuild(packed, N, H, shape, dtype, requires_grad, strides):
     """What unpickling calls. The bytes come from outside: a ValueError where they are not states of this shape."""
     space, shape = DiscreteSpace(N, H), torch.Size(shape)
     if packed.device.type != "meta":
-        check_bits(packed.cpu().numpy(), space.size, shape.numel())
+        check_codes(packed.cpu().numpy(), space, shape.numel())
     return DiscreteParameter(packed, space, shape, dtype, requires_grad, strides)
 
 

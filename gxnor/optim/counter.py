@@ -6,6 +6,13 @@ state, packed in the model, and its counter, packed here, together are at most a
     states 2^N + 1 times 2^b places <= 256          b <= 7 for binary, 6 for ternary, 5 for five states, ... 0 for N = 7
 
 Packed as a stream of bits: eight counters take b bytes, the first lowest.
+
+A ternary weight takes two bits, four codes for three states. With `split_zero` the spare code goes to zero, whose cell is
+then two, a lower half and an upper one. All four cells are as wide, 2^b places each, so that a counter of b bits is as fine
+as one of b + 1 otherwise:
+
+    cell   -1   lower 0   upper 0   1          place p of 0 .. 2^(b+2) - 1 lies at H (2 p + 1 - 2^(b+2)) / 2^(b+2)
+    code    0      1         3      2          cell ^ (cell >> 1)
 """
 
 from __future__ import annotations
@@ -14,7 +21,7 @@ import functools
 
 import torch
 
-from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.parameter import DiscreteParameter, unpack_indices
 from gxnor.space import DiscreteSpace
 
 PIECE = 1 << 14  # weights, a multiple of 8: keeps temporary tensors out of the memory bill
@@ -30,9 +37,14 @@ def counter_bytes(count: int, bits: int) -> int:
     return -(-count // 8) * bits
 
 
-def new_counters(weight: DiscreteParameter, bits: int) -> torch.Tensor:
-    """uint8 [counter_bytes]: every weight in the middle of its cell (the highest state: below it, the last place inside)."""
+def new_counters(weight: DiscreteParameter, bits: int, split_zero: bool = False) -> torch.Tensor:
+    """uint8 [counter_bytes]: every weight in the middle of its state's cell (the highest state: below it, the last place
+    inside)."""
     middle, last = 2**bits // 2, weight.space.size - 1
+    if split_zero:
+        places = torch.tensor([0, 2**bits - 1, 2**bits - 1, 0], dtype=torch.uint8, device=weight.device)
+        codes = unpack_indices(weight.packed, 2, weight.shape).view(-1).split(PIECE)
+        return torch.cat([pack_counters(places[piece.int()], bits) for piece in codes])
     pieces = weight.indices().view(-1).split(PIECE)
     return torch.cat([pack_counters(middle - (piece == last).to(torch.uint8), bits) for piece in pieces])
 

@@ -47,6 +47,7 @@ class DST(torch.optim.Optimizer):
         betas, eps: the increment's settings. betas may be changed between steps.
         counter: bits per weight that remember increments too small to move a state, see `gxnor.optim.counter`; fewer where
             state and counter would not fit in a byte.
+        split_zero: ternary weights have a counter that is twice as fine, in the same memory; of others nothing changes.
         m, probability: the transition rule: "linear", or the paper's "tanh" with m = 3, which takes no counter.
         generator: the torch.Generator (on the CPU) that keys the stochastic moves' streams; its state is saved in
             `state_dict`. Default: a new one, seeded from torch's global generator.
@@ -80,6 +81,7 @@ class DST(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         counter: int = 4,
+        split_zero: bool = False,
         m: float = 1.0,
         probability: str = "linear",
         generator: torch.Generator | None = None,
@@ -89,7 +91,7 @@ class DST(torch.optim.Optimizer):
             model = params
             params = list(model.named_parameters())
         defaults = {"lr": lr, "increment": increment, "betas": tuple(betas), "eps": eps,
-                    "counter": counter, "m": m, "probability": probability}  # fmt: skip
+                    "counter": counter, "split_zero": split_zero, "m": m, "probability": probability}  # fmt: skip
         super().__init__(params, defaults)
         if not native.PATH.exists():
             warnings.warn(SLOW, RuntimeWarning, stacklevel=2)
@@ -266,11 +268,12 @@ class DST(torch.optim.Optimizer):
         if not isinstance(p, DiscreteParameter):
             p.add_(dW)
             return
-        bits = min(group["counter"], counters.most_bits(p.space))
+        bits, split = min(group["counter"], counters.most_bits(p.space)), group["split_zero"] and p.space.N == 1
         if bits and "counter" not in state:
-            state["counter"] = counters.new_counters(p, bits)
+            state["counter"] = counters.new_counters(p, bits, split)
         key = stream.subkey(self._step_key(), number)
-        moved = transitions.move(p, dW, key, group["m"], group["probability"], state.get("counter"), bits)
+        rule = key, group["m"], group["probability"]
+        moved = transitions.move(p, dW, *rule, state.get("counter"), bits, split)
         state["moved"] = state.get("moved", 0) + moved
         state["moves"] = state.get("moves", 0) + p.numel()
 
@@ -301,6 +304,11 @@ class DST(torch.optim.Optimizer):
                     if isinstance(value, torch.Tensor):  # torch has given it the parameter's dtype
                         self.state[p][key] = value.to(p.device, copy=True)
         self.generator.set_state(generator.cpu())
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:  # of a state from before there was the setting
+            group.setdefault("split_zero", False)
 
     def __getstate__(self) -> dict:
         return {**super().__getstate__(), "generator": self.generator, "_moved": set(self._moved)}

@@ -16,7 +16,8 @@ sees is the state whose cell the place lies in, and the counter, the place withi
     place = 2^b state + counter,  moves as above with dz / 2^b for dz;  state = place div 2^b,  counter = place mod 2^b
 
 So an increment too small to move the state is remembered rather than lost. Staying inside [-H, H] leaves half a cell for
-each of the two outer states. b = 0 is the paper's rule.
+each of the two outer states. b = 0 is the paper's rule. With `split_zero` the places of ternary weights are twice as fine in
+the same memory (`gxnor.optim.counter`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import math
 import torch
 
 from gxnor import native
-from gxnor.nn.parameter import DiscreteParameter, pack_indices, unpack_indices
+from gxnor.nn.parameter import DiscreteParameter, one_code, pack_indices, unpack_indices
 from gxnor.nn.stream import uniform
 from gxnor.optim.counter import counter_bytes, pack_counters, unpack_counters
 from gxnor.packing import storage_bits
@@ -52,11 +53,13 @@ def transition(
     m: float = 3.0,
     probability: str = "tanh",
     bits: int = 0,
+    split_zero: bool = False,
 ) -> torch.Tensor:
     """The states after one transition.
 
     Args:
-        index: uint8 state indices; with a counter, the places 2^bits state + counter.
+        index: uint8 state indices; with a counter, the places 2^bits state + counter; with `split_zero`, those of the four
+            cells of `gxnor.optim.counter`.
         increment: float dW in the units of the weights, same shape; an infinite one moves to the end of the space.
         space: the weights' space.
         u: float draws, uniform in [0, 1), same shape.
@@ -68,14 +71,16 @@ def transition(
     check_settings(m, probability)
     if torch.isnan(increment).any():
         raise ValueError("the increment of a discrete weight is NaN")
-    return _transition(index, increment, space, u, m, probability, bits)
+    return _transition(index, increment, space, u, m, probability, bits, split_zero)
 
 
-def _transition(index, increment, space: DiscreteSpace, u, m: float, probability: str, bits: int) -> torch.Tensor:
+def _transition(
+    index, increment, space: DiscreteSpace, u, m: float, probability: str, bits: int, split_zero: bool
+) -> torch.Tensor:
     at = index.to(increment.dtype)
-    first = 2**bits // 2
-    last = (space.size << bits) - 1 - first
-    rho = torch.minimum(torch.maximum(increment / (space.step / 2**bits), first - at), last - at)  # in steps
+    first, cells, step = (0, 4, space.step / 2) if split_zero else (2**bits // 2, space.size, space.step)
+    last = (cells << bits) - 1 - first
+    rho = torch.minimum(torch.maximum(increment / (step / 2**bits), first - at), last - at)  # in steps
     kappa = torch.trunc(rho)
     nu = rho - kappa
     tau = m * nu.abs()
@@ -84,7 +89,9 @@ def _transition(index, increment, space: DiscreteSpace, u, m: float, probability
     return (at + kappa + torch.sign(nu) * (u < tau)).to(torch.uint8)
 
 
-def move_packed(packed, counters, bits: int, increment, space: DiscreteSpace, key: int, m: float, probability: str):
+def move_packed(
+    packed, counters, bits: int, increment, space: DiscreteSpace, key: int, m: float, probability: str, split_zero=False
+):
     """The transition of packed states, on any device.
 
     Args:
@@ -97,13 +104,20 @@ def move_packed(packed, counters, bits: int, increment, space: DiscreteSpace, ke
     increments are NaN.
     """
     storage, shape = storage_bits(space.size), increment.shape
-    before = unpack_indices(packed, storage, shape)
+    before = unpack_indices(packed if split_zero else one_code(packed, space), storage, shape)
+    if split_zero:
+        before = before ^ (before >> 1)
     place = (before << bits) + unpack_counters(counters, bits, shape) if bits else before
     nan = torch.isnan(increment)
     u = uniform(key, increment.numel(), increment.device)
-    place = _transition(place, torch.where(nan, 0, increment), space, u, m, probability, bits)
+    place = _transition(place, torch.where(nan, 0, increment), space, u, m, probability, bits, split_zero)
     after = place >> bits
-    counts = torch.stack([(after != before).sum(), nan.sum()])
+    if split_zero:
+        moved = (after + 1) >> 1 != (before + 1) >> 1  # from one half of zero to the other is no move
+        after = after ^ (after >> 1)
+    else:
+        moved = after != before
+    counts = torch.stack([moved.sum(), nan.sum()])
     return pack_indices(after, storage), pack_counters(place & (2**bits - 1), bits) if bits else None, counts
 
 
@@ -115,6 +129,7 @@ def move(
     probability: str = "tanh",
     counters: torch.Tensor | None = None,
     bits: int = 0,
+    split_zero: bool = False,
 ) -> int:
     """`transition` of a parameter in place, with the draws of the stream `key`; returns how many states moved.
 
@@ -134,7 +149,8 @@ def move(
     library = native.library() if weight.device.type == "cpu" and increment.dtype == torch.float32 else None
     if library is None:
         flat = increment.view(-1)
-        packed, after, counts = move_packed(weight.packed, counters, bits, flat, weight.space, key, m, probability)
+        settings = weight.space, key, m, probability, split_zero
+        packed, after, counts = move_packed(weight.packed, counters, bits, flat, *settings)
         moved, nan = counts.tolist()  # read together: a GPU then waits once
         if nan:
             raise ValueError("the increment of a discrete weight is NaN")
@@ -144,7 +160,9 @@ def move(
             counters.copy_(after)
         return moved
     space = weight.space
-    rule = native.Rule(storage_bits(space.size), space.size, bits, probability == "tanh", space.step, m, key)
+    rule = native.Rule(
+        storage_bits(space.size), space.size, bits, probability == "tanh", split_zero, space.step, m, key
+    )
     places = counters.data_ptr() if bits and counters is not None else None
     moved = library.gxnor_transition(
         ctypes.byref(rule), weight.packed.data_ptr(), places, increment.data_ptr(),

@@ -18,8 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gxnor.errors import GxnorError, WorkError
-from gxnor.nn.parameter import DiscreteParameter
-from gxnor.packing import check_bits
+from gxnor.nn.parameter import DiscreteParameter, check_codes
 from gxnor.writing import replacing
 
 VERSION = 1
@@ -50,7 +49,7 @@ def load_model_state(model: nn.Module, state: dict[str, Any]) -> None:
             if got != wanted or given["packed"].shape != tensor.packed.shape:
                 raise GxnorError(f"the checkpoint is of another network: {name} is {got}, expected {wanted}")
             try:
-                check_bits(given["packed"].numpy(), tensor.space.size, tensor.numel())
+                check_codes(given["packed"].numpy(), tensor.space, tensor.numel())
             except ValueError as error:
                 raise WorkError(f"the checkpoint is damaged: {name}: {error}") from None
             tensor.packed.copy_(given["packed"])

@@ -85,6 +85,7 @@ class Spaces(Section):
 class Optimizer(Section):
     increment: Literal["factored", "adam", "sgd"] = "adam"
     counter: Annotated[int, Field(ge=0, le=7)] = 0  # bits per weight that remember what was too little to move it
+    split_zero: bool = False  # of ternary weights, for a counter twice as fine in the same memory
     lr: Positive = 0.1
     lr_end: Positive = 3e-4
     schedule: Literal["constant", "exponential", "cosine"] = "exponential"

@@ -20,6 +20,7 @@ struct Rule {
   int bits;          // of a counter, which is the place within a state
   float step, m;     // from place to place
   bool tanh;
+  bool split_zero;   // into a lower and an upper half, codes 1 and 3
   uint64_t key;
 };
 
@@ -43,6 +44,11 @@ GXNOR_BODY void pack_block(const int32_t* at, uint8_t* packed) {
     for (int i = 0; i < kPerWord; ++i) word |= static_cast<uint32_t>(at[w * kPerWord + i]) << (i * kBits);
     for (int b = 0; b < 4; ++b) packed[b] = static_cast<uint8_t>(word >> (8 * b));
   }
+}
+
+// Codes of ternary states, with zero split or not, to what they are counted by: cells from the lowest to the highest.
+GXNOR_BODY void cells_of(bool split_zero, int32_t* code) {
+  for (int i = 0; i < kBlock; ++i) code[i] = split_zero ? code[i] ^ code[i] >> 1 : code[i] == 3 ? 1 : code[i];
 }
 
 // Eight counters to as many bytes as a counter has bits; `at` becomes the place.
@@ -112,6 +118,7 @@ template <int kBits, bool kTanh>
 GXNOR_BODY int transition_block(uint8_t* packed, uint8_t* counters, const float* dW, const float* u, const Rule& rule) {
   int32_t before[kBlock], at[kBlock], to[kBlock];
   unpack_block<kBits>(packed, before);
+  if (kBits == 2) cells_of(rule.split_zero, before);
   for (int i = 0; i < kBlock; ++i) at[i] = before[i];
   if (rule.bits == 4)  // a constant: shifts by it are vectorised
     unpack_counters(counters, 4, at);
@@ -122,9 +129,16 @@ GXNOR_BODY int transition_block(uint8_t* packed, uint8_t* counters, const float*
     pack_counters(to, 4, counters);
   else if (rule.bits)
     pack_counters(to, rule.bits, counters);
-  pack_block<kBits>(to, packed);
   int moved = 0;
-  for (int i = 0; i < kBlock; ++i) moved += to[i] != before[i];
+  if (rule.split_zero) {
+    for (int i = 0; i < kBlock; ++i) {
+      moved += (to[i] + 1) >> 1 != (before[i] + 1) >> 1;  // from one half of zero to the other is no move
+      to[i] ^= to[i] >> 1;
+    }
+  } else {
+    for (int i = 0; i < kBlock; ++i) moved += to[i] != before[i];
+  }
+  pack_block<kBits>(to, packed);
   return moved;
 }
 
@@ -173,10 +187,10 @@ int64_t move(uint8_t* packed, uint8_t* counters, const float* dW, int64_t begin,
 
 int64_t gxnor_transition(const gxnor_rule* given, uint8_t* packed, uint8_t* counters, const float* dW, int64_t n,
                          int32_t threads) {
-  const auto& [bits, states, counter_bits, tanh, step, m, key] = *given;
-  const int half = (1 << counter_bits) / 2;
-  const Rule rule{half, (states << counter_bits) - 1 - half, counter_bits, std::ldexp(step, -counter_bits), m, tanh != 0,
-                  key};
+  const auto& [bits, states, counter_bits, tanh, split_zero, step, m, key] = *given;
+  const int half = split_zero ? 0 : (1 << counter_bits) / 2, cells = split_zero ? 4 : states;
+  const Rule rule{half, (cells << counter_bits) - 1 - half, counter_bits, std::ldexp(step, -counter_bits - (cells > states)),
+                  m, tanh != 0, split_zero != 0, key};
   if (gxnor::vectorised<any_nan>(dW, n)) return -1;  // looked for first, so that a refused call moves nothing
   const auto move_some = bits == 1 ? move<1> : bits == 2 ? move<2> : bits == 4 ? move<4> : move<8>;
   std::atomic<int64_t> moved{0};
