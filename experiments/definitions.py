@@ -126,16 +126,17 @@ def _night(recipe: str) -> Form:
     """The special cases on a data set of colour images, in a night of two cores: a quarter of the width, 40 epochs, one
     seed, integer arithmetic where weights and activations are discrete. The twins come first."""
     real, latent, low = WHOLE.real, WHOLE.latent, _counter(4, 0.06, 0.03, 64)
+    fine = {**_counter(4, 0.06, 0.005, 32), "optimizer.split_zero": True}  # lower rates, as its places are finer
     settings = {
         **GXNOR, "precision.a": 1.0, "optimizer.norm_decay": 0.03, "network.width": 0.25, "train.epochs": 40,
         "train.batch": 100, "train.arithmetic": "auto",
     }  # fmt: skip
     points = (
         Point("full precision", {**_spaces("real", "real"), **real}),
-        Point("GXNOR, DST", {**_spaces(1, 1), **low}),
+        Point("GXNOR, DST", {**_spaces(1, 1), **fine}),
         Point("GXNOR, latent weights", {**_spaces(1, 1, True), **latent}),
         Point("BNN, DST", {**_spaces(0, 0), **low}),
-        Point("TWN, DST", {**_spaces(1, "real"), **low}),
+        Point("TWN, DST", {**_spaces(1, "real"), **fine}),
         Point("BWN, DST", {**_spaces(0, "real"), **low}),
         Point("weights of 5 states, activations of 9, DST", {**_spaces(2, 3), **low}),
     )
