@@ -268,7 +268,7 @@ def test_a_packed_weight_crosses_into_the_program_as_it_lies(N, monkeypatch):
     before = layer.weight.packed.clone()
     with monkeypatch.context() as on_the_way:
         on_the_way.setattr("gxnor.nn.parameter.unpack_indices", None)
-        on_the_way.setattr("gxnor.program.ops.pack_bits", None)
+        on_the_way.setattr("gxnor.program.values.pack_bits", None)
         weight = layers._states(layer)
     layer.weight.set_indices(torch.zeros_like(layer.weight.indices()))
     assert weight.packed.tobytes() == before.numpy().tobytes()
