@@ -323,6 +323,8 @@ def _check_settings(group: dict) -> None:
         raise ValueError(f"betas must be two numbers in [0, 1), got {group['betas']!r}")
     if not (isinstance(group["counter"], int) and 0 <= group["counter"] <= 7):
         raise ValueError(f"counter must be 0 to 7 bits, got {group['counter']!r}")
+    if not isinstance(group["split_zero"], bool):
+        raise ValueError(f"split_zero must be True or False, got {group['split_zero']!r}")
     if not group["eps"] > 0:
         raise ValueError(f"eps must be positive, got {group['eps']!r}")
     transitions.check_settings(group["m"], group["probability"])

@@ -30,6 +30,7 @@ def test_a_parameter_that_nobody_claims_is_named():
         ({"betas": (0.9, -0.1)}, "betas must be two numbers"),
         ({"betas": (0.9,)}, "betas must be two numbers"),
         ({"eps": 0.0}, "eps must be"),
+        ({"split_zero": 1}, "split_zero must be True or False, got 1"),
         ({"m": 0.0}, "m must be"),
         ({"probability": "sigmoid"}, "probability must be one of tanh, linear"),
     ],
