@@ -18,17 +18,11 @@ def summarise(study: Study, form: Form, quick: bool, runs: list[Run], command: s
 
     A row of several candidates is represented by the one with the best mean validation accuracy, `chosen`."""
     rows = [row for point in form.points if (row := _row(study, [run for run in runs if run.point is point]))]
-    _choose(rows)
-    results = [result for run in runs if (result := run.result)]
-    places = [{key: result[key] for key in ("machine", "versions")} for result in results]
-    places = places or [{"machine": machine(), "versions": versions()}]
+    places = [{key: result[key] for key in ("machine", "versions")} for run in runs if (result := run.result)]
     return {
         "study": study.name, "form": "quick" if quick else "full", "data": form.recipe,
-        "title": study.title + form.about, "text": study.text, "settings": form.settings,
-        "runs": len(results), "runs_planned": len(runs),
-        "complete": len(results) == len(runs), "seconds": round(sum(result["seconds"] for result in results), 1),
-        "made_on": [place for i, place in enumerate(places) if place not in places[:i]],
-        "date": max((result["date"] for result in results), default=_now()), "command": command, "rows": rows,
+        "title": study.title + form.about, "text": study.text, "settings": form.settings, "command": command,
+        **_total(rows, places or [{"machine": machine(), "versions": versions()}], len(runs)),
     }  # fmt: skip
 
 
@@ -39,14 +33,7 @@ def joined(summary: dict, before: dict, form: Form) -> dict:
         return summary
     known = {_place(row): row for row in [*before["rows"], *summary["rows"]]}
     rows = [known[place] for point in form.points if (place := _place(vars(point))) in known]
-    _choose(rows)
-    seeds = [seed for row in rows for seed in row["seeds"]]
-    places = [*before["made_on"], *summary["made_on"]]
-    return {
-        **summary, "runs": len(seeds), "complete": len(seeds) == summary["runs_planned"],
-        "seconds": round(sum(seed["seconds"] for seed in seeds), 1), "date": max(seed["date"] for seed in seeds),
-        "made_on": [place for i, place in enumerate(places) if place not in places[:i]], "rows": rows,
-    }  # fmt: skip
+    return {**summary, **_total(rows, [*before["made_on"], *summary["made_on"]], summary["runs_planned"])}
 
 
 def _place(row: dict) -> str:
@@ -54,11 +41,19 @@ def _place(row: dict) -> str:
     return json.dumps([row["row"], row["at"], row["settings"]])
 
 
-def _choose(rows: list[dict]) -> None:
+def _total(rows: list[dict], places: list[dict], planned: int) -> dict:
+    """The rows, with the chosen ones marked, and what they come to."""
     for row in rows:
         rivals = [other for other in rows if other["row"] == row["row"]]
         row["candidates"] = len(rivals)
         row["chosen"] = row is max(rivals, key=lambda rival: rival["val_mean"])
+    seeds = [seed for row in rows for seed in row["seeds"]]
+    return {
+        "runs": len(seeds), "runs_planned": planned, "complete": len(seeds) == planned,
+        "seconds": round(sum(seed["seconds"] for seed in seeds), 1),
+        "made_on": [place for i, place in enumerate(places) if place not in places[:i]],
+        "date": max((seed["date"] for seed in seeds), default=_now()), "rows": rows,
+    }  # fmt: skip
 
 
 def _row(study: Study, runs: list[Run]) -> dict | None:

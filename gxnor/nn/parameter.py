@@ -209,7 +209,8 @@ class DiscreteParameter(ReadOnlyTensor):
 
     def __reduce_ex__(self, protocol):
         shape, strides = tuple(self.shape), self.stride()
-        return _rebuild, (self.packed, self.space.N, self.space.H, shape, self.dtype, self.requires_grad, strides)
+        given = (self.packed, self.space.N, self.space.H, shape, self.dtype, self.requires_grad, strides)
+        return _rebuild, (*given, has_two_zeros(self.packed, self.space))
 
     def __tensor_flatten__(self):
         refuse_recording()  # where torch.compile traces a layer, it takes is_in_onnx_export() there for False
@@ -276,16 +277,22 @@ def _copy_states(weight: DiscreteParameter, source: torch.Tensor) -> None:
     weight.set_indices(indices.to(weight.device).expand(weight.shape))
 
 
-def check_codes(packed: np.ndarray, space: DiscreteSpace, count: int) -> None:
-    """Raises ValueError unless these bytes are the packed codes of `count` weights."""
-    check_bits(packed, 4 if space.N == 1 else space.size, count)
+def has_two_zeros(packed: torch.Tensor, space: DiscreteSpace) -> bool:
+    """Whether there is a code among them that is no index."""
+    return not packed.is_meta and not torch.equal(one_code(packed, space), packed)
 
 
-def _rebuild(packed, N, H, shape, dtype, requires_grad, strides):
+def check_codes(packed: torch.Tensor, space: DiscreteSpace, count: int, two_zeros: bool) -> None:
+    """Raises ValueError unless these bytes are the packed codes of `count` weights, with both zeros only where they were
+    said to have them: else a second zero is damage."""
+    check_bits(packed.cpu().numpy(), 4 if two_zeros and space.N == 1 else space.size, count)
+
+
+def _rebuild(packed, N, H, shape, dtype, requires_grad, strides, two_zeros=False):
     """What unpickling calls. The bytes come from outside: a ValueError where they are not states of this shape."""
     space, shape = DiscreteSpace(N, H), torch.Size(shape)
     if packed.device.type != "meta":
-        check_codes(packed.cpu().numpy(), space, shape.numel())
+        check_codes(packed, space, shape.numel(), two_zeros)
     return DiscreteParameter(packed, space, shape, dtype, requires_grad, strides)
 
 

@@ -18,19 +18,27 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gxnor.errors import GxnorError, WorkError
-from gxnor.nn.parameter import DiscreteParameter, check_codes
+from gxnor.nn.parameter import DiscreteParameter, check_codes, has_two_zeros
 from gxnor.writing import replacing
 
 VERSION = 1
 
 
 def model_state(model: nn.Module) -> dict[str, Any]:
-    """`model.state_dict()` as plain tensors; a discrete weight becomes {"packed", "N", "H", "shape"}."""
+    """`model.state_dict()` as plain tensors; a discrete weight becomes {"packed", "N", "H", "shape"}, and "two_zeros" where
+    it has codes for both (`gxnor.optim.counter`)."""
     state = {}
     for name, tensor in model.state_dict().items():
         if isinstance(tensor, DiscreteParameter):
             space = tensor.space
-            tensor = {"packed": tensor.packed, "N": space.N, "H": float(space.H), "shape": list(tensor.shape)}
+            two_zeros = {"two_zeros": True} if has_two_zeros(tensor.packed, space) else {}
+            tensor = {
+                "packed": tensor.packed,
+                "N": space.N,
+                "H": float(space.H),
+                "shape": list(tensor.shape),
+                **two_zeros,
+            }
         state[name] = tensor
     return state
 
@@ -49,7 +57,7 @@ def load_model_state(model: nn.Module, state: dict[str, Any]) -> None:
             if got != wanted or given["packed"].shape != tensor.packed.shape:
                 raise GxnorError(f"the checkpoint is of another network: {name} is {got}, expected {wanted}")
             try:
-                check_codes(given["packed"].numpy(), tensor.space, tensor.numel())
+                check_codes(given["packed"], tensor.space, tensor.numel(), given.get("two_zeros") is True)
             except ValueError as error:
                 raise WorkError(f"the checkpoint is damaged: {name}: {error}") from None
             tensor.packed.copy_(given["packed"])

@@ -189,7 +189,7 @@ int64_t gxnor_transition(const gxnor_rule* given, uint8_t* packed, uint8_t* coun
                          int32_t threads) {
   const auto& [bits, states, counter_bits, tanh, split_zero, step, m, key] = *given;
   const int half = split_zero ? 0 : (1 << counter_bits) / 2, cells = split_zero ? 4 : states;
-  const Rule rule{half, (cells << counter_bits) - 1 - half, counter_bits, std::ldexp(step, -counter_bits - (cells > states)),
+  const Rule rule{half, (cells << counter_bits) - 1 - half, counter_bits, std::ldexp(step, -counter_bits - (split_zero != 0)),
                   m, tanh != 0, split_zero != 0, key};
   if (gxnor::vectorised<any_nan>(dW, n)) return -1;  // looked for first, so that a refused call moves nothing
   const auto move_some = bits == 1 ? move<1> : bits == 2 ? move<2> : bits == 4 ? move<4> : move<8>;

@@ -184,12 +184,16 @@ def test_a_weight_that_starts_in_the_second_zero_starts_in_the_middle():
     assert places(weight, new_counters(weight, 4, True), 4).tolist() == [0, 31, 32, 63]
 
 
-def test_states_of_other_spaces_that_do_not_exist_are_still_refused():
-    net, five = nn.Sequential(Linear(6, 4, N=2)), nn.Sequential(Linear(6, 4, N=2))
+@pytest.mark.parametrize("N, states", [(1, 3), (2, 5)])
+def test_a_code_that_was_not_announced_is_damage(N, states):
+    net = nn.Sequential(Linear(6, 4, N=N))
     state = checkpoint.model_state(net)
     state["0.weight"]["packed"] = torch.full_like(state["0.weight"]["packed"], 0xFF)
-    with pytest.raises(WorkError, match="beyond the last of 5 states"):
-        checkpoint.load_model_state(five, state)
+    with pytest.raises(WorkError, match=f"beyond the last of {states} states"):
+        checkpoint.load_model_state(net, state)
+    rebuild, given = net[0].weight.__reduce_ex__(2)
+    with pytest.raises(ValueError, match=f"beyond the last of {states} states"):
+        rebuild(state["0.weight"]["packed"], *given[1:])
 
 
 def test_an_older_optimizers_state_has_no_split():

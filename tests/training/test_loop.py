@@ -328,7 +328,7 @@ def test_restart_search_runs_and_goes_back_to_the_best(tiny, tmp_path):
 
 
 def test_damaged_checkpoints_are_named(tiny, tmp_path):
-    recipe = tiny("train.epochs=1", "precision.weights=2")
+    recipe = tiny("train.epochs=1")
     train(recipe, tmp_path / "run")
     path = tmp_path / "run" / "best.safetensors"
     whole = path.read_bytes()
@@ -338,7 +338,7 @@ def test_damaged_checkpoints_are_named(tiny, tmp_path):
             evaluate_run(tmp_path / "run")
     path.write_bytes(whole)
     tree = checkpoint.load(path)
-    tree["model"]["conv1.weight"]["packed"][0] = 255  # no states of five
+    tree["model"]["conv1.weight"]["packed"][0] = 255  # no ternary states
     checkpoint.save(path, tree)
     with pytest.raises(WorkError, match=r"damaged: conv1\.weight: packed states hold an index beyond"):
         evaluate_run(tmp_path / "run")
@@ -347,9 +347,9 @@ def test_damaged_checkpoints_are_named(tiny, tmp_path):
         load_network(path, recipe)
     path.write_bytes(whole)
     with pytest.raises(GxnorError, match="another network"):
-        load_network(path, tiny("network.layers=9C3-MP2-32FC-10", "precision.weights=2"))
+        load_network(path, tiny("network.layers=9C3-MP2-32FC-10"))
     with pytest.raises(GxnorError, match="another network"):
-        load_network(path, tiny("precision.weights=1"))
+        load_network(path, tiny("precision.weights=2"))
 
 
 def test_tensorboard_is_written_where_asked_for(tiny, tmp_path):
