@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import programs  # noqa: E402
 from experiments.pictures import SERIES  # noqa: E402
-from experiments.tables import blocks_table, zoo_table  # noqa: E402
+from experiments.timings import blocks_table, zoo_table  # noqa: E402
 from gxnor.cli import bench  # noqa: E402
 from gxnor.program import Program, file  # noqa: E402
 from gxnor.runtime.engine import instruction_sets  # noqa: E402

@@ -13,10 +13,10 @@ from pathlib import Path
 from PIL import Image
 
 from experiments import pictures
+from experiments.accuracies import accuracy_groups
 from experiments.definitions import STUDIES, find
 from experiments.summary import joined
 from experiments.table import markdown, section
-from experiments.tables import accuracy_groups
 from gxnor.errors import GxnorError
 
 INTRODUCTION = """# Results

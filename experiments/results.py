@@ -17,9 +17,10 @@ import re
 from pathlib import Path
 
 from experiments import page, pretrained
+from experiments.accuracies import RESULTS, ROOT, kind
 from experiments.again import whole
 from experiments.pictures import log_scale
-from experiments.tables import RESULTS, ROOT, RUNS, kind, write_tables
+from experiments.tables import RUNS, write_tables
 from gxnor.errors import GxnorError
 from gxnor.training import recipe as recipes
 from gxnor.training.runfolder import read_history

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from experiments import tables
+from experiments import accuracies, tables
 from experiments.again import again_by
 from experiments.definitions import STUDIES
 from gxnor.errors import GxnorError
@@ -68,7 +68,7 @@ def cifar_run(results, tmp_path, monkeypatch):
     stored = json.loads(next((results.RESULTS / "mnist").glob("*.json")).read_text())
     command = "gxnor train cifar10 --seed 1 --resume --out runs/one --set train.epochs=3"
     (run / "result.json").write_text(json.dumps({**stored, "test_accuracy": 0.8765, "seed": 1, "command": command}))
-    for module in (results, tables):
+    for module in (results, accuracies):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
         monkeypatch.setattr(module, "ROOT", tmp_path)
     return run
@@ -78,9 +78,9 @@ def cifar_run(results, tmp_path, monkeypatch):
 @pytest.mark.parametrize("recipe", ["cifar10", "cifar10-resnet20"])
 def test_a_run_on_cifar10_stands_in_the_table_with_its_command_and_note(results, cifar_run, note, recipe):
     (cifar_run / "recipe.toml").write_text(recipes.dump(recipes.load(recipe, ["train.epochs=3"])))
-    assert tables.table_with_commands(recipe) == "Not run yet."
+    assert accuracies.table_with_commands(recipe) == "Not run yet."
     call(results, "results", "add", str(cifar_run), *note)
-    text = tables.table_with_commands(recipe)
+    text = accuracies.table_with_commands(recipe)
     assert "**87.65 %** (87.65)" in text
     assert f"\ngxnor train {recipe} --seed N --set train.epochs=3\n" in text
     assert ("Images of another kind. The best epoch" in text) == bool(note)
