@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from gxnor.targets.stages import (
     Sum,
     Window,
 )
-from gxnor.targets.verilog.plan import Edge, Emission, Input, Numbers, Pair, Plan, States, Step, Sums, Triple
+from gxnor.targets.verilog.parts import Largest, Part, Pending, eye, planes, ungrouped
+from gxnor.targets.verilog.plan import Edge, Emission, Input, Numbers, Pair, Plan, States, Step, Sums
 
 POINT = (1, 1)
 
@@ -43,39 +44,6 @@ def make(lowered: Lowered) -> Plan:
     return Plan(build.sums, steps[::-1], build.input, last)
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """A share of a sum: events (None: of the input) of least..most through weights, any integers. It stands for
-    factor sum + offset * (all weights of a channel)."""
-
-    emission: Emission | None
-    shape: Triple
-    weight: np.ndarray  # int64 (in, kernel height, kernel width, out), or (in, 1, 1, out)
-    window: Window
-    least: int
-    most: int
-    factor: int = 1
-    offset: int = 0
-
-
-@dataclass(eq=False)
-class _Pending:
-    """A sum of parts that has no accumulators until they are asked for."""
-
-    numbers: tuple[int, ...]
-    shape: Triple
-    parts: list[_Part]
-    sums: Sums | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Largest:
-    """A max-pool of sums, which waits for a threshold."""
-
-    sums: Sums
-    window: Window
-
-
 class _Build:
     """Groups and steps so far. `values` says of every value of the program where it is: None for an input whose events are
     taken as they come; one that is read several times is kept in accumulators, with its border, as any other."""
@@ -84,7 +52,7 @@ class _Build:
         self.lowered = lowered
         self.sums: list[Sums] = []
         self.steps: list[Step] = []
-        self.values: dict[int, _Pending | _Largest | Emission | None] = {0: None}
+        self.values: dict[int, Pending | Largest | Emission | None] = {0: None}
         value = lowered.values[0]
         readers = [stage for stage in lowered.stages if 0 in stage.sources]
         border = (0, 0)
@@ -107,7 +75,7 @@ class _Build:
             kept = Sums((), shape, np.full(channels, low), np.full(channels, high), 1, np.zeros(channels, np.int64))
             self.sums.append(kept)
             window = Window(POINT, POINT, (0, 0), POINT, shape[1:])
-            self.steps.append(Step(None, Edge(shape, _eye(channels).astype(np.int8), window, kept)))
+            self.steps.append(Step(None, Edge(shape, eye(channels).astype(np.int8), window, kept)))
             self.values[0] = _numbers(kept, high)
 
     def where(self, stage: Stage) -> str:
@@ -131,22 +99,22 @@ class _Build:
         """Says where the stage's value is."""
         first, to = stage.sources[0], self.lowered.values[stage.result]
         source = self.values[first]
-        made: _Pending | _Largest | Emission
+        made: Pending | Largest | Emission
         match stage:
             case Linear(steps=None) | Sum():
-                made = _Pending(stage.layers, to.shape, [self.part(stage)])
+                made = Pending(stage.layers, to.shape, [self.part(stage)])
             case Linear(steps=Steps() as steps):
                 counts = (len(stage.weight), *stage.window.count)
                 pool = stage.pool if stage.pool is not None and stage.pool.kernel != POINT else None
-                made = _states(self.accumulators(_Pending(stage.layers, counts, [self.part(stage)])), steps, pool)
+                made = _states(self.accumulators(Pending(stage.layers, counts, [self.part(stage)])), steps, pool)
             case Plus():
                 parts = [
                     replace(part, weight=part.weight * factor)
                     for number, factor in zip(stage.sources, stage.factors, strict=True)
                     for part in self.terms(number)
                 ]
-                made = _Pending(stage.layers, to.shape, [part for part in parts if part.weight.any()] or parts[:1])
-            case Quantize() if isinstance(source, _Largest):
+                made = Pending(stage.layers, to.shape, [part for part in parts if part.weight.any()] or parts[:1])
+            case Quantize() if isinstance(source, Largest):
                 made = _states(source.sums, stage.steps, source.window)
             case Quantize():
                 made = _states(self.settled(first), stage.steps)
@@ -157,8 +125,8 @@ class _Build:
                 made = replace(
                     _numbers(sums, to.bound), shift=stage.shift, multiplier=wide * sums.factor, offset=offset
                 )
-            case Max() if isinstance(source, _Pending) and to.space is None:
-                made = _Largest(self.accumulators(source), stage.window)
+            case Max() if isinstance(source, Pending) and to.space is None:
+                made = Largest(self.accumulators(source), stage.window)
             case Max() if to.space is not None:
                 if not isinstance(source, States) or source.pool is not None:
                     source = _states(self.settled(first), _apart(to.space, to.shape[0]))
@@ -175,10 +143,10 @@ class _Build:
                 )
         self.values[stage.result] = made
 
-    def part(self, stage: Linear | Sum) -> _Part:
+    def part(self, stage: Linear | Sum) -> Part:
         number = stage.sources[0]
         value = self.lowered.values[number]
-        weight = _eye(value.shape[0]) if isinstance(stage, Sum) else _ungrouped(stage, value.shape[0])
+        weight = eye(value.shape[0]) if isinstance(stage, Sum) else ungrouped(stage, value.shape[0])
         part = replace(self.whole(number), weight=weight, window=stage.window)
         if number or self.input.signed:
             return part
@@ -187,36 +155,36 @@ class _Build:
         factor = 2 // self.input.factor
         return replace(part, shape=self.input.shape, window=window, factor=factor, offset=-255)
 
-    def whole(self, number: int) -> _Part:
+    def whole(self, number: int) -> Part:
         """A value as it is: channel by channel, place by place."""
         emission, value = self.emission(number), self.lowered.values[number]
         least, most = (-value.bound, value.bound) if number else self.reach()
         window = Window(POINT, POINT, (0, 0), POINT, value.shape[1:])
-        return _Part(emission, value.shape, _eye(value.shape[0]), window, least, most)
+        return Part(emission, value.shape, eye(value.shape[0]), window, least, most)
 
-    def terms(self, number: int) -> list[_Part]:
+    def terms(self, number: int) -> list[Part]:
         """The parts of a value that is added: its own, where nothing else is done with it."""
         value = self.values[number]
-        return value.parts if isinstance(value, _Pending) and self.joins(number) else [self.whole(number)]
+        return value.parts if isinstance(value, Pending) and self.joins(number) else [self.whole(number)]
 
     def emission(self, number: int) -> Emission | None:
         """Events of a value; None for those of an input that are taken as they come."""
         value = self.values[number]
-        if isinstance(value, _Largest):
+        if isinstance(value, Largest):
             layer = type(self.lowered.program.layers[number - 1]).__name__
             raise GxnorError(f"layer {number} ({layer}) pools numbers that are not states: the circuit compares none")
-        if isinstance(value, _Pending):
+        if isinstance(value, Pending):
             return _numbers(self.accumulators(value), self.lowered.values[number].bound)
         return value
 
     def settled(self, number: int) -> Sums:
         """A value in accumulators."""
         value = self.values[number]
-        if not isinstance(value, _Pending):
-            value = self.values[number] = _Pending((), self.lowered.values[number].shape, [self.whole(number)])
+        if not isinstance(value, Pending):
+            value = self.values[number] = Pending((), self.lowered.values[number].shape, [self.whole(number)])
         return self.accumulators(value)
 
-    def accumulators(self, pending: _Pending) -> Sums:
+    def accumulators(self, pending: Pending) -> Sums:
         """The group of a sum; the first time, with the steps that fill it."""
         if pending.sums is None:
             low = high = constant = np.zeros(pending.shape[0], np.int64)
@@ -230,7 +198,7 @@ class _Build:
             pending.sums = Sums(pending.numbers, pending.shape, low, high, factor, constant)
             self.sums.append(pending.sums)
             for part in pending.parts:
-                for shift, plane in _planes(part.weight):
+                for shift, plane in planes(part.weight):
                     self.steps.append(Step(part.emission, Edge(part.shape, plane, part.window, pending.sums), shift))
         return pending.sums
 
@@ -251,25 +219,3 @@ def _states(sums: Sums, steps: Steps, pool: Window | None = None) -> States:
 def _apart(space: DiscreteSpace, channels: int) -> Steps:
     """Levels as they are."""
     return Steps(space, space.levels.astype(np.int64)[None, 1:].repeat(channels, axis=0), np.zeros(channels, bool))
-
-
-def _planes(weight: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """(p, int8 plane) with weight = sum of 2^p * plane, planes in -1, 0, 1; one at least."""
-    size, sign = np.abs(weight), np.sign(weight).astype(np.int8)
-    planes = [(p, sign * (size >> p & 1).astype(np.int8)) for p in range(int(size.max()).bit_length())]
-    return [(p, plane) for p, plane in planes if plane.any()] or [(0, sign)]
-
-
-def _eye(channels: int) -> np.ndarray:
-    """Weights that leave every channel as it is."""
-    return np.eye(channels, dtype=np.int64)[:, None, None]
-
-
-def _ungrouped(stage: Linear, channels: int) -> np.ndarray:
-    outputs = len(stage.weight)
-    weight = np.zeros((outputs, channels, *stage.weight.shape[2:]), np.int64)
-    share, per_group = channels // stage.groups, outputs // stage.groups
-    for group in range(stage.groups):
-        rows = slice(group * per_group, (group + 1) * per_group)
-        weight[rows, group * share : (group + 1) * share] = stage.weight[rows]
-    return weight.transpose(1, 2, 3, 0)
