@@ -98,6 +98,7 @@ class Rule(ctypes.Structure):
         ("counter_bits", _int32),
         ("tanh", _int32),
         ("split_zero", _int32),
+        ("hysteresis", _int32),
         ("step", _float),
         ("m", _float),
         ("key", _uint64),

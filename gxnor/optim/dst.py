@@ -48,6 +48,8 @@ class DST(torch.optim.Optimizer):
         counter: bits per weight that remember increments too small to move a state, see `gxnor.optim.counter`; fewer where
             state and counter would not fit in a byte.
         split_zero: ternary weights have a counter that is twice as fine, in the same memory; of others nothing changes.
+        hysteresis: how far a weight that changes its state is carried on, 0 to 0.5 steps between states, so that noise does
+            not bring it back; see `gxnor.optim.transition`. 0.125 is good where weights have counters.
         m, probability: the transition rule: "linear", or the paper's "tanh" with m = 3, which takes no counter.
         generator: the torch.Generator (on the CPU) that keys the stochastic moves' streams; its state is saved in
             `state_dict`. Default: a new one, seeded from torch's global generator.
@@ -82,6 +84,7 @@ class DST(torch.optim.Optimizer):
         eps: float = 1e-8,
         counter: int = 4,
         split_zero: bool = False,
+        hysteresis: float = 0.0,
         m: float = 1.0,
         probability: str = "linear",
         generator: torch.Generator | None = None,
@@ -91,7 +94,8 @@ class DST(torch.optim.Optimizer):
             model = params
             params = list(model.named_parameters())
         defaults = {"lr": lr, "increment": increment, "betas": tuple(betas), "eps": eps,
-                    "counter": counter, "split_zero": split_zero, "m": m, "probability": probability}  # fmt: skip
+                    "counter": counter, "split_zero": split_zero, "hysteresis": hysteresis, "m": m,
+                    "probability": probability}  # fmt: skip
         super().__init__(params, defaults)
         if not native.PATH.exists():
             warnings.warn(SLOW, RuntimeWarning, stacklevel=2)
@@ -273,7 +277,7 @@ class DST(torch.optim.Optimizer):
             state["counter"] = counters.new_counters(p, bits, split)
         key = stream.subkey(self._step_key(), number)
         rule = key, group["m"], group["probability"]
-        moved = transitions.move(p, dW, *rule, state.get("counter"), bits, split)
+        moved = transitions.move(p, dW, *rule, state.get("counter"), bits, split, group["hysteresis"])
         state["moved"] = state.get("moved", 0) + moved
         state["moves"] = state.get("moves", 0) + p.numel()
 
@@ -307,8 +311,9 @@ class DST(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
-        for group in self.param_groups:  # of a state from before there was the setting
+        for group in self.param_groups:  # of a state from before there were the settings
             group.setdefault("split_zero", False)
+            group.setdefault("hysteresis", 0.0)
 
     def __getstate__(self) -> dict:
         return {**super().__getstate__(), "generator": self.generator, "_moved": set(self._moved)}
@@ -327,4 +332,6 @@ def _check_settings(group: dict) -> None:
         raise ValueError(f"split_zero must be True or False, got {group['split_zero']!r}")
     if not group["eps"] > 0:
         raise ValueError(f"eps must be positive, got {group['eps']!r}")
-    transitions.check_settings(group["m"], group["probability"])
+    transitions.check_settings(group["m"], group["probability"], group["hysteresis"])
+    if group["hysteresis"] and not group["counter"]:
+        raise ValueError("hysteresis takes a counter, got counter=0")

@@ -18,6 +18,13 @@ sees is the state whose cell the place lies in, and the counter, the place withi
 So an increment too small to move the state is remembered rather than lost. Staying inside [-H, H] leaves half a cell for
 each of the two outer states. b = 0 is the paper's rule. With `split_zero` the places of ternary weights are twice as fine in
 the same memory (`gxnor.optim.counter`).
+
+A weight whose place lies at the edge of a cell goes to and fro between two states with every change of its increment's sign.
+With a hysteresis h > 0, of steps dz, one that has changed its state is carried on by h:
+
+    place <- place + sign(rho) round(h dz / distance of places)   where the state is another than before, staying inside
+
+so that it takes increments of h dz in the other direction to bring the old state back.
 """
 
 from __future__ import annotations
@@ -37,8 +44,11 @@ from gxnor.space import DiscreteSpace
 PROBABILITIES = ("tanh", "linear")
 
 
-def check_settings(m: float, probability: str) -> None:
+def check_settings(m: float, probability: str, hysteresis: float = 0.0) -> None:
     """Raises ValueError, naming the setting, where the transition is not defined."""
+    number = isinstance(hysteresis, int | float) and not isinstance(hysteresis, bool)
+    if not (number and 0 <= hysteresis <= 0.5):
+        raise ValueError(f"hysteresis must be a number from 0 to 0.5, in steps between states, got {hysteresis!r}")
     if not (math.isfinite(m) and m > 0):
         raise ValueError(f"m must be a positive finite number, got {m!r}")
     if probability not in PROBABILITIES:
@@ -54,6 +64,7 @@ def transition(
     probability: str = "tanh",
     bits: int = 0,
     split_zero: bool = False,
+    hysteresis: float = 0.0,
 ) -> torch.Tensor:
     """The states after one transition.
 
@@ -65,17 +76,26 @@ def transition(
         u: float draws, uniform in [0, 1), same shape.
         m, probability: the rule for tau; see the module's text.
         bits: of the counter.
+        hysteresis: h; see the module's text.
 
     Returns the new state indices (or places). Raises ValueError for NaN increments and impossible settings.
     """
-    check_settings(m, probability)
+    check_settings(m, probability, hysteresis)
     if torch.isnan(increment).any():
         raise ValueError("the increment of a discrete weight is NaN")
-    return _transition(index, increment, space, u, m, probability, bits, split_zero)
+    return _transition(index, increment, space, u, m, probability, bits, split_zero, hysteresis)
 
 
 def _transition(
-    index, increment, space: DiscreteSpace, u, m: float, probability: str, bits: int, split_zero: bool
+    index,
+    increment,
+    space: DiscreteSpace,
+    u,
+    m: float,
+    probability: str,
+    bits: int,
+    split_zero: bool,
+    hysteresis: float,
 ) -> torch.Tensor:
     at = index.to(increment.dtype)
     first, cells, step = (0, 4, space.step / 2) if split_zero else (2**bits // 2, space.size, space.step)
@@ -86,12 +106,28 @@ def _transition(
     tau = m * nu.abs()
     if probability == "tanh":
         tau = torch.tanh(tau.double())  # double: so that no implementation's rounding of tanh decides a draw
-    return (at + kappa + torch.sign(nu) * (u < tau)).to(torch.uint8)
+    to = at + kappa + torch.sign(nu) * (u < tau)
+    carried = _places(hysteresis, bits, split_zero)
+    if carried:
+        moved = _states(to.int() >> bits, split_zero) != _states(index.int() >> bits, split_zero)
+        to = (to + carried * moved * torch.sign(rho)).clamp(first, last)
+    return to.to(torch.uint8)
+
+
+def _places(hysteresis: float, bits: int, split_zero: bool) -> int:
+    """A hysteresis, in steps between states, in places."""
+    return round(hysteresis * 2 ** (bits + split_zero))
+
+
+def _states(cells: torch.Tensor, split_zero: bool) -> torch.Tensor:
+    """The states of cells: both halves of a split zero are one."""
+    return (cells + 1) >> 1 if split_zero else cells
 
 
 def move_packed(
-    packed, counters, bits: int, increment, space: DiscreteSpace, key: int, m: float, probability: str, split_zero=False
-):
+    packed, counters, bits: int, increment, space: DiscreteSpace, key: int, m: float, probability: str,
+    split_zero: bool = False, hysteresis: float = 0.0,
+):  # fmt: skip
     """The transition of packed states, on any device.
 
     Args:
@@ -110,13 +146,11 @@ def move_packed(
     place = (before << bits) + unpack_counters(counters, bits, shape) if bits else before
     nan = torch.isnan(increment)
     u = uniform(key, increment.numel(), increment.device)
-    place = _transition(place, torch.where(nan, 0, increment), space, u, m, probability, bits, split_zero)
+    place = _transition(place, torch.where(nan, 0, increment), space, u, m, probability, bits, split_zero, hysteresis)
     after = place >> bits
+    moved = _states(after, split_zero) != _states(before, split_zero)
     if split_zero:
-        moved = (after + 1) >> 1 != (before + 1) >> 1  # from one half of zero to the other is no move
         after = after ^ (after >> 1)
-    else:
-        moved = after != before
     counts = torch.stack([moved.sum(), nan.sum()])
     return pack_indices(after, storage), pack_counters(place & (2**bits - 1), bits) if bits else None, counts
 
@@ -130,6 +164,7 @@ def move(
     counters: torch.Tensor | None = None,
     bits: int = 0,
     split_zero: bool = False,
+    hysteresis: float = 0.0,
 ) -> int:
     """`transition` of a parameter in place, with the draws of the stream `key`; returns how many states moved.
 
@@ -137,7 +172,7 @@ def move(
     the packed states; equal to the reference, state for state. Raises ValueError, and moves nothing, for an increment of
     another shape or with a NaN in it, and for counters of another size.
     """
-    check_settings(m, probability)
+    check_settings(m, probability, hysteresis)
     if increment.shape != weight.shape or increment.device != weight.device:
         raise ValueError(
             f"expected an increment of shape {tuple(weight.shape)} on {weight.device}, "
@@ -149,7 +184,7 @@ def move(
     library = native.library() if weight.device.type == "cpu" and increment.dtype == torch.float32 else None
     if library is None:
         flat = increment.view(-1)
-        settings = weight.space, key, m, probability, split_zero
+        settings = weight.space, key, m, probability, split_zero, hysteresis
         packed, after, counts = move_packed(weight.packed, counters, bits, flat, *settings)
         moved, nan = counts.tolist()  # read together: a GPU then waits once
         if nan:
@@ -160,8 +195,9 @@ def move(
             counters.copy_(after)
         return moved
     space = weight.space
+    carried = _places(hysteresis, bits, split_zero)
     rule = native.Rule(
-        storage_bits(space.size), space.size, bits, probability == "tanh", split_zero, space.step, m, key
+        storage_bits(space.size), space.size, bits, probability == "tanh", split_zero, carried, space.step, m, key
     )
     places = counters.data_ptr() if bits and counters is not None else None
     moved = library.gxnor_transition(

@@ -99,7 +99,7 @@ def make_optimizer(recipe: Recipe, model: torch.nn.Module, generator: torch.Gene
     opt = recipe.optimizer
     optimizer = DST(
         model, opt.lr, increment=opt.increment, betas=(opt.beta1, opt.beta2), eps=opt.eps, counter=opt.counter,
-        split_zero=opt.split_zero, m=opt.m, probability=opt.probability, generator=generator,
+        split_zero=opt.split_zero, hysteresis=opt.hysteresis, m=opt.m, probability=opt.probability, generator=generator,
     )  # fmt: skip
     optimizer.update_in_backward(distributed.add)
     return optimizer

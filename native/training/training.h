@@ -98,6 +98,7 @@ struct gxnor_rule {
   int32_t counter_bits;  // 0: no counters
   int32_t tanh;          // the probability; else linear
   int32_t split_zero;    // of ternary weights: zero has two codes, see gxnor/optim/counter.py
+  int32_t hysteresis;    // places by which a weight is carried on that changes its state
   float step, m;         // step: from state to state
   uint64_t key;          // of the stream of draws
 };

@@ -21,6 +21,7 @@ struct Rule {
   float step, m;     // from place to place
   bool tanh;
   bool split_zero;   // into a lower and an upper half, codes 1 and 3
+  int hysteresis;    // places
   uint64_t key;
 };
 
@@ -113,6 +114,18 @@ GXNOR_BODY void move_block(const int32_t* at, const float* dW, const float* u, c
   }
 }
 
+// The state of a cell: from one half of a split zero to the other is no move.
+GXNOR_BODY int32_t state_of(int32_t cell, bool split_zero) { return split_zero ? (cell + 1) >> 1 : cell; }
+
+// Carries the places of weights that change their state, in `before`, on in their direction.
+GXNOR_BODY void carry_block(const int32_t* before, const int32_t* at, const Rule& rule, int32_t* to) {
+  for (int i = 0; i < kBlock; ++i) {
+    const int32_t moved = state_of(to[i] >> rule.bits, rule.split_zero) != state_of(before[i], rule.split_zero);
+    const int32_t carried = to[i] + moved * (to[i] > at[i] ? rule.hysteresis : -rule.hysteresis);
+    to[i] = carried < rule.first ? rule.first : carried > rule.last ? rule.last : carried;
+  }
+}
+
 // One transition of a block; returns how many states move.
 template <int kBits, bool kTanh>
 GXNOR_BODY int transition_block(uint8_t* packed, uint8_t* counters, const float* dW, const float* u, const Rule& rule) {
@@ -125,18 +138,15 @@ GXNOR_BODY int transition_block(uint8_t* packed, uint8_t* counters, const float*
   else if (rule.bits)
     unpack_counters(counters, rule.bits, at);
   move_block<kTanh>(at, dW, u, rule, to);
+  if (rule.hysteresis) carry_block(before, at, rule, to);
   if (rule.bits == 4)
     pack_counters(to, 4, counters);
   else if (rule.bits)
     pack_counters(to, rule.bits, counters);
   int moved = 0;
+  for (int i = 0; i < kBlock; ++i) moved += state_of(to[i], rule.split_zero) != state_of(before[i], rule.split_zero);
   if (rule.split_zero) {
-    for (int i = 0; i < kBlock; ++i) {
-      moved += (to[i] + 1) >> 1 != (before[i] + 1) >> 1;  // from one half of zero to the other is no move
-      to[i] ^= to[i] >> 1;
-    }
-  } else {
-    for (int i = 0; i < kBlock; ++i) moved += to[i] != before[i];
+    for (int i = 0; i < kBlock; ++i) to[i] ^= to[i] >> 1;
   }
   pack_block<kBits>(to, packed);
   return moved;
@@ -187,10 +197,10 @@ int64_t move(uint8_t* packed, uint8_t* counters, const float* dW, int64_t begin,
 
 int64_t gxnor_transition(const gxnor_rule* given, uint8_t* packed, uint8_t* counters, const float* dW, int64_t n,
                          int32_t threads) {
-  const auto& [bits, states, counter_bits, tanh, split_zero, step, m, key] = *given;
+  const auto& [bits, states, counter_bits, tanh, split_zero, hysteresis, step, m, key] = *given;
   const int half = split_zero ? 0 : (1 << counter_bits) / 2, cells = split_zero ? 4 : states;
   const Rule rule{half, (cells << counter_bits) - 1 - half, counter_bits, std::ldexp(step, -counter_bits - (split_zero != 0)),
-                  m, tanh != 0, split_zero != 0, key};
+                  m, tanh != 0, split_zero != 0, hysteresis, key};
   if (gxnor::vectorised<any_nan>(dW, n)) return -1;  // looked for first, so that a refused call moves nothing
   const auto move_some = bits == 1 ? move<1> : bits == 2 ? move<2> : bits == 4 ? move<4> : move<8>;
   std::atomic<int64_t> moved{0};
