@@ -31,7 +31,8 @@ def kind(recipe: dict) -> str:
     bits = recipe["train"].get("gradient_bits")
     integers = f", integers with gradients of {bits} bits" if arithmetic_of(recipe) == "integer" else ""
     counter = f", counter of {optimizer['counter']} bits" if optimizer.get("counter") else ""
-    counter += " and split zero" if optimizer.get("split_zero") else ""
+    more = [words for words in ("split zero", "hysteresis") if optimizer.get(words.replace(" ", "_"))]
+    counter += f" with {' and '.join(more)}" if more else ""
     dst = "DST with Adam" if optimizer["increment"] == "adam" else f"DST, {optimizer['increment']}"
     return f"{name}, {'latent float weights' if precision['latent'] else dst + counter}{integers}"
 
