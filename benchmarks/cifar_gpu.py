@@ -19,12 +19,13 @@ SPEED = ("train.bfloat16=true", "train.compile=true", "train.channels_last=true"
 # Increments and rates stand here, not in the recipe, so that a new default does not change what a started run means.
 ADAM = (
     "optimizer.increment=adam", "optimizer.counter=0", "optimizer.m=3", "optimizer.probability=tanh", "optimizer.beta1=0.9",
-    "train.batch=250", "train.batch_growth=1",
+    "optimizer.norm_decay=0.03", "train.batch=250", "train.batch_growth=1",
 )  # fmt: skip
 NETWORKS = {
     "gxnor": (
         "optimizer.increment=factored", "optimizer.counter=4", "optimizer.m=1", "optimizer.probability=linear",
-        "optimizer.lr=0.1", "optimizer.lr_end=0.03", "train.batch=100", "train.batch_growth=32",
+        "optimizer.split_zero=true", "optimizer.hysteresis=0.125", "optimizer.lr=0.08", "optimizer.lr_end=0.005",
+        "optimizer.norm_decay=0.03", "train.batch=100", "train.batch_growth=32",
     ),
     "gxnor-adam": (*ADAM, "optimizer.lr=0.1", "optimizer.lr_end=3e-4", "optimizer.beta1_end=0.9995"),
     "full": (*ADAM, "optimizer.lr=0.003", "optimizer.lr_end=3e-5", "precision.weights=real", "precision.activations=real"),

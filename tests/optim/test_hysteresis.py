@@ -107,11 +107,6 @@ def test_an_impossible_hysteresis_is_refused(wrong):
         DST(Linear(4, 4), hysteresis=wrong)
 
 
-def test_without_a_counter_there_is_no_place_to_be_carried_to():
-    with pytest.raises(ValueError, match="hysteresis takes a counter, got counter=0"):
-        DST(Linear(4, 4), counter=0, hysteresis=0.125)
-
-
 def test_a_saved_optimizer_goes_on_with_its_hysteresis_and_an_older_one_without():
     net = Linear(8, 8)
     state = DST(net, hysteresis=0.125).state_dict()
