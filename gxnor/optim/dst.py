@@ -49,7 +49,7 @@ class DST(torch.optim.Optimizer):
             state and counter would not fit in a byte.
         split_zero: ternary weights have a counter that is twice as fine, in the same memory; of others nothing changes.
         hysteresis: how far a weight that changes its state is carried on, 0 to 0.5 steps between states, so that noise does
-            not bring it back; see `gxnor.optim.transition`. 0.125 is good. Weights without a counter are not carried on.
+            not bring it back; see `gxnor.optim.transition`. 0.125 is good. It is rounded to whole places of the counter.
         m, probability: the transition rule: "linear", or the paper's "tanh" with m = 3, which takes no counter.
         generator: the torch.Generator (on the CPU) that keys the stochastic moves' streams; its state is saved in
             `state_dict`. Default: a new one, seeded from torch's global generator.

@@ -86,9 +86,7 @@ class Optimizer(Section):
     increment: Literal["factored", "adam", "sgd"] = "adam"
     counter: Annotated[int, Field(ge=0, le=7)] = 0  # bits per weight that remember what was too little to move it
     split_zero: bool = False  # of ternary weights, for a counter twice as fine in the same memory
-    hysteresis: Annotated[float, Field(ge=0, le=0.5)] = (
-        0.0  # steps by which a weight that changes its state is carried on
-    )
+    hysteresis: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # steps that a weight is carried on which has moved
     lr: Positive = 0.1
     lr_end: Positive = 3e-4
     schedule: Literal["constant", "exponential", "cosine"] = "exponential"
