@@ -19,7 +19,8 @@ SPEED = ("train.bfloat16=true", "train.compile=true", "train.channels_last=true"
 # Increments and rates stand here, not in the recipe, so that a new default does not change what a started run means.
 ADAM = (
     "optimizer.increment=adam", "optimizer.counter=0", "optimizer.m=3", "optimizer.probability=tanh", "optimizer.beta1=0.9",
-    "optimizer.norm_decay=0.03", "train.batch=250", "train.batch_growth=1",
+    "optimizer.split_zero=false", "optimizer.hysteresis=0", "optimizer.norm_decay=0.03", "train.batch=250",
+    "train.batch_growth=1",
 )  # fmt: skip
 NETWORKS = {
     "gxnor": (

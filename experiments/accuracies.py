@@ -30,11 +30,11 @@ def kind(recipe: dict) -> str:
         return name
     bits = recipe["train"].get("gradient_bits")
     integers = f", integers with gradients of {bits} bits" if arithmetic_of(recipe) == "integer" else ""
-    counter = f", counter of {optimizer['counter']} bits" if optimizer.get("counter") else ""
-    more = [words for words in ("split zero", "hysteresis") if optimizer.get(words.replace(" ", "_"))]
-    counter += f" with {' and '.join(more)}" if more else ""
-    dst = "DST with Adam" if optimizer["increment"] == "adam" else f"DST, {optimizer['increment']}"
-    return f"{name}, {'latent float weights' if precision['latent'] else dst + counter}{integers}"
+    dst = ["DST with Adam" if optimizer["increment"] == "adam" else f"DST, {optimizer['increment']}"]
+    dst += [f"counter of {optimizer['counter']} bits"] if optimizer.get("counter") else []
+    dst += ["split zero"] if optimizer.get("split_zero") else []
+    dst += ["hysteresis"] if optimizer.get("hysteresis") else []
+    return f"{name}, {'latent float weights' if precision['latent'] else ', '.join(dst)}{integers}"
 
 
 def accuracy_groups(data: str) -> dict[str, list[dict]]:

@@ -126,7 +126,7 @@ def _night(recipe: str) -> Form:
     """The special cases on a data set of colour images, in a night of two cores: a quarter of the width, 40 epochs, one
     seed, integer arithmetic where weights and activations are discrete. The twins come first."""
     real, latent = WHOLE.real, WHOLE.latent
-    low = {**_counter(4, 0.06, 0.03, 64), "optimizer.hysteresis": 0.0}
+    low = {**_counter(4, 0.06, 0.03, 64), "optimizer.hysteresis": 0.0}  # untried on binary weights
     held = {"optimizer.hysteresis": 0.125}
     # Rates end low, for the places are fine: those of five states by themselves, those of three with zero split.
     fine = {**_counter(4, 0.08, 0.005, 32), **held, "optimizer.split_zero": True}

@@ -6,31 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from gxnor.nn import DiscreteParameter, Linear
-from gxnor.nn.parameter import pack_indices
+from gxnor.nn import Linear
 from gxnor.nn.stream import uniform
 from gxnor.optim import DST, transition
-from gxnor.optim.counter import pack_counters, unpack_counters
+from gxnor.optim.counter import unpack_counters
 from gxnor.optim.transition import move, move_packed
-from gxnor.packing import storage_bits
 from gxnor.space import DiscreteSpace
-
-CELLS = torch.tensor([0, 1, 3, 2])  # of the codes of -1, the two halves of 0 and 1, and the other way round
-
-
-def place_in(weight: DiscreteParameter, counters: torch.Tensor, bits: int, split: bool) -> torch.Tensor:
-    per_byte = storage_bits(weight.space.size)
-    columns = [(weight.packed >> shift) & (2**per_byte - 1) for shift in range(0, 8, per_byte)]
-    codes = torch.stack(columns, dim=1).view(-1)[: weight.numel()]
-    cells = CELLS[codes.long()].to(torch.uint8) if split else codes
-    return (cells << bits) + unpack_counters(counters, bits, cells.shape)
-
-
-def weight_at(place: torch.Tensor, space: DiscreteSpace, bits: int, split: bool):
-    cells = place >> bits
-    codes = CELLS[cells.long()].to(torch.uint8) if split else cells
-    packed = pack_indices(codes, storage_bits(space.size))
-    return DiscreteParameter(packed, space, codes.shape), pack_counters(place & (2**bits - 1), bits)
+from tests.optim.places import place_of, weight_at
 
 
 @pytest.mark.parametrize("split", [False, True])
@@ -75,7 +57,7 @@ def test_native_and_other_devices_equal_the_reference(N, bits, split, hysteresis
             rule = space, 5, 1.0, "linear", split, hysteresis
             packed, after, _ = move_packed(weight.packed, counters, bits, dW, *rule)
             moved = move(weight, dW, 5, 1.0, "linear", counters, bits, split, hysteresis)
-            assert torch.equal(place_in(weight, counters, bits, split), expected)
+            assert torch.equal(place_of(weight, counters, bits, split), expected)
             assert torch.equal(packed, weight.packed)
             assert torch.equal(unpack_counters(after, bits, dW.shape), expected & (2**bits - 1))
             plain = transition(before, dW, space, uniform(5, n), 1.0, "linear", bits, split)
@@ -99,12 +81,6 @@ def test_weights_move_less_often_in_noise_and_as_far_with_a_gradient_that_stays(
     (often, _), (seldom, _) = trained(0.0, 0.0), trained(0.125, 0.0)
     assert seldom < 0.6 * often
     assert trained(0.125, 1.0)[1] > 0.95
-
-
-@pytest.mark.parametrize("wrong", [-0.1, 0.6, float("nan"), "much", None, True])
-def test_an_impossible_hysteresis_is_refused(wrong):
-    with pytest.raises(ValueError, match=r"hysteresis must be a number from 0 to 0\.5"):
-        DST(Linear(4, 4), hysteresis=wrong)
 
 
 def test_a_saved_optimizer_goes_on_with_its_hysteresis_and_an_older_one_without():

@@ -14,14 +14,14 @@ from gxnor.nn import Activation, Conv2d, DiscreteParameter, Linear, Pixels, inte
 from gxnor.nn.parameter import one_code, pack_indices
 from gxnor.nn.stream import uniform
 from gxnor.optim import DST, transition
-from gxnor.optim.counter import new_counters, pack_counters, unpack_counters
+from gxnor.optim.counter import new_counters, pack_counters
 from gxnor.optim.transition import move, move_packed
 from gxnor.program import reference
 from gxnor.space import DiscreteSpace
 from gxnor.training import checkpoint
+from tests.optim.places import place_of
 
 TERNARY, DRAWS = DiscreteSpace(1), 100_000
-CELLS = torch.tensor([0, 1, 3, 2], dtype=torch.uint8)  # the codes of -1, the two halves of 0, and 1
 
 
 def weight_of(codes: torch.Tensor, H: float = 1.0) -> DiscreteParameter:
@@ -33,9 +33,7 @@ def random_codes(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def places(weight: DiscreteParameter, counters: torch.Tensor | None, bits: int) -> torch.Tensor:
-    codes = torch.stack([(weight.packed >> shift) & 3 for shift in (0, 2, 4, 6)], dim=1).view(-1)[: weight.numel()]
-    cells = CELLS.argsort()[codes.long()].to(torch.uint8)
-    return (cells << bits) + unpack_counters(counters, bits, cells.shape) if bits else cells
+    return place_of(weight, counters, bits, True)
 
 
 @pytest.mark.parametrize("bits", [1, 4, 6])
