@@ -34,6 +34,8 @@ def kind(recipe: dict) -> str:
     dst += [f"counter of {optimizer['counter']} bits"] if optimizer.get("counter") else []
     dst += ["split zero"] if optimizer.get("split_zero") else []
     dst += ["hysteresis"] if optimizer.get("hysteresis") else []
+    earlier = [str(1 + 2**n) for n in precision.get("activation_stages", ())]
+    dst += [f"activations of {', '.join(earlier)} levels first"] if earlier else []
     return f"{name}, {'latent float weights' if precision['latent'] else ', '.join(dst)}{integers}"
 
 

@@ -126,9 +126,10 @@ def _night(recipe: str) -> Form:
     """The special cases on a data set of colour images, in a night of two cores: a quarter of the width, 40 epochs, one
     seed, integer arithmetic where weights and activations are discrete. The twins come first."""
     real, latent = WHOLE.real, WHOLE.latent
-    low = {**_counter(4, 0.06, 0.03, 64), "optimizer.hysteresis": 0.0}  # untried on binary weights
     held = {"optimizer.hysteresis": 0.125}
-    # Rates end low, for the places are fine: those of five states by themselves, those of three with zero split.
+    # Rates end low, for the places are fine: those of two states by a bit more of counter, which makes them as large as
+    # three states are, those of three with zero split, those of five by themselves.
+    binary = {**_counter(5, 0.08, 0.005, 32), **held}
     fine = {**_counter(4, 0.08, 0.005, 32), **held, "optimizer.split_zero": True}
     five = {**_counter(4, 0.05, 0.004, 32), **held}
     settings = {
@@ -139,9 +140,9 @@ def _night(recipe: str) -> Form:
         Point("full precision", {**_spaces("real", "real"), **real}),
         Point("GXNOR, DST", {**_spaces(1, 1), **fine}),
         Point("GXNOR, latent weights", {**_spaces(1, 1, True), **latent}),
-        Point("BNN, DST", {**_spaces(0, 0), **low}),
+        Point("BNN, DST", {**_spaces(0, 0), **binary}),
         Point("TWN, DST", {**_spaces(1, "real"), **fine}),
-        Point("BWN, DST", {**_spaces(0, "real"), **low}),
+        Point("BWN, DST", {**_spaces(0, "real"), **binary}),
         Point("weights of 5 states, activations of 9, DST", {**_spaces(2, 3), **five}),
     )
     return Form(recipe, settings, points, 1, ", at a quarter of the width")

@@ -7,6 +7,7 @@ section.key=value` overrides one key.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ class Spaces(Section):
 
     weights: Space = 1  # N1
     activations: Space = 1  # N2
+    activation_stages: list[Annotated[int, Field(ge=1, le=MAX_N)]] = []  # N2 of earlier, equal parts of the run: [3, 2]
     latent: bool = False  # float latent weights with straight-through gradients, instead of DST
     r: NotNegative = 0.5
     a: Positive = 0.5
@@ -75,11 +77,17 @@ class Spaces(Section):
     @model_validator(mode="after")
     def _possible(self):
         self.build()
+        stages = [*self.activation_stages, -1 if self.activations == "real" else self.activations]
+        if self.activation_stages and (stages[-1] < 0 or any(a <= b for a, b in itertools.pairwise(stages))):
+            raise ValueError(
+                "activation_stages must fall and stay above activations, which must be discrete, "
+                f"got {self.activation_stages} and activations = {self.activations!r}"
+            )
         return self
 
     def build(self) -> Precision:
         real = {key: None for key in ("weights", "activations") if getattr(self, key) == "real"}
-        return Precision(**{**self.model_dump(), **real})
+        return Precision(**{**self.model_dump(exclude={"activation_stages"}), **real})
 
 
 class Optimizer(Section):
@@ -157,6 +165,15 @@ class Recipe(Section):
     optimizer: Optimizer = Optimizer()
     augment: Augment = Augment()
     train: Train
+
+    @model_validator(mode="after")
+    def _epoch_for_every_stage(self):
+        stages = len(self.precision.activation_stages) + 1
+        if stages > self.train.epochs:
+            raise ValueError(
+                f"precision.activation_stages makes {stages} stages, but train.epochs is {self.train.epochs}"
+            )
+        return self
 
 
 def names() -> list[str]:
@@ -251,7 +268,7 @@ def _validate(tree: dict[str, Any]) -> Recipe:
             raise GxnorError(f"{reason}; known are {', '.join(known)}") from None
         message = first["msg"].removeprefix("Value error, ")
         got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
-        raise GxnorError(f"recipe: {where}: {message}{got}") from None
+        raise GxnorError(": ".join(filter(None, ("recipe", where, message))) + got) from None
 
 
 _KINDS = ("missing", "extra_forbidden")  # of pydantic's errors

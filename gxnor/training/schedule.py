@@ -1,4 +1,4 @@
-"""What changes along a run: the learning rate, the window of momentum and the batch."""
+"""What changes along a run: the learning rate, the window of momentum, the batch and the states of activations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from gxnor.training.recipe import Optimizer, Train
+from gxnor.training.recipe import Optimizer, Recipe, Train
 
 
 def learning_rate(settings: Optimizer, fraction: float, epoch: int) -> float:
@@ -45,6 +45,19 @@ def growth(settings: Train, epoch: int) -> int:
     fall below a count, the batch grows instead, and the average is taken before the count (docs/method.md).
     """
     return round(settings.batch_growth ** (epoch / max(settings.epochs - 1, 1)))
+
+
+def activations(recipe: Recipe, epoch: int) -> int | None:
+    """N2 in the given epoch (from 0), None where activations are real. A run has as many stages, equally long, as there are
+    spaces in `activation_stages` and `activations`.
+
+    Activations of more states pass more of the gradient, and the network keeps most of what it has learned with them when
+    they have fewer (docs/lab-notes/training.md, "Levels that become fewer")."""
+    spaces = recipe.precision
+    if spaces.activations == "real":
+        return None
+    stages = [*spaces.activation_stages, spaces.activations]
+    return stages[epoch * len(stages) // recipe.train.epochs]
 
 
 def apply(optimizer: torch.optim.Optimizer, settings: Optimizer, fraction: float, epoch: int) -> None:

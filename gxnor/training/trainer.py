@@ -25,6 +25,7 @@ import torch
 from torch.optim.swa_utils import update_bn
 
 from gxnor.errors import GxnorError
+from gxnor.nn.activation import Activation
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.stream import subkey
 from gxnor.training import checkpoint, distributed, norms, schedule
@@ -130,6 +131,10 @@ class Trainer:
         self._read_totals()
         self._totals = torch.tensor([now.loss_sum, now.correct], dtype=torch.float64, device=self.device)
         self.model.train()
+        if (space := schedule.activations(self.recipe, now.epoch)) is not None:
+            for module in self.model.modules():
+                if isinstance(module, Activation):
+                    module.N = space
         while now.step < steps:
             start = time.perf_counter()
             fraction = (now.epoch + now.step / steps) / settings.epochs
@@ -186,8 +191,8 @@ class Trainer:
             self.progress.correct = int(correct)
 
     def finish_epoch(self, best: Path) -> dict:
-        """Evaluates on the validation split, keeps the best network in the file `best`, and returns the epoch's line of
-        history. Worker 0 does it, and all go on from where it then stands."""
+        """Evaluates on the validation split, keeps the best network of the last stage in the file `best`, and returns the
+        epoch's line of history. Worker 0 does it, and all go on from where it then stands."""
         distributed.check_equal(self.tensors())
         flip_rates = self.optimizer.flip_rates()
         line, progress = distributed.on_first(lambda: (self._finish_epoch(best, flip_rates), vars(self.progress)))
@@ -212,11 +217,12 @@ class Trainer:
             "train_loss": now.loss_sum / now.step, "train_accuracy": now.correct / (now.step * self.batch),
             "val_loss": val.loss, "val_accuracy": val.accuracy, "layers": layers,
         }  # fmt: skip
+        final = schedule.activations(self.recipe, now.epoch) == schedule.activations(self.recipe, settings.epochs - 1)
         now.epoch, now.step, now.loss_sum, now.correct = now.epoch + 1, 0, 0.0, 0
-        if (val.accuracy, -val.loss) > (now.best_accuracy, -now.best_loss):
+        if final and (val.accuracy, -val.loss) > (now.best_accuracy, -now.best_loss):
             now.best_epoch, now.best_accuracy, now.best_loss, now.waited = now.epoch, val.accuracy, val.loss, 0
             save_network(best, self.model, self.dataset)
-        else:
+        elif final:
             now.waited += 1
             if now.waited == settings.restart_patience:
                 self._restart(best)

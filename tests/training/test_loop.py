@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from gxnor.errors import GxnorError, WorkError
+from gxnor.program.ops import Threshold
 from gxnor.training import checkpoint
 from gxnor.training.build import load_network
 from gxnor.training.loop import export_run, train
@@ -95,11 +96,11 @@ def test_resume_after_kill_9_ends_in_the_same_weights(tmp_path):
     assert history(out) == history(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("arithmetic", ["float", "integer"])
-def test_resume_in_the_middle_of_an_epoch_is_exact(tiny, tmp_path, arithmetic):
+@pytest.mark.parametrize("arithmetic, stages", [("float", []), ("integer", []), ("integer", [2])])
+def test_resume_in_the_middle_of_an_epoch_is_exact(tiny, tmp_path, arithmetic, stages):
     """At every step of a run: what a trainer saves there and a fresh one loads goes on exactly."""
-    settings = [f"train.arithmetic={arithmetic}", "train.micro_batches=2", "train.pack_saved_activations=true"]
-    settings += ["train.epochs=2", "augment.flip=true", "augment.rotate=5"]
+    settings = [f"train.arithmetic={arithmetic}", f"precision.activation_stages={stages}", "train.micro_batches=2"]
+    settings += ["train.pack_saved_activations=true", "train.epochs=2", "augment.flip=true", "augment.rotate=5"]
     recipe = tiny(*settings, "optimizer.increment=sgd", "optimizer.norm_decay=0.1")
 
     def run(trainer, epochs):
@@ -265,6 +266,15 @@ def test_every_special_case_trains_by_settings_alone(tiny, weights, activations,
     assert shape == (1, 8, 8) and len(classes) == 10
     if weights != "real" and latent == "false":
         assert result["train_state_bytes_per_weight"] <= 2  # at most a byte for 65 states, a bit, and what is real
+
+
+def test_stages_of_activations_end_in_the_network_that_the_recipe_names(tiny, tmp_path):
+    result = train(tiny("precision.activation_stages=[3,2]"), tmp_path / "staged")
+    train(tiny("precision.activations=3"), tmp_path / "nine levels")
+    assert history(tmp_path / "staged")[0] == history(tmp_path / "nine levels")[0]
+    assert result["best_epoch"] == 3  # of three, and the only one of the last stage
+    thresholds = [layer for layer in export_run(tmp_path / "staged").layers if isinstance(layer, Threshold)]
+    assert [layer.space.N for layer in thresholds] == [1, 1]
 
 
 def test_a_run_starts_from_the_best_network_of_another(tiny, tmp_path):

@@ -32,6 +32,9 @@ def test_settings_override_in_order():
         ("precision.weights=9", ["precision.weights", "9"]),
         ("precision.r=2.0", ["precision", "r must lie between 0 and H"]),
         ("precision.a=0", ["precision.a", "0"]),
+        ("precision.activation_stages=[2,3]", ["activation_stages must fall", "[2, 3]"]),
+        ("precision.activation_stages=[1]", ["activation_stages must", "stay above activations", "activations = 1"]),
+        ("precision.activation_stages=3", ["precision.activation_stages", "list", "3"]),
         ("optimizer.m=0", ["optimizer.m", "0"]),
         ("optimizer.m=nan", ["optimizer.m", "nan"]),
         ("optimizer.beta1=1.0", ["optimizer.beta1"]),
@@ -62,6 +65,8 @@ def test_wrong_settings_are_named(setting, words):
 @pytest.mark.parametrize(
     "settings, words",
     [
+        (["precision.activations=real", "precision.activation_stages=[3]"], "activations = 'real'"),
+        (["train.epochs=2", "precision.activation_stages=[3, 2]"], "makes 3 stages, but train.epochs is 2"),
         (["train.gradient_bits=1"], "gradient_bits"),
         (["train.gradient_bits=9"], "gradient_bits"),
         (["train.gradient_bits=5.5"], "gradient_bits"),
@@ -70,7 +75,7 @@ def test_wrong_settings_are_named(setting, words):
         (["train.arithmetic=integer", "train.bfloat16=true"], "bfloat16"),
     ],
 )
-def test_impossible_arithmetic_is_refused(settings, words):
+def test_settings_that_do_not_go_together_are_refused(settings, words):
     with pytest.raises(GxnorError, match=words):
         recipes.load("mnist", settings)
 

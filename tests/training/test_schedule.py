@@ -1,4 +1,4 @@
-"""Learning rate, momentum and batch along a run, and the losses."""
+"""Learning rate, momentum, batch and states of activations along a run, and the losses."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 
 from gxnor.training import schedule
 from gxnor.training.losses import LOSSES, squared_hinge
-from gxnor.training.recipe import Optimizer, Train
+from gxnor.training.recipe import Optimizer, Train, load
 
 
 def test_rates():
@@ -59,3 +59,18 @@ def test_the_batch_grows_exponentially_from_the_first_epoch_to_the_last():
     assert [schedule.growth(Train(epochs=4, batch=100, batch_growth=10), epoch) for epoch in range(4)] == [1, 2, 5, 10]
     assert schedule.growth(Train(epochs=1, batch=100, batch_growth=16), 0) == 1
     assert schedule.growth(Train(epochs=5, batch=100), 4) == 1
+
+
+@pytest.mark.parametrize(
+    "epochs, stages, activations, expected",
+    [(7, [3, 2], 1, [3, 3, 3, 2, 2, 1, 1]), (3, [2], 0, [2, 2, 0]), (3, [6, 4], 3, [6, 4, 3]), (2, [], 1, [1, 1])],
+)
+def test_activations_fall_in_equal_stages(epochs, stages, activations, expected):
+    keys = {"train.epochs": epochs, "precision.activation_stages": stages, "precision.activations": activations}
+    recipe = load("digits", [f"{key}={value}" for key, value in keys.items()])
+    assert [schedule.activations(recipe, epoch) for epoch in range(epochs)] == expected
+
+
+def test_real_activations_have_no_stages():
+    recipe = load("digits", ["precision.activations=real", "train.epochs=2"])
+    assert [schedule.activations(recipe, epoch) for epoch in range(2)] == [None, None]
