@@ -130,4 +130,6 @@ def _recipe(path: Path) -> Recipe:
         raise GxnorError(f"there is neither a file nor a folder {path}")
     if not (path / "recipe.toml").exists():
         raise GxnorError(f"{path} is not a run folder: recipe.toml is missing")
+    if not (path / "best.safetensors").exists():
+        raise GxnorError(f"the run in {path} has no network yet: it keeps one after an epoch of its last stage")
     return recipes.load(str(path / "recipe.toml"))
