@@ -25,8 +25,8 @@ from gxnor.nn.parameter import DiscreteParameter
 from gxnor.optim import counter as counters
 from gxnor.optim import gradients, replicas
 from gxnor.optim import increment as increments
-from gxnor.optim import transition as transitions
 from gxnor.optim.statistics import RunningStatistics
+from gxnor.optim.transition import TransitionRule, move
 
 SLOW = (
     "the native library is not built, so training runs on the slow reference kernels: install gxnor where there is a C++ "
@@ -213,7 +213,7 @@ class DST(torch.optim.Optimizer):
 
     def _make_hook(self, name: str | int, group: int, number: int, reduce) -> Callable[[torch.Tensor], None]:
         @torch.no_grad()
-        def move(p: torch.Tensor) -> None:
+        def update(p: torch.Tensor) -> None:
             if self._accumulating:
                 return
             self._check_moves_once(name, number)
@@ -227,7 +227,7 @@ class DST(torch.optim.Optimizer):
             self._update(p, grad, self.param_groups[group], number, spare=True)
             p.grad = None
 
-        return move
+        return update
 
     def _refuse(self, wrong: str) -> NoReturn:
         """Raises FloatingPointError for a gradient that no increment can be made of."""
@@ -275,9 +275,8 @@ class DST(torch.optim.Optimizer):
         bits, split = min(group["counter"], counters.most_bits(p.space)), group["split_zero"] and p.space.N == 1
         if bits and "counter" not in state:
             state["counter"] = counters.new_counters(p, bits, split)
-        key = stream.subkey(self._step_key(), number)
-        rule = key, group["m"], group["probability"]
-        moved = transitions.move(p, dW, *rule, state.get("counter"), bits, split, group["hysteresis"])
+        rule = TransitionRule(group["m"], group["probability"], bits, split, group["hysteresis"])
+        moved = move(p, dW, stream.subkey(self._step_key(), number), rule, state.get("counter"))
         state["moved"] = state.get("moved", 0) + moved
         state["moves"] = state.get("moves", 0) + p.numel()
 
@@ -332,4 +331,4 @@ def _check_settings(group: dict) -> None:
         raise ValueError(f"split_zero must be True or False, got {group['split_zero']!r}")
     if not group["eps"] > 0:
         raise ValueError(f"eps must be positive, got {group['eps']!r}")
-    transitions.check_settings(group["m"], group["probability"], group["hysteresis"])
+    TransitionRule(group["m"], group["probability"], hysteresis=group["hysteresis"])

@@ -10,7 +10,7 @@ from torch import nn
 
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.stream import subkey
-from gxnor.optim.transition import move
+from gxnor.optim.transition import TransitionRule, move
 
 
 @torch.no_grad()
@@ -27,5 +27,5 @@ def move_towards_random(model: nn.Module, share: float, key: int) -> int:
             DiscreteParameter.random(weight.shape, weight.space, generator).dequantize(torch.float32).to(weight.device)
         )
         increment = share * (target - weight.dequantize(torch.float32))
-        moved += move(weight, increment, subkey(key, 2 * number + 1), m=1.0, probability="linear")
+        moved += move(weight, increment, subkey(key, 2 * number + 1), TransitionRule(m=1.0, probability="linear"))
     return moved

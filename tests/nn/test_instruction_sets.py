@@ -14,7 +14,7 @@ from gxnor.optim import increment
 from gxnor.optim.counter import new_counters, unpack_counters
 from gxnor.space import DiscreteSpace
 
-rule = importlib.import_module("gxnor.optim.transition")
+moves = importlib.import_module("gxnor.optim.transition")
 SIZES = (1, 2, 3, 7, 255, 256, 257, 1023, 1025)  # around the blocks
 LONG = 20001  # several pieces for several threads
 
@@ -37,7 +37,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("probability", rule.PROBABILITIES)
+@pytest.mark.parametrize("probability", moves.PROBABILITIES)
 @pytest.mark.parametrize("N", [0, 1, 2, 3, 7])
 def test_transition(isa, two_threads, N, probability):
     for n, (m, H) in itertools.product((*SIZES, LONG), ((3.0, 1.0), (0.5, 0.7), (40.0, 1.0), (1e30, 0.7))):
@@ -50,12 +50,12 @@ def test_transition(isa, two_threads, N, probability):
         increment[5::13] *= 1e-4
         increment[6::17] = torch.inf
         before = weight.indices()
-        after = rule.transition(before, increment, space, uniform(99, n), m, probability)
-        assert rule.move(weight, increment, 99, m, probability) == int((after != before).sum())
+        after = moves.transition(before, increment, space, uniform(99, n), moves.TransitionRule(m, probability))
+        assert moves.move(weight, increment, 99, moves.TransitionRule(m, probability)) == int((after != before).sum())
         assert torch.equal(weight.indices(), after)
 
 
-@pytest.mark.parametrize("probability", rule.PROBABILITIES)
+@pytest.mark.parametrize("probability", moves.PROBABILITIES)
 @pytest.mark.parametrize("N, bits", [(0, 7), (0, 1), (1, 6), (1, 4), (1, 3), (2, 5), (3, 2), (6, 1)])
 def test_transition_with_counters(isa, two_threads, N, bits, probability):
     for n in (*SIZES, LONG):
@@ -69,8 +69,9 @@ def test_transition_with_counters(isa, two_threads, N, bits, probability):
             increment[6::17] = torch.inf
             before = weight.indices()
             place = (before << bits) + unpack_counters(counters, bits, weight.shape)
-            after = rule.transition(place, increment, space, uniform(step, n), 1.0, probability, bits)
-            moved = rule.move(weight, increment, step, 1.0, probability, counters, bits)
+            rule = moves.TransitionRule(1.0, probability, bits)
+            after = moves.transition(place, increment, space, uniform(step, n), rule)
+            moved = moves.move(weight, increment, step, rule, counters)
             assert torch.equal((weight.indices() << bits) + unpack_counters(counters, bits, weight.shape), after)
             assert moved == int((after >> bits != before).sum())
 
@@ -81,15 +82,15 @@ def test_transition_of_equal_weights(isa, dW):
     for index, n in itertools.product(range(3), SIZES):
         weight = DiscreteParameter.from_indices(torch.full((n,), index, dtype=torch.uint8), space)
         increment = torch.full((n,), dW)
-        expected = rule.transition(weight.indices(), increment, space, uniform(5, n))
-        rule.move(weight, increment, 5)
+        expected = moves.transition(weight.indices(), increment, space, uniform(5, n))
+        moves.move(weight, increment, 5)
         assert torch.equal(weight.indices(), expected)
 
 
 def test_transition_leaves_padding_bits_zero(isa):
     for N, n in itertools.product((0, 1, 2), (1, 3, 257)):
         weight = DiscreteParameter.random((n,), DiscreteSpace(N))
-        rule.move(weight, torch.full((n,), 10.0), 1)
+        moves.move(weight, torch.full((n,), 10.0), 1)
         again = DiscreteParameter.from_indices(weight.indices(), weight.space)
         assert torch.equal(weight.packed, again.packed)
 
@@ -100,7 +101,7 @@ def test_transition_refuses_nan_anywhere(isa):
         before, increment = weight.indices(), torch.full((301,), 10.0)
         increment[at] = torch.nan
         with pytest.raises(ValueError, match="NaN"):
-            rule.move(weight, increment, 1)
+            moves.move(weight, increment, 1)
         assert torch.equal(weight.indices(), before)
 
 

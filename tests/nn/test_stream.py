@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gxnor.nn import DiscreteParameter, stream
-from gxnor.optim.transition import move
+from gxnor.optim.transition import TransitionRule, move
 from gxnor.space import DiscreteSpace
 
 COUNT = 1_000_000
@@ -77,4 +77,4 @@ def test_the_native_kernel_draws_the_same(key, instruction_set):
     u = stream.uniform(key, 5000)
     for dW, expected in ((u, 0), (u + 2.0**-24, 5000)):
         w = DiscreteParameter.from_indices(torch.zeros(5000, dtype=torch.uint8), DiscreteSpace(0, 0.5))
-        assert move(w, dW, key, 1.0, "linear") == expected
+        assert move(w, dW, key, TransitionRule(1.0, "linear")) == expected

@@ -14,7 +14,7 @@ from gxnor.nn import Activation, Conv2d, DiscreteParameter, Linear
 from gxnor.nn.stream import uniform
 from gxnor.optim import transition
 from gxnor.optim.counter import counter_bytes, most_bits, new_counters, pack_counters, unpack_counters
-from gxnor.optim.transition import move
+from gxnor.optim.transition import TransitionRule, move
 from gxnor.space import DiscreteSpace
 
 # The paper's rule, unless a test says otherwise.
@@ -58,12 +58,12 @@ def test_what_is_too_little_adds_up_to_a_move(N, bits):
     seen = []
     for step in range(places + 5):
         seen.append(weight.indices()[0].item())
-        move(weight, torch.full((3,), one), step, 1.0, "linear", counters, bits)
+        move(weight, torch.full((3,), one), step, TransitionRule(1.0, "linear", bits), counters)
     half, whole = 2**bits // 2, 2**bits
     states = [0] * half + [s for s in range(1, space.size - 1) for _ in range(whole)] + [space.size - 1] * half
     assert seen == states + states[-1:] * 5
     for step in range(places - 1):
-        move(weight, torch.full((3,), -one), step, 1.0, "linear", counters, bits)
+        move(weight, torch.full((3,), -one), step, TransitionRule(1.0, "linear", bits), counters)
     assert weight.indices().tolist() == [0, 0, 0]
     assert unpack_counters(counters, bits, weight.shape).tolist() == [half] * 3
 
@@ -73,7 +73,7 @@ def test_the_linear_rule_moves_by_the_increment_in_expectation(dW):
     space, bits = DiscreteSpace(1), 4
     place = torch.full((DRAWS,), 16 + 8, dtype=torch.uint8)  # the middle of state 0
     u = torch.rand(DRAWS, generator=torch.Generator().manual_seed(0))
-    after = transition(place, torch.full((DRAWS,), dW), space, u, 1.0, "linear", bits)
+    after = transition(place, torch.full((DRAWS,), dW), space, u, TransitionRule(1.0, "linear", bits))
     mean = (after.double() - 24).mean() / 16
     assert abs(mean - dW) < 5 * 0.5 / 16 / math.sqrt(DRAWS)
 
@@ -83,7 +83,7 @@ def test_counters_of_another_size_are_refused_and_nothing_moves():
     before = weight.packed.clone()
     for counters, bits in ((None, 4), (torch.zeros(8, dtype=torch.uint8), 0), (torch.zeros(7, dtype=torch.uint8), 4)):
         with pytest.raises(ValueError, match="bytes of counters"):
-            move(weight, torch.ones(9), 1, 1.0, "linear", counters, bits)
+            move(weight, torch.ones(9), 1, TransitionRule(1.0, "linear", bits), counters)
     assert torch.equal(weight.packed, before)
 
 
@@ -96,12 +96,12 @@ def test_without_a_kernel_places_move_alike(N, bits):
         counters = new_counters(weight, bits)
         before = (weight.indices() << bits) + unpack_counters(counters, bits, weight.shape)
         dW = torch.randn(n, generator=draws, dtype=torch.float64)
-        moved = move(weight, dW, 5, 1.0, "linear", counters, bits)
-        expected = transition(before, dW, weight.space, uniform(5, n), 1.0, "linear", bits)
+        moved = move(weight, dW, 5, TransitionRule(1.0, "linear", bits), counters)
+        expected = transition(before, dW, weight.space, uniform(5, n), TransitionRule(1.0, "linear", bits))
         assert torch.equal((weight.indices() << bits) + unpack_counters(counters, bits, weight.shape), expected)
         assert moved == int((expected >> bits != before >> bits).sum())
     with pytest.raises(ValueError, match="NaN"):
-        move(weight, dW * math.nan, 5, 1.0, "linear", counters, bits)
+        move(weight, dW * math.nan, 5, TransitionRule(1.0, "linear", bits), counters)
 
 
 def network() -> nn.Sequential:

@@ -10,7 +10,7 @@ from gxnor.nn import Linear
 from gxnor.nn.stream import uniform
 from gxnor.optim import DST, transition
 from gxnor.optim.counter import unpack_counters
-from gxnor.optim.transition import move, move_packed
+from gxnor.optim.transition import TransitionRule, move, move_packed
 from gxnor.space import DiscreteSpace
 from tests.optim.places import place_of, weight_at
 
@@ -29,7 +29,7 @@ def test_what_brought_a_weight_over_an_edge_does_not_bring_it_back(split, up):
         seen = []
         for step, n in enumerate(increments):
             dW = torch.tensor([n * up * one])
-            move(weight, dW, step, 1.0, "linear", counters, 4, split, hysteresis)
+            move(weight, dW, step, TransitionRule(1.0, "linear", 4, split, hysteresis), counters)
             seen.append(weight.dequantize(torch.float32).int().item() * up)
         return seen
 
@@ -53,14 +53,14 @@ def test_native_and_other_devices_equal_the_reference(N, bits, split, hysteresis
             dW = scale * torch.randn(n, generator=draws)
             dW[::7] = 0.0
             weight, counters = weight_at(before, space, bits, split)
-            expected = transition(before, dW, space, uniform(5, n), 1.0, "linear", bits, split, hysteresis)
-            rule = space, 5, 1.0, "linear", split, hysteresis
-            packed, after, _ = move_packed(weight.packed, counters, bits, dW, *rule)
-            moved = move(weight, dW, 5, 1.0, "linear", counters, bits, split, hysteresis)
+            rule = TransitionRule(1.0, "linear", bits, split, hysteresis)
+            expected = transition(before, dW, space, uniform(5, n), rule)
+            packed, after, _ = move_packed(weight.packed, counters, dW, space, 5, rule)
+            moved = move(weight, dW, 5, rule, counters)
             assert torch.equal(place_of(weight, counters, bits, split), expected)
             assert torch.equal(packed, weight.packed)
             assert torch.equal(unpack_counters(after, bits, dW.shape), expected & (2**bits - 1))
-            plain = transition(before, dW, space, uniform(5, n), 1.0, "linear", bits, split)
+            plain = transition(before, dW, space, uniform(5, n), TransitionRule(1.0, "linear", bits, split))
             states = [((cells >> bits) + 1) >> 1 if split else cells >> bits for cells in (before, plain, expected)]
             assert torch.equal(states[1] != states[0], states[2] != states[0])  # it decides how far, not whether
             assert moved == int((states[2] != states[0]).sum())

@@ -15,7 +15,7 @@ from gxnor.nn.parameter import one_code, pack_indices
 from gxnor.nn.stream import uniform
 from gxnor.optim import DST, transition
 from gxnor.optim.counter import new_counters, pack_counters
-from gxnor.optim.transition import move, move_packed
+from gxnor.optim.transition import TransitionRule, move, move_packed
 from gxnor.program import reference
 from gxnor.space import DiscreteSpace
 from gxnor.training import checkpoint
@@ -41,14 +41,15 @@ def test_what_is_too_little_adds_up_to_a_move(bits):
     """From one end to the other by increments of one place: every place is visited once, and no draw matters."""
     weight = weight_of(torch.zeros(3, dtype=torch.uint8), H=2.0)
     counters, one, count = new_counters(weight, bits, True), 4.0 / 2 ** (bits + 2), 2 ** (bits + 2)
+    rule = TransitionRule(1.0, "linear", bits, split_zero=True)
     seen, moves = [], []
     for step in range(count + 2):
         seen.append(weight.indices()[0].item())
-        moves.append(move(weight, torch.full((3,), one), step, 1.0, "linear", counters, bits, True))
+        moves.append(move(weight, torch.full((3,), one), step, rule, counters))
     assert seen == [0] * 2**bits + [1] * 2 ** (bits + 1) + [2] * 2**bits + [2] * 2
     assert sum(moves) == 2 * 3  # each of three weights left -1, and left 0
     for step in range(count - 1):
-        move(weight, torch.full((3,), -one), step, 1.0, "linear", counters, bits, True)
+        move(weight, torch.full((3,), -one), step, rule, counters)
     assert places(weight, counters, bits).tolist() == [0, 0, 0]
 
 
@@ -58,7 +59,7 @@ def test_the_linear_rule_moves_by_the_increment_in_expectation_and_half_as_rough
     spread = {}
     for split, middle, one in ((False, 24, 1 / 16), (True, 31, 1 / 32)):
         place = torch.full((DRAWS,), middle, dtype=torch.uint8)
-        after = transition(place, torch.full((DRAWS,), dW), TERNARY, u, 1.0, "linear", 4, split)
+        after = transition(place, torch.full((DRAWS,), dW), TERNARY, u, TransitionRule(1.0, "linear", 4, split))
         moved = (after.double() - middle) * one
         assert abs(moved.mean() - dW) < 5 * one / math.sqrt(DRAWS)
         spread[split] = moved.std()
@@ -79,10 +80,10 @@ def test_native_and_other_devices_equal_the_reference(bits, probability, instruc
             dW = scale * torch.randn(n, generator=draws)
             dW[::7] = 0.0
             before = places(weight, counters, bits)
-            expected = transition(before, dW, weight.space, uniform(5, n), 1.0, probability, bits, True)
-            rule = weight.space, 5, 1.0, probability, True
-            packed, after, counts = move_packed(weight.packed, counters, bits, dW, *rule)
-            moved = move(weight, dW, 5, 1.0, probability, counters, bits, True)
+            rule = TransitionRule(1.0, probability, bits, split_zero=True)
+            expected = transition(before, dW, weight.space, uniform(5, n), rule)
+            packed, after, counts = move_packed(weight.packed, counters, dW, weight.space, 5, rule)
+            moved = move(weight, dW, 5, rule, counters)
             assert torch.equal(places(weight, counters, bits), expected)
             assert torch.equal(packed, weight.packed) and (not bits or torch.equal(after, counters))
             states = [((cells >> bits) + 1) >> 1 for cells in (before, expected)]
@@ -96,7 +97,7 @@ def test_without_the_setting_both_zeros_are_one():
     two, one = weight_of(codes), weight_of(torch.where(codes == 3, 1, codes))
     counters, dW = [new_counters(one, 4) for _ in range(2)], 0.3 * torch.randn(1000)
     for weight, own in zip((two, one), counters, strict=True):
-        move(weight, dW, 5, 1.0, "linear", own, 4)
+        move(weight, dW, 5, TransitionRule(1.0, "linear", 4), own)
     assert torch.equal(two.packed, one.packed) and torch.equal(*counters)
 
 

@@ -10,7 +10,7 @@ from gxnor import native
 from gxnor.nn import DiscreteParameter, stream
 from gxnor.optim import transition
 from gxnor.optim.counter import new_counters, unpack_counters
-from gxnor.optim.transition import move, move_packed
+from gxnor.optim.transition import TransitionRule, move, move_packed
 from gxnor.space import DiscreteSpace
 
 DRAWS = 100_000
@@ -40,7 +40,7 @@ def test_equals_the_formula(N, probability):
         scale = space.step * torch.tensor([0.05, 0.5, 3.0, 300.0]).repeat_interleave(100)
         dW = torch.round(torch.randn(400, generator=generator) * scale * 2**12) / 2**12  # so that no rounding decides
         u = draws(400, N)
-        after = transition(index, dW, space, u, m, probability)
+        after = transition(index, dW, space, u, TransitionRule(m, probability))
         assert after.dtype == torch.uint8
         W = space.value(index.numpy()).tolist()
         expected = [
@@ -60,7 +60,9 @@ def test_moves_as_often_as_the_formula_says(N, H, m, probability):
         start = space.size // 2 if N else (0 if part > 0 else 1)
         steps = math.copysign(whole + abs(part), part)
         index = torch.full((DRAWS,), start, dtype=torch.uint8)
-        after = transition(index, torch.full((DRAWS,), steps * space.step), space, draws(), m, probability)
+        after = transition(
+            index, torch.full((DRAWS,), steps * space.step), space, draws(), TransitionRule(m, probability)
+        )
         sign = 1 if part > 0 else -1
         near, far = start + sign * whole, start + sign * (whole + 1)
         assert set(after.unique().tolist()) <= {near, far}
@@ -73,7 +75,7 @@ def test_linear_with_m_1_is_the_increment_in_expectation():
     space = DiscreteSpace(3)
     for dW in (-0.6, -0.11, 0.004, 0.13, 0.62):
         index = torch.full((DRAWS,), 4, dtype=torch.uint8)
-        after = transition(index, torch.full((DRAWS,), dW), space, draws(), 1.0, "linear")
+        after = transition(index, torch.full((DRAWS,), dW), space, draws(), TransitionRule(1.0, "linear"))
         mean = space.value(after.numpy()).mean(dtype=float)
         assert abs(mean - dW) < 5 * space.step * 0.5 / math.sqrt(DRAWS)
 
@@ -87,7 +89,9 @@ def test_edges(N, probability):
     top = space.size - 1
 
     def after(dW, u):
-        return transition(every, torch.full((space.size,), float(dW)), space, u, 3.0, probability).tolist()
+        return transition(
+            every, torch.full((space.size,), float(dW)), space, u, TransitionRule(3.0, probability)
+        ).tolist()
 
     for zero in (0.0, -0.0):
         assert after(zero, always) == every.tolist()
@@ -109,7 +113,9 @@ def test_binary_weights_flip_and_never_rest_between():
     dW = torch.tensor([2.0, -2.0, 2.0, -2.0])
     assert transition(index, dW, space, torch.full((4,), 0.5)).tolist() == [1, 0, 1, 0]
     # a whole way is 2 long: dW = 1 is half of it
-    half = transition(torch.zeros(DRAWS, dtype=torch.uint8), torch.ones(DRAWS), space, draws(), 1.0, "linear")
+    half = transition(
+        torch.zeros(DRAWS, dtype=torch.uint8), torch.ones(DRAWS), space, draws(), TransitionRule(1.0, "linear")
+    )
     assert abs(half.sum().item() - DRAWS / 2) < 5 * math.sqrt(DRAWS / 4)
 
 
@@ -131,11 +137,8 @@ def test_increments_of_other_precisions(dtype):
      (math.inf, "tanh", "m must be"), (3, "cubic", "tanh, linear, got 'cubic'")],
 )  # fmt: skip
 def test_impossible_settings_are_named(m, probability, message):
-    w = DiscreteParameter.from_indices(torch.zeros(3, dtype=torch.uint8), DiscreteSpace(1))
     with pytest.raises(ValueError, match=message):
-        transition(w.indices(), torch.zeros(3), w.space, torch.zeros(3), m, probability)
-    with pytest.raises(ValueError, match=message):
-        move(w, torch.zeros(3), 0, m, probability)
+        TransitionRule(m, probability)
 
 
 # --- move: the same in place, by the native kernel ---
@@ -157,8 +160,8 @@ def increments(space: DiscreteSpace, count: int, scale: float) -> torch.Tensor:
 def check_move(space: DiscreteSpace, count: int, scale: float, m: float, probability: str, key: int = KEY) -> None:
     w = DiscreteParameter.random((count,), space, torch.Generator().manual_seed(1))
     before, dW = w.indices(), increments(space, count, scale)
-    expected = transition(before, dW, space, stream.uniform(key, count), m, probability)
-    moved = move(w, dW, key, m, probability)
+    expected = transition(before, dW, space, stream.uniform(key, count), TransitionRule(m, probability))
+    moved = move(w, dW, key, TransitionRule(m, probability))
     assert torch.equal(w.indices(), expected)
     assert moved == (expected != before).sum()
     fresh = DiscreteParameter.from_indices(expected, space)
@@ -180,10 +183,10 @@ def check_packed(space: DiscreteSpace, count: int, m: float, probability: str, b
     w = DiscreteParameter.random((count,), space, torch.Generator().manual_seed(1))
     counters = new_counters(w, bits) if bits else None
     kept = None if counters is None else counters.clone()
-    dW, before = increments(space, count, 0.3), w.packed.clone()
-    packed, after, counts = move_packed(w.packed, counters, bits, dW, space, KEY, m, probability)
+    dW, before, rule = increments(space, count, 0.3), w.packed.clone(), TransitionRule(m, probability, bits)
+    packed, after, counts = move_packed(w.packed, counters, dW, space, KEY, rule)
     assert torch.equal(w.packed, before) and (kept is None or torch.equal(counters, kept))
-    assert counts.tolist() == [move(w, dW, KEY, m, probability, counters, bits), 0]
+    assert counts.tolist() == [move(w, dW, KEY, rule, counters), 0]
     assert torch.equal(packed, w.packed)
     if bits:
         assert torch.equal(*(unpack_counters(c, bits, w.shape) for c in (after, counters)))
@@ -199,7 +202,7 @@ def test_the_form_for_other_devices_moves_the_same_weights(N, bits, probability)
 def test_the_form_for_other_devices_counts_nan():
     w = DiscreteParameter.random((9,), DiscreteSpace(1))
     dW = torch.tensor([0.0, math.nan, 0, math.nan, 0, 0, 0, 0, 0])
-    packed, _, counts = move_packed(w.packed, None, 0, dW, w.space, KEY, 3.0, "tanh")
+    packed, _, counts = move_packed(w.packed, None, dW, w.space, KEY, TransitionRule())
     assert counts.tolist() == [0, 2] and torch.equal(packed, w.packed)
 
 
@@ -213,8 +216,8 @@ def test_draws_close_to_the_probability_are_decided_exactly(m, instruction_set):
     dW = (torch.atanh((u + around).clamp(1e-9, 1 - 1e-9)) / m).float()
     before = torch.zeros(count, dtype=torch.uint8)
     w = DiscreteParameter.from_indices(before, space)
-    move(w, dW, KEY, m)
-    assert torch.equal(w.indices(), transition(before, dW, space, stream.uniform(KEY, count), m))
+    move(w, dW, KEY, TransitionRule(m))
+    assert torch.equal(w.indices(), transition(before, dW, space, stream.uniform(KEY, count), TransitionRule(m)))
 
 
 @needs_native
@@ -276,5 +279,6 @@ def test_a_gpu_moves_the_same_weights(N, probability):
     dW = increments(DiscreteSpace(N), 10_000, 0.3)
     ours = DiscreteParameter.random((10_000,), DiscreteSpace(N), torch.Generator().manual_seed(0))
     theirs = DiscreteParameter.from_indices(ours.indices().cuda(), ours.space)
-    assert move(ours, dW, KEY, 3.0, probability) == move(theirs, dW.cuda(), KEY, 3.0, probability)
+    rule = TransitionRule(3.0, probability)
+    assert move(ours, dW, KEY, rule) == move(theirs, dW.cuda(), KEY, rule)
     assert torch.equal(ours.packed, theirs.packed.cpu())
