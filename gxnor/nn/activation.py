@@ -242,7 +242,8 @@ def check_settings(N: int, r: float, a: float, H: float, window: str) -> None:
 
 
 class Activation(nn.Module):
-    """`phi` as a module, with the same arguments."""
+    """`phi` as a module, with the same arguments, which are its attributes. `N` may become less during training, so that a
+    network learns with more states than it ends with (docs/runs.md). Settings are checked whenever they are used."""
 
     def __init__(self, N: int = 1, r: float = 0.5, a: float = 0.5, H: float = 1.0, window: str = "rectangular"):
         super().__init__()
@@ -255,10 +256,15 @@ class Activation(nn.Module):
     def space(self) -> DiscreteSpace:
         return DiscreteSpace(self.N)
 
+    def settings(self) -> tuple[int, float, float, float, str]:
+        """N, r, H, a and window as they are now. Raises ValueError, naming the setting, where phi is not defined."""
+        check_settings(self.N, self.r, self.a, self.H, self.window)
+        return self.N, self.r, self.H, self.a, self.window
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if is_symbolic(x):
             return as_node(self, x)
-        return _apply(x, self.N, self.r, self.H, self.a, self.window)
+        return _apply(x, *self.settings())
 
     def extra_repr(self) -> str:
         top = f", H={self.H:g}" if self.N > 1 else ""

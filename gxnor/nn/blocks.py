@@ -103,7 +103,7 @@ def _run(block: list, x: torch.Tensor) -> torch.Tensor | None:
             shape = torch.Size((*kernels.pooled_size(shape, pool), channels))
         reason = _overflow(plan, layer.weight.shape[1:].numel(), shape[:-1].numel())
         if not reason:
-            phi = integer_block.Phi(*(getattr(activation, name) for name in ("N", "r", "H", "a", "window")))
+            phi = integer_block.Phi(*activation.settings())
             rest = Rest(norm, phi, pool, tuple(size))
             y, states = _Block.apply(x, layer.effective_weight(), norm.weight, norm.bias, data, plan, rest)
             top = max(1, 2**phi.N // 2)

@@ -304,3 +304,8 @@ def test_impossible_settings_are_named(settings, message):
         phi(torch.zeros(1), **settings)
     with pytest.raises(ValueError, match=message):
         Activation(**settings)
+    module = Activation()
+    for name, value in settings.items():
+        setattr(module, name, value)
+    with pytest.raises(ValueError, match=message):
+        module(torch.zeros(1))

@@ -372,6 +372,19 @@ def test_a_block_cannot_be_differentiated_twice():
         torch.autograd.grad(y.sum(), x, create_graph=True)
 
 
+def test_an_activation_changed_during_training_is_the_one_that_runs():
+    (net, x), (other, _) = make("2d", N=3), make("2d", N=1)
+    run(net, x)
+    net[-1].N = 1
+    assert torch.equal(net(x), other(x)) and net(x).unique().tolist() == [-1, 0, 1]
+    run(net, x)
+    with integer_arithmetic(8, key=3), torch.no_grad():
+        assert torch.equal(net(x), other(x))
+    net[-1].r = 2.0
+    with integer_arithmetic(8, key=3), pytest.raises(ValueError, match="r must lie between 0 and H = 1"):
+        net(x)
+
+
 def test_one_value_per_channel_is_refused_as_by_torch():
     net = Sequential(Linear(3, 5), nn.BatchNorm1d(5), Activation())
     with integer_arithmetic(key=0), pytest.raises(ValueError, match="more than 1 value"):
