@@ -52,7 +52,7 @@ def activations(recipe: Recipe, epoch: int) -> int | None:
     spaces in `activation_stages` and `activations`.
 
     Activations of more states pass more of the gradient, and the network keeps most of what it has learned with them when
-    they have fewer (docs/lab-notes/training.md, "Levels that become fewer")."""
+    they have fewer (docs/lab-notes/cifar10.md, "Levels that become fewer")."""
     spaces = recipe.precision
     if spaces.activations == "real":
         return None
