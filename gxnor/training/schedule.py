@@ -51,8 +51,8 @@ def activations(recipe: Recipe, epoch: int) -> int | None:
     """N2 in the given epoch (from 0), None where activations are real. A run has as many stages, equally long, as there are
     spaces in `activation_stages` and `activations`.
 
-    Activations of more states pass more of the gradient, and the network keeps most of what it has learned with them when
-    they have fewer (docs/lab-notes/cifar10.md, "Levels that become fewer")."""
+    Activations of more states pass more of the gradient, so that a network learns faster with them, and keeps most of that
+    when they have fewer (docs/lab-notes/cifar10.md, "Levels that become fewer")."""
     spaces = recipe.precision
     if spaces.activations == "real":
         return None
