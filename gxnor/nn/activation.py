@@ -28,7 +28,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from gxnor import native
 from gxnor.nn import saved_formats
-from gxnor.nn.parameter import pack_indices
+from gxnor.nn.codes import pack_indices
 from gxnor.nn.tracing import as_node, is_symbolic, is_transformed, refuse_recording, refuse_scripting
 from gxnor.space import DiscreteSpace
 

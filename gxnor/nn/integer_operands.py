@@ -17,9 +17,10 @@ import torch
 from gxnor import native
 from gxnor.nn import integer_kernels as kernels
 from gxnor.nn import saved_formats
+from gxnor.nn.codes import one_code
 from gxnor.nn.integer import LARGEST_SUM, Geometry
 from gxnor.nn.integer_block import Pooled
-from gxnor.nn.parameter import DiscreteParameter, one_code
+from gxnor.nn.parameter import DiscreteParameter
 from gxnor.packing import storage_bits, unpack_bits
 from gxnor.space import DiscreteSpace
 

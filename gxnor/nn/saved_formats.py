@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from gxnor import native
-from gxnor.nn.parameter import look_up, pack_indices, unpack_indices
+from gxnor.nn.codes import look_up, pack_indices, unpack_indices
 
 SLICE = 4 * 2**20  # bytes of a large tensor that an operation on the CPU works on at a time
 GRID = 12  # the largest e

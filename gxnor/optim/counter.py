@@ -21,7 +21,8 @@ import functools
 
 import torch
 
-from gxnor.nn.parameter import DiscreteParameter, unpack_indices
+from gxnor.nn.codes import unpack_indices
+from gxnor.nn.parameter import DiscreteParameter
 from gxnor.space import DiscreteSpace
 
 PIECE = 1 << 14  # weights, a multiple of 8: keeps temporary tensors out of the memory bill

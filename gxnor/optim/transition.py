@@ -36,7 +36,8 @@ from dataclasses import dataclass
 import torch
 
 from gxnor import native
-from gxnor.nn.parameter import DiscreteParameter, one_code, pack_indices, unpack_indices
+from gxnor.nn.codes import one_code, pack_indices, unpack_indices
+from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.stream import uniform
 from gxnor.optim.counter import counter_bytes, pack_counters, unpack_counters
 from gxnor.packing import storage_bits

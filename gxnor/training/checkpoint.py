@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gxnor.errors import GxnorError, WorkError
-from gxnor.nn.parameter import DiscreteParameter, check_codes, has_two_zeros
+from gxnor.nn.codes import check_codes, has_two_zeros
+from gxnor.nn.parameter import DiscreteParameter
 from gxnor.writing import replacing
 
 VERSION = 1

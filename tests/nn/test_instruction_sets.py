@@ -8,7 +8,8 @@ import torch
 
 from gxnor import native
 from gxnor.nn.activation import WINDOWS, phi, phi_reference, steps, window_reference
-from gxnor.nn.parameter import DiscreteParameter, dequantize_reference
+from gxnor.nn.codes import dequantize_reference
+from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.stream import uniform
 from gxnor.optim import increment
 from gxnor.optim.counter import new_counters, unpack_counters

@@ -15,7 +15,7 @@ from torch import nn
 import gxnor
 from gxnor import native, packing
 from gxnor.nn import Conv2d, DiscreteParameter, Linear
-from gxnor.nn.parameter import dequantize_reference, pack_indices, unpack_indices
+from gxnor.nn.codes import dequantize_reference, pack_indices, unpack_indices
 from gxnor.space import DiscreteSpace
 
 SPACES = [DiscreteSpace(N) for N in range(8)] + [DiscreteSpace(1, 0.3)]

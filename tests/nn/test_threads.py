@@ -8,7 +8,7 @@ import torch
 from gxnor import native
 from gxnor.nn import DiscreteParameter, phi
 from gxnor.nn.activation import phi_reference
-from gxnor.nn.parameter import dequantize_reference
+from gxnor.nn.codes import dequantize_reference
 from gxnor.space import DiscreteSpace
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the native library is not built")

@@ -3,7 +3,7 @@
 import torch
 
 from gxnor.nn import DiscreteParameter
-from gxnor.nn.parameter import pack_indices
+from gxnor.nn.codes import pack_indices
 from gxnor.optim.counter import pack_counters, unpack_counters
 from gxnor.packing import storage_bits
 from gxnor.space import DiscreteSpace

@@ -11,7 +11,7 @@ from torch import nn
 from gxnor import export
 from gxnor.errors import WorkError
 from gxnor.nn import Activation, Conv2d, DiscreteParameter, Linear, Pixels, integer_arithmetic
-from gxnor.nn.parameter import one_code, pack_indices
+from gxnor.nn.codes import one_code, pack_indices
 from gxnor.nn.stream import uniform
 from gxnor.optim import DST, transition
 from gxnor.optim.counter import new_counters, pack_counters
