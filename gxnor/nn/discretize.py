@@ -26,6 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gxnor.nn import graph
 from gxnor.nn.activation import Activation
+from gxnor.nn.convertible import ACTIVATIONS, LAYERS, RealLayer, own_parameters, problems_of
 from gxnor.nn.layers import Conv1d, Conv2d, DiscreteLayer, Linear
 from gxnor.nn.networks import PRECISIONS, Precision
 from gxnor.nn.parameter import DiscreteParameter
@@ -33,31 +34,6 @@ from gxnor.nn.projection import best_scale, nearest
 from gxnor.nn.rescaling import Rescaling, rescaling
 from gxnor.nn.unwrap import unwrap
 from gxnor.space import DiscreteSpace
-
-LAYERS = {nn.Linear: Linear, nn.Conv1d: Conv1d, nn.Conv2d: Conv2d}
-RealLayer = nn.Linear | nn.Conv1d | nn.Conv2d
-ACTIVATIONS = (
-    nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.ReLU,
-    nn.ReLU6, nn.RReLU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Tanh,
-)  # fmt: skip
-REASONS = (
-    ((nn.RNNBase, nn.RNNCellBase), "is recurrent: its gates need real values between the steps"),
-    (
-        (nn.MultiheadAttention, nn.Transformer, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer),
-        "multiplies activations with each other, which has no discrete form here",
-    ),
-    (
-        (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.instancenorm._InstanceNorm, nn.LocalResponseNorm),
-        "normalises by each sample's own statistics, which no threshold of an integer can express; use batch norm",
-    ),
-    (
-        nn.modules.conv._ConvTransposeNd,
-        "spreads sums over places, which has no discrete form here; use nn.Upsample(scale_factor=2) and nn.Conv2d",
-    ),
-    (nn.Conv3d, "has no discrete form here; use nn.Conv2d with frames as channels"),
-    (nn.PReLU, "has a trained slope, which a discrete activation has not; use nn.ReLU"),
-    (nn.modules.lazy.LazyModuleMixin, "has no weights yet: run a batch through the model first"),
-)
 
 CHECK = (
     "call gxnor.check(model, input_shape) before training: it says what each part becomes in the exported program, or why "
@@ -136,7 +112,7 @@ def discretize(
     forward, notes = _read(model, kept | {m for m in paths if type(m).__module__.startswith("gxnor.")})
     activations = [m for m in activations if m not in forward.outputs]
 
-    problems = _problems(visible, layers, activations, paths)
+    problems = problems_of(visible, layers, activations, paths)
     if precision.activations is not None:
         problems += [
             f"{where or 'the model'}: calls {name}() as a function, which cannot be replaced; make it a module (nn.ReLU())"
@@ -165,13 +141,13 @@ def discretize(
         where = ", ".join(path or "the model" for path in forward.adds)
         notes.append(f"additions in {where} stay: their sums are not states until the next activation")
 
-    left = [m for m in paths if m not in replaced and (m in kept or not any(m.children()) or _own(m))]
+    left = [m for m in paths if m not in replaced and (m in kept or not any(m.children()) or own_parameters(m))]
     for module in left:
         remarks[module] = (
             "kept as asked" if module in kept else "the model's output" if module in forward.outputs else ""
         )
-        if any(module.children()) and _own(module) and module not in kept:
-            remarks[module] = f"its own parameters ({_own(module)}) stay real"
+        if any(module.children()) and own_parameters(module) and module not in kept:
+            remarks[module] = f"its own parameters ({own_parameters(module)}) stay real"
 
     def lines(modules: Iterable[nn.Module]) -> tuple[Line, ...]:
         return tuple(Line(", ".join(paths[m]) or "the model", type(m).__name__, remarks[m]) for m in modules)
@@ -200,41 +176,6 @@ def _kept(paths: dict[nn.Module, list[str]], keep: tuple[str | type, ...]) -> se
         raise ValueError(f"keep names what the model does not have: {', '.join(sorted(unknown))}")
     top = [m for m, where in paths.items() if isinstance(m, types) or names.intersection(where)]
     return {below for m in top for below in m.modules()}
-
-
-def _own(m: nn.Module) -> str:
-    """Names of the parameters that a module holds itself."""
-    return ", ".join(name for name, _ in m.named_parameters(recurse=False))
-
-
-def _problems(visible: dict, layers: list, activations: list, paths: dict[nn.Module, list[str]]) -> list[str]:
-    """A line for each module that has no discrete form, with the reason."""
-    problems = []
-    inside: set[nn.Module] = set()  # what a module that is named already holds, an attention's Linear for example
-    for m, where in visible.items():
-        reason = next((text for kinds, text in REASONS if isinstance(m, kinds)), "")
-        if m in layers and (set(m._parameters) != {"weight", "bias"} or m._forward_hooks or m._forward_pre_hooks):
-            reason = "has hooks or further parameters (a pruning, for example), which would be lost"
-        elif where == [""] and (m in layers or m in activations):
-            reason = "is the model itself and cannot be replaced in place; put it into an nn.Sequential"
-        elif not reason and isinstance(m, tuple(LAYERS)) and type(m) not in LAYERS:
-            reason = "is a subclass or a reparametrised form of a layer and may compute something else"
-        elif not (reason or any(m.children()) or type(m) in LAYERS or isinstance(m, graph.NORMS)) and _own(m):
-            reason = f"has weights ({_own(m)}) and is not a Linear, Conv1d, Conv2d or batch norm"
-        if reason and m not in inside:
-            inside.update(m.modules())
-            problems.append(f"{where[0] or 'the model'}: {type(m).__name__} {reason}")
-
-    owners: dict[torch.Tensor, list[tuple[nn.Module, str]]] = {}
-    for m in paths:
-        for name, parameter in m.named_parameters(recurse=False):
-            owners.setdefault(parameter, []).append((m, name))
-    for sharing in owners.values():
-        together = all(m in layers and name == "weight" for m, name in sharing)
-        if len(sharing) > 1 and not together and any(m in layers for m, _ in sharing):
-            names = " and ".join(f"{paths[m][0]}.{name}" for m, name in sharing)
-            problems.append(f"{names} are one parameter, and not all of them can become discrete together")
-    return problems
 
 
 def _states(weight: torch.Tensor, precision: Precision, path: str) -> tuple[torch.Tensor, float]:
