@@ -325,10 +325,6 @@ def _check_settings(group: dict) -> None:
         raise ValueError(f"increment must be one of {', '.join(increments.RULES)}, got {group['increment']!r}")
     if len(group["betas"]) != 2 or not all(0 <= beta < 1 for beta in group["betas"]):
         raise ValueError(f"betas must be two numbers in [0, 1), got {group['betas']!r}")
-    if not (isinstance(group["counter"], int) and 0 <= group["counter"] <= 7):
-        raise ValueError(f"counter must be 0 to 7 bits, got {group['counter']!r}")
-    if not isinstance(group["split_zero"], bool):
-        raise ValueError(f"split_zero must be True or False, got {group['split_zero']!r}")
     if not group["eps"] > 0:
         raise ValueError(f"eps must be positive, got {group['eps']!r}")
-    TransitionRule(group["m"], group["probability"], hysteresis=group["hysteresis"])
+    TransitionRule(group["m"], group["probability"], group["counter"], group["split_zero"], group["hysteresis"])

@@ -39,7 +39,7 @@ from gxnor import native
 from gxnor.nn.codes import one_code, pack_indices, unpack_indices
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.stream import uniform
-from gxnor.optim.counter import counter_bytes, pack_counters, unpack_counters
+from gxnor.optim.counter import counter_bytes, most_bits, pack_counters, unpack_counters
 from gxnor.packing import storage_bits
 from gxnor.space import DiscreteSpace
 
@@ -73,8 +73,19 @@ class TransitionRule:
             )
         if not (math.isfinite(self.m) and self.m > 0):
             raise ValueError(f"m must be a positive finite number, got {self.m!r}")
+        if not (isinstance(self.bits, int) and not isinstance(self.bits, bool) and 0 <= self.bits <= 7):
+            raise ValueError(f"counter must be 0 to 7 bits, got {self.bits!r}")
+        if not isinstance(self.split_zero, bool):
+            raise ValueError(f"split_zero must be True or False, got {self.split_zero!r}")
         if self.probability not in PROBABILITIES:
             raise ValueError(f"probability must be one of {', '.join(PROBABILITIES)}, got {self.probability!r}")
+
+    def check_suits(self, space: DiscreteSpace) -> None:
+        """Raises ValueError where weights of the space cannot follow the rule."""
+        if self.bits > most_bits(space):
+            raise ValueError(f"weights of {space} have counters of at most {most_bits(space)} bits, got {self.bits}")
+        if self.split_zero and space.N != 1:
+            raise ValueError(f"split_zero is for ternary weights, got weights of {space}")
 
     @property
     def carried(self) -> int:
@@ -106,8 +117,10 @@ def transition(
         u: float draws, uniform in [0, 1), same shape.
         rule: the settings; by default the paper's.
 
-    Returns the new state indices (or places). Raises ValueError for NaN increments.
+    Returns the new state indices (or places). Raises ValueError for NaN increments, and for a rule that the space does not
+    allow.
     """
+    rule.check_suits(space)
     if torch.isnan(increment).any():
         raise ValueError("the increment of a discrete weight is NaN")
     return _transition(index, increment, space, u, rule)
@@ -169,8 +182,9 @@ def move(
 
     `counters` are those of `gxnor.optim.counter.new_counters`, `rule.bits` each, and move too. On the CPU one fused pass
     over the packed states; equal to the reference, state for state. Raises ValueError, and moves nothing, for an increment
-    of another shape or with a NaN in it, and for counters of another size.
+    of another shape or with a NaN in it, for counters of another size, and for a rule that the space does not allow.
     """
+    rule.check_suits(weight.space)
     if increment.shape != weight.shape or increment.device != weight.device:
         raise ValueError(
             f"expected an increment of shape {tuple(weight.shape)} on {weight.device}, "

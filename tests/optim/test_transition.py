@@ -132,13 +132,28 @@ def test_increments_of_other_precisions(dtype):
 
 
 @pytest.mark.parametrize(
-    "m, probability, message",
-    [(0, "tanh", "m must be"), (-1, "tanh", "m must be"), (math.nan, "tanh", "m must be"),
-     (math.inf, "tanh", "m must be"), (3, "cubic", "tanh, linear, got 'cubic'")],
+    "settings, message",
+    [({"m": 0}, "m must be"), ({"m": -1}, "m must be"), ({"m": math.nan}, "m must be"), ({"m": math.inf}, "m must be"),
+     ({"probability": "cubic"}, "tanh, linear, got 'cubic'"), ({"bits": 8}, "counter must be 0 to 7 bits, got 8"),
+     ({"bits": 1.0}, "counter must be 0 to 7 bits"), ({"split_zero": 1}, "split_zero must be True or False"),
+     ({"hysteresis": 0.6}, "hysteresis must be a number from 0 to 0.5")],
 )  # fmt: skip
-def test_impossible_settings_are_named(m, probability, message):
+def test_impossible_settings_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
-        TransitionRule(m, probability)
+        TransitionRule(**settings)
+
+
+@pytest.mark.parametrize(
+    "N, rule, message",
+    [(1, TransitionRule(bits=7), "counters of at most 6 bits, got 7"), (3, TransitionRule(bits=5), "at most 4 bits"),
+     (0, TransitionRule(split_zero=True), "split_zero is for ternary weights")],
+)  # fmt: skip
+def test_a_rule_that_a_space_does_not_allow_is_refused(N, rule, message):
+    w = DiscreteParameter.from_indices(torch.zeros(3, dtype=torch.uint8), DiscreteSpace(N))
+    with pytest.raises(ValueError, match=message):
+        transition(w.indices(), torch.zeros(3), w.space, torch.zeros(3), rule)
+    with pytest.raises(ValueError, match=message):
+        move(w, torch.zeros(3), 0, rule)
 
 
 # --- move: the same in place, by the native kernel ---
