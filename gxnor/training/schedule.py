@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from gxnor.nn.activation import Activation
 from gxnor.training.recipe import Optimizer, Recipe, Train
 
 
@@ -58,6 +59,14 @@ def activations(recipe: Recipe, epoch: int) -> int | None:
         return None
     stages = [*spaces.activation_stages, spaces.activations]
     return stages[epoch * len(stages) // recipe.train.epochs]
+
+
+def set_activations(model: torch.nn.Module, recipe: Recipe, epoch: int) -> None:
+    """Gives every discrete activation of the model the space of the epoch."""
+    space = activations(recipe, epoch)
+    for module in model.modules():
+        if isinstance(module, Activation) and space is not None:
+            module.N = space
 
 
 def apply(optimizer: torch.optim.Optimizer, settings: Optimizer, fraction: float, epoch: int) -> None:

@@ -25,7 +25,6 @@ import torch
 from torch.optim.swa_utils import update_bn
 
 from gxnor.errors import GxnorError
-from gxnor.nn.activation import Activation
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.nn.stream import subkey
 from gxnor.training import checkpoint, distributed, norms, schedule
@@ -131,10 +130,7 @@ class Trainer:
         self._read_totals()
         self._totals = torch.tensor([now.loss_sum, now.correct], dtype=torch.float64, device=self.device)
         self.model.train()
-        if (space := schedule.activations(self.recipe, now.epoch)) is not None:
-            for module in self.model.modules():
-                if isinstance(module, Activation):
-                    module.N = space
+        schedule.set_activations(self.model, self.recipe, now.epoch)
         while now.step < steps:
             start = time.perf_counter()
             fraction = (now.epoch + now.step / steps) / settings.epochs

@@ -59,6 +59,14 @@ def test_the_predicted_peak_of_a_residual_network_is_the_measured_one(settings):
     assert predict(recipe, (3, 32, 32)).peak(recipe.train.batch) == pytest.approx(measured["peak"], rel=0.1)
 
 
+def test_a_run_with_stages_holds_what_its_first_one_does():
+    staged, nine, three = (
+        predict(recipes.load("digits", [*SMALL, *settings]), (1, 8, 8)).activations(40)
+        for settings in (["precision.activation_stages=[3,2]"], ["precision.activations=3"], [])
+    )
+    assert staged == nine > three
+
+
 def test_the_largest_batch_is_the_largest():
     prediction = predict(recipes.load("digits", SMALL), (1, 8, 8))
     for budget in (5e6, 1e7, 1e8):

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from gxnor.errors import WorkError
+from gxnor.training import schedule
 from gxnor.training.build import arithmetic, build, make_optimizer, memory_format, pick_device, saving
 from gxnor.training.losses import LOSSES
 from gxnor.training.recipe import Recipe, Train
@@ -38,6 +39,7 @@ class Step:
         self.format = memory_format(recipe, len(input_shape))
         self.classes = int(recipe.network.layers.rsplit("-", 1)[1])
         self.model = build(recipe, input_shape, tuple(map(str, range(self.classes)))).to(self.device)
+        schedule.set_activations(self.model, recipe, 0)  # of the first stage, whose states take the most bits
         self.optimizer = make_optimizer(recipe, self.model)
 
     def forward(self, batch: int) -> torch.Tensor:
