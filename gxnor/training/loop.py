@@ -131,5 +131,8 @@ def _recipe(path: Path) -> Recipe:
     if not (path / "recipe.toml").exists():
         raise GxnorError(f"{path} is not a run folder: recipe.toml is missing")
     if not (path / "best.safetensors").exists():
-        raise GxnorError(f"the run in {path} has no network yet: it keeps one after an epoch of its last stage")
+        raise GxnorError(
+            f"the run in {path} has no network yet: it keeps the first one after its first epoch, or, where there are "
+            "precision.activation_stages, after the first epoch of the last stage"
+        )
     return recipes.load(str(path / "recipe.toml"))

@@ -77,8 +77,9 @@ class Spaces(Section):
     @model_validator(mode="after")
     def _possible(self):
         self.build()
-        stages = [*self.activation_stages, -1 if self.activations == "real" else self.activations]
-        if self.activation_stages and (stages[-1] < 0 or any(a <= b for a, b in itertools.pairwise(stages))):
+        final = -1 if self.activations == "real" else self.activations
+        falls = final >= 0 and all(a > b for a, b in itertools.pairwise([*self.activation_stages, final]))
+        if self.activation_stages and not falls:
             raise ValueError(
                 "activation_stages must fall and stay above activations, which must be discrete, "
                 f"got {self.activation_stages} and activations = {self.activations!r}"

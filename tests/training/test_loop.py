@@ -274,7 +274,7 @@ def test_stages_of_activations_end_in_the_network_that_the_recipe_names(tiny, tm
     assert history(tmp_path / "staged")[0] == history(tmp_path / "nine levels")[0]
     assert result["best_epoch"] == 3  # of three, and the only one of the last stage
     (tmp_path / "nine levels" / "best.safetensors").unlink()  # as before the last stage
-    with pytest.raises(GxnorError, match="has no network yet: it keeps one after an epoch of its last stage"):
+    with pytest.raises(GxnorError, match=r"has no network yet: .* after the first epoch of the last stage"):
         evaluate_run(tmp_path / "nine levels")
     thresholds = [layer for layer in export_run(tmp_path / "staged").layers if isinstance(layer, Threshold)]
     assert [layer.space.N for layer in thresholds] == [1, 1]
