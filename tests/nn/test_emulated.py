@@ -10,7 +10,7 @@ from tests import dumps, emulation
 
 pytestmark = [pytest.mark.cross, emulation.needed]
 
-TESTS = "tests/nn/test_integer.py", "tests/nn/test_instruction_sets.py", "tests/nn/test_blocks.py"
+TESTS = "tests/nn/test_integer.py", "tests/nn/test_instruction_sets.py", "tests/nn/test_block_kernels.py"
 RUN = """
 import pathlib, sys, pytest
 from gxnor import native
