@@ -26,6 +26,8 @@ def kind(recipe: dict) -> str:
         (1, 1): "GXNOR",
     }
     name = known.get((weights, activations), f"N1 = {weights}, N2 = {activations}")
+    width = recipe["network"].get("width", 1)
+    name += f", width {width:g}" if width != 1 else ""
     if weights == "real":
         return name
     bits = recipe["train"].get("gradient_bits")

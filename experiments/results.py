@@ -32,8 +32,8 @@ KEPT_OF_EPOCHS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "va
 def add(run: Path, note: str = "", after: Path | None = None) -> Path:
     """Stores a finished run's result with its resolved recipe and the note, beside it a line for every epoch, or a study's
     JSON; returns where. What a run went on from is the stored result `after`, see `again.whole`. A table, the recipe's own
-    or the data set's, compares kinds of one network: raises GxnorError for another network than its stored runs have, and
-    for data that no page has a table of."""
+    or the data set's, compares kinds of one network, at one width or several: raises GxnorError for another network than
+    its stored runs have, and for data that no page has a table of."""
     if (run / "study.json").exists():
         return page.add(run, RESULTS)
     result = whole(run, after)
@@ -47,7 +47,8 @@ def add(run: Path, note: str = "", after: Path | None = None) -> Path:
     path = RESULTS / table / f"{name}-seed{result['seed']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     for other in path.parent.glob("*.json"):
-        if (network := json.loads(other.read_text())["settings"]["network"]) != recipe["network"]:
+        network = json.loads(other.read_text())["settings"]["network"]
+        if {**network, "width": 1} != {**recipe["network"], "width": 1}:
             raise GxnorError(f"{run} trained {recipe['network']}, but the runs stored in {path.parent} have {network}")
     kept |= {"note": note} if note else {}
     lines = after.with_suffix(".jsonl").read_text().splitlines() if after else []

@@ -86,6 +86,16 @@ def test_a_run_on_cifar10_stands_in_the_table_with_its_command_and_note(results,
     assert ("Images of another kind. The best epoch" in text) == bool(note)
 
 
+def test_a_wider_network_has_a_row_of_its_own(results, cifar_run):
+    for width in ("1", "2"):
+        settings = ["train.epochs=3", f"network.width={width}"]
+        (cifar_run / "recipe.toml").write_text(recipes.dump(recipes.load("cifar10-resnet20", settings)))
+        results.add(cifar_run)
+    text = accuracies.table_with_commands("cifar10-resnet20")
+    assert text.count("\n| GXNOR, DST, ") == text.count("\n| GXNOR, width 2, DST, ") == 1
+    assert "\ngxnor train cifar10-resnet20 --seed N --set network.width=2.0 --set train.epochs=3\n" in text
+
+
 def test_every_epoch_of_a_stored_run_is_kept(results, cifar_run):
     epochs = [dict.fromkeys(results.KEPT_OF_EPOCHS, 0.5) | {"epoch": epoch, "layers": []} for epoch in (1, 2)]
     (cifar_run / "history.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
