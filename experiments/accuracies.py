@@ -28,6 +28,8 @@ def kind(recipe: dict) -> str:
     name = known.get((weights, activations), f"N1 = {weights}, N2 = {activations}")
     width = recipe["network"].get("width", 1)
     name += f", width {width:g}" if width != 1 else ""
+    shortcuts = precision.get("shortcuts", 0)
+    name += f", shortcuts of {1 + 2**shortcuts} states" if shortcuts else ""
     if weights == "real":
         return name
     bits = recipe["train"].get("gradient_bits")

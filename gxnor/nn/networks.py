@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -26,11 +28,12 @@ from gxnor import pixels
 from gxnor.nn.activation import Activation, check_settings
 from gxnor.nn.blocks import Sequential
 from gxnor.nn.layers import Conv1d, Conv2d, Linear
-from gxnor.nn.residual import Residual
+from gxnor.nn.residual import Residual, RoundedResidual, RoundedSum
 from gxnor.nn.tracing import as_node, is_symbolic, refuse_scripting
 from gxnor.space import DiscreteSpace
 
 MNIST = "32C5-MP2-64C5-MP2-512FC-10"
+BLOCKS = "R", "D"  # the kinds of residual blocks
 MOST_WEIGHTS = 2**31 - 1  # of one layer: what native kernels and program files count to
 CIFAR10 = "2x128C3-MP2-2x256C3-MP2-2x512C3-MP2-1024FC-10"
 RESNET20 = "16C3-3x16R3-32D3-2x32R3-64D3-2x64R3-AP-10"
@@ -45,6 +48,8 @@ class Precision:
         activations: N2, or None for real activations (ReLU).
         latent: hold float weights and project them to Z_N1 on every pass, instead of DST.
         r, a, H, window: the activation's settings, see `gxnor.nn.Activation`.
+        shortcuts: N of the states that the sums of residual blocks have, 2 to 7 and more than N2; 0: they go through the
+            activation, see `gxnor.nn.residual`.
 
     Raises ValueError for impossible settings.
     """
@@ -56,6 +61,7 @@ class Precision:
     a: float = 0.5
     H: float = 1.0
     window: str = "rectangular"
+    shortcuts: int = 0
 
     def __post_init__(self):
         if self.weights is not None:
@@ -63,6 +69,13 @@ class Precision:
         elif self.latent:
             raise ValueError("latent weights are projected to a discrete space: give weights = N1")
         check_settings(self.activations or 0, self.r, self.a, self.H, self.window)
+        if self.shortcuts:
+            DiscreteSpace(self.shortcuts)
+            if self.activations is None or self.shortcuts <= max(1, self.activations):
+                raise ValueError(
+                    "shortcuts must be 0, or 2 to 7 and more than the N2 of discrete activations, "
+                    f"got {self.shortcuts} with activations = {self.activations}"
+                )
 
     def activation(self) -> nn.Module:
         if self.activations is None:
@@ -144,7 +157,7 @@ def parse(notation: str) -> list[tuple[str, int, int]]:
             raise ValueError(f"cannot read {part!r} in the network {notation!r}; expected for example {MNIST!r}")
         kind = match[3] or match[6] or match[7] or match[9] or "FC"
         outputs, size = int(match[2] or match[5] or match[10] or 0), int(match[4] or match[8] or 0)
-        if kind in ("R", "D") and size % 2 == 0:
+        if kind in BLOCKS and size % 2 == 0:
             raise ValueError(f"the kernel of a residual block is odd, not so in {part!r} of the network {notation!r}")
         layers += [(kind, outputs, size)] * int(match[1] or 1)
     kinds = [kind for kind, *_ in layers]
@@ -182,6 +195,9 @@ def network(
         raise ValueError(f"padding must be valid or same, got {padding!r}")
     if not 0 < width < math.inf:
         raise ValueError(f"width must be a positive number, got {width!r}")
+    layers = parse(notation)
+    if precision.shortcuts and not any(kind in BLOCKS for kind, *_ in layers):
+        raise ValueError(f"shortcuts = {precision.shortcuts}, but {notation!r} has no residual block; expected 0")
     channels, *size = input_shape
     pool: type[nn.MaxPool1d | nn.MaxPool2d]
     average: type[nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d]
@@ -190,7 +206,6 @@ def network(
         convolution, pool, average, norm = precision.conv1d, nn.MaxPool1d, nn.AdaptiveAvgPool1d, nn.BatchNorm1d
     else:
         convolution, pool, average, norm = precision.conv2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.BatchNorm2d
-    layers = parse(notation)
     modules: dict[str, nn.Module] = {"pixels": Pixels()}
     features = number = 0
     for i, (kind, outputs, kernel) in enumerate(layers):
@@ -224,7 +239,8 @@ def network(
             modules[f"norm{number}"] = norm(outputs)
         else:
             stride = 2 if kind == "D" else 1
-            modules[f"block{number}"] = Residual(
+            block = partial(RoundedResidual, N=precision.shortcuts) if precision.shortcuts else Residual
+            modules[f"block{number}"] = block(
                 channels, outputs, kernel, stride, convolution, norm, precision.activation
             )
             size = [-(-s // stride) for s in size]
@@ -233,9 +249,18 @@ def network(
             if min(size) < 1:
                 given = " x ".join(map(str, input_shape[1:]))
                 raise ValueError(f"images of {given} are too small for {notation!r}")
-        if kind in ("C", "FC") and not last:
-            modules[f"act{number}"] = precision.activation()
+        following = next((later for later, *_ in layers[i + 1 :] if later != "MP"), "")
+        modules |= {f"{name}{number}": module for name, module in _states_after(kind, following, precision)}
     net = Sequential()
     for name, module in modules.items():
         net.add_module(name, module)
     return net
+
+
+def _states_after(kind: str, following: str, precision: Precision) -> Iterator[tuple[str, nn.Module]]:
+    """What makes states of a layer's sums where the next layer, "" after the last one, does not do so itself."""
+    if precision.shortcuts and following in BLOCKS:
+        if kind not in BLOCKS:
+            yield "sum", RoundedSum(precision.shortcuts)
+    elif following and (precision.shortcuts or kind not in BLOCKS):
+        yield "act", precision.activation()

@@ -68,6 +68,7 @@ class Spaces(Section):
     weights: Space = 1  # N1
     activations: Space = 1  # N2
     activation_stages: list[Annotated[int, Field(ge=1, le=MAX_N)]] = []  # N2 of earlier, equal parts of the run: [3, 2]
+    shortcuts: Annotated[int, Field(ge=0, le=MAX_N)] = 0  # N of the sums of residual blocks; 0: they are activations
     latent: bool = False  # float latent weights with straight-through gradients, instead of DST
     r: NotNegative = 0.5
     a: Positive = 0.5

@@ -56,9 +56,11 @@ def test_special_cases_predict_the_same(tiny, tmp_path, weights, activations, la
     assert np.array_equal(Engine(program).run(images).argmax(1), expected)
 
 
+@pytest.mark.parametrize("shortcuts", [0, 5])
 @pytest.mark.filterwarnings("ignore:.*nearly tie")
-def test_a_residual_network_from_a_recipe_predicts_the_same(tiny, tmp_path):
-    train(tiny("network.layers=8C3-8R3-16D3-AP-10", "train.epochs=1"), tmp_path / "run")
+def test_a_residual_network_from_a_recipe_predicts_the_same(tiny, tmp_path, shortcuts):
+    settings = ["network.layers=8C3-8R3-16D3-AP-10", f"precision.shortcuts={shortcuts}"]
+    train(tiny(*settings, "train.epochs=1"), tmp_path / "run")
     images = load_data("digits").test_images
     program = export_run(tmp_path / "run")
     assert np.array_equal(Engine(program).run(images), reference.run(program, images))

@@ -10,6 +10,7 @@ from gxnor.nn import Activation, Conv1d, Conv2d, Linear, Sequential, integer_ari
 from gxnor.nn import integer_kernels as kernels
 from gxnor.nn.activation import phi_reference, window_reference
 from gxnor.nn.integer_block import Phi
+from gxnor.nn.networks import Precision
 from gxnor.nn.residual import Residual
 
 BLOCKS = {
@@ -171,14 +172,14 @@ def test_what_lies_between_two_blocks_is_there_for_whoever_reads_it(N):
     assert (apart == y).float().mean() > 0.98
 
 
+@pytest.mark.parametrize("shortcuts", [0, 4])
 @pytest.mark.parametrize("notation", ["5R3", "6D3"])
-def test_a_residual_block_runs_its_first_layers_as_one(notation, implementation):
+def test_a_residual_block_runs_its_first_layers_as_one(notation, shortcuts, implementation):
     results = []
     for apart in (False, True):
         torch.manual_seed(0)
-        (block,) = [
-            m for m in network(f"5C3-{notation}-AP-3", (3, 8, 9), padding="same").modules() if type(m) is Residual
-        ]
+        net = network(f"5C3-{notation}-AP-3", (3, 8, 9), Precision(shortcuts=shortcuts), padding="same")
+        (block,) = [m for m in net.modules() if isinstance(m, Residual)]
         if apart:
             block.act1.register_forward_hook(lambda *_: None)
         results.append(run(block, states(6, 5, 8, 9).requires_grad_()))

@@ -52,7 +52,10 @@ def test_the_predicted_peak_is_the_measured_one(arithmetic):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process is read from /proc")
-@pytest.mark.parametrize("settings", [["train.arithmetic=float"], [], ["train.pack_saved_activations=false"]])
+@pytest.mark.parametrize(
+    "settings",
+    [["train.arithmetic=float"], [], ["train.pack_saved_activations=false"], ["precision.shortcuts=5"]],
+)
 def test_the_predicted_peak_of_a_residual_network_is_the_measured_one(settings):
     recipe = recipes.load("cifar10-resnet20", ["network.layers=16C3-2x16R3-32D3-AP-10", *settings])
     measured = measure(recipe, (3, 32, 32))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gxnor.nn.parameter import DiscreteParameter
-from gxnor.nn.residual import Residual
+from gxnor.nn.residual import Residual, RoundedResidual
 
 PROBES = 8, 16  # images; multiples of 8, for bits fill bytes then
 
@@ -82,8 +82,10 @@ class Watch:
         own, beside = [x] if view else [x, y], [t for t in self.beside if t is not x]
         if isinstance(self.modules[name], Residual):
             own.append(y)  # what one way puts out, until the other has
-        layer.passing[self.number] = sum(size_of(t) for t in own + beside if self._is_new(t))
-        layer.flowing[self.number] = sum(size_of(t) for t in own + self.beside if t.requires_grad)
+        # The states of x, in a byte each, that the block's convolutions read.
+        states = x.numel() if isinstance(self.modules[name], RoundedResidual) else 0
+        layer.passing[self.number] = states + sum(size_of(t) for t in own + beside if self._is_new(t))
+        layer.flowing[self.number] = states + sum(size_of(t) for t in own + self.beside if t.requires_grad)
         self.outputs[name] = y.shape
         self.images[name] = [size_of(t) / len(x) for t in (x, y, *([x] if x.requires_grad else []))]
         self.alive += [x, y]
