@@ -34,6 +34,8 @@ def test_settings_override_in_order():
         ("precision.a=0", ["precision.a", "0"]),
         ("precision.activation_stages=[2,3]", ["activation_stages must fall", "[2, 3]"]),
         ("precision.activation_stages=[1]", ["activation_stages must", "stay above activations", "activations = 1"]),
+        ("precision.shortcuts=1", ["shortcuts must be 0, or 2 to 7", "got 1 with activations = 1"]),
+        ("precision.shortcuts=8", ["precision.shortcuts", "less than or equal to 7", "8"]),
         ("precision.activation_stages=3", ["precision.activation_stages", "list", "3"]),
         ("optimizer.m=0", ["optimizer.m", "0"]),
         ("optimizer.m=nan", ["optimizer.m", "nan"]),

@@ -5,7 +5,10 @@ import math
 import pytest
 import torch
 
+from gxnor.nn import Activation
+from gxnor.nn.residual import RoundedSum
 from gxnor.training import schedule
+from gxnor.training.build import build
 from gxnor.training.losses import LOSSES, squared_hinge
 from gxnor.training.recipe import Optimizer, Train, load
 
@@ -74,3 +77,13 @@ def test_activations_fall_in_equal_stages(epochs, stages, activations, expected)
 def test_real_activations_have_no_stages():
     recipe = load("digits", ["precision.activations=real", "train.epochs=2"])
     assert [schedule.activations(recipe, epoch) for epoch in range(2)] == [None, None]
+
+
+def test_stages_of_activations_leave_the_sums_of_residual_blocks_alone():
+    settings = ["network.layers=8C3-8R3-AP-10", "precision.shortcuts=5", "precision.activation_stages=[3]"]
+    recipe = load("digits", settings)
+    model = build(recipe, (1, 8, 8), tuple("0123456789"))
+    for epoch, activations in ((0, {3}), (recipe.train.epochs - 1, {1})):
+        schedule.set_activations(model, recipe, epoch)
+        assert {m.N for m in model.modules() if isinstance(m, Activation)} == activations
+        assert {m.N for m in model.modules() if isinstance(m, RoundedSum)} == {5}
