@@ -23,8 +23,10 @@ def add(build: Builder, a, b, alpha=1) -> Tensor:
         return add(build, b, a) if alpha == 1 else negative(build, subtract(build, b, a))
     if not isinstance(b, Tensor) and b is not UNKNOWN:
         return _step(build, a, torch.add if alpha == 1 else torch.sub, b)
-    parts, unit, factors = _common(build, [known(a), known(b)])
-    return build.emit(Add((parts[0].number, parts[1].number), (factors[0], alpha * factors[1])), unit, *parts)
+    (first, second), unit, factors = _common(build, [known(a), known(b)])
+    y = build.emit(Add((first.number, second.number), (factors[0], alpha * factors[1])), unit, first, second)
+    build.sums[y.number] = first, second
+    return y
 
 
 def subtract(build: Builder, a, b, alpha=1) -> Tensor:

@@ -62,8 +62,9 @@ class Call:
 
 
 class Builder:
-    """Layers and values so far; `reach`: how far each channel of a value can move (`reach.of`); `rounded`: where PyTorch
-    rounds sums that the program does not; `calls`: what is compared with the model when the program is done; `outputs`: what
+    """Layers and values so far; `reach`: how far each channel of a value can move (`reach.of`); `requantized`: what became
+    integers, and `sums`: the two parts of a sum, by the number of the value; `rounded`: where PyTorch rounds sums that the
+    program does not; `calls`: what is compared with the model when the program is done; `outputs`: what
     the scores are by name, once `finish` was called.
 
     `at` says which part of the model is being looked at, `ends` whether what it makes is the model's output."""
@@ -74,6 +75,8 @@ class Builder:
         self.source, self.values = source, [source.value()]
         self.reach = [np.full(source.shape[0], float(self.values[0].bound))]
         self.layers: list[Layer] = []
+        self.requantized: dict[int, Tensor] = {}
+        self.sums: dict[int, tuple[Tensor, Tensor]] = {}
         self.at = ""
         self.rounded: dict[str, None] = {}  # in order, once each
         self.fixed: dict[str, None] = {}  # where real numbers become integers
@@ -134,6 +137,7 @@ class Builder:
         shift, multiplier, offset, off = folding.fixed_point(*affine, value.bound, unit)
         y = self.emit(Requantize((x.number,), shift, multiplier, offset), unit)
         self.fixed[self.at] = None
+        self.requantized[y.number] = x
         return replace(y, rounding=x.rounding + 8 / EXACT + off / max(self.values[y.number].bound, 1))
 
     def settled(self, x: Tensor) -> Tensor:

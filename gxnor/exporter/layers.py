@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gxnor.errors import GxnorError
-from gxnor.exporter import folding
+from gxnor.exporter import folding, ties
 from gxnor.exporter.builder import EXACT, Builder, Tensor, known, tensor, unit_of
 from gxnor.nn.activation import Activation
 from gxnor.nn.codes import one_code
@@ -97,6 +97,7 @@ def activation(build: Builder, x, module: Activation) -> Tensor:
         raise GxnorError(f"expected an activation before axes of {x.shape} are taken away")
     value = build.values[x.number]
     steps, sign = folding.thresholds(x.norms, module, module.space, x.unit, value.shape, value.bound)
+    steps = ties.settle(build, x, steps, module, module.space)
     return build.settle(build.emit(Threshold((x.number,), module.space, steps, sign), unit_of(module.space)), x.later)
 
 
