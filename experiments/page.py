@@ -59,7 +59,8 @@ The paper's network at its full width.
 
 ResNet-20, recipe `cifar10-resnet20`. Published with weights and activations of two bits, latent weights, and first and last
 layers in float: PACT 89.7 % (arXiv 1805.06085), LQ-Nets 90.2 % (arXiv 1807.10029), APoT 91.0 % (arXiv 1909.13144).
-Ours has three states everywhere: in the first and the last layer, and in what a shortcut carries from block to block.
+Ours has three states everywhere: in the first and the last layer, and in what a shortcut carries from block to block,
+unless the row says that shortcuts have more.
 
 <!-- table cifar10-resnet20 -->
 <!-- end -->
