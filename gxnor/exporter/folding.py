@@ -89,6 +89,12 @@ def as_float(x: torch.Tensor, unit: Fraction) -> torch.Tensor:
     return (x.double() * unit.numerator / unit.denominator).float()
 
 
+def indices(values: torch.Tensor, space: DiscreteSpace) -> torch.Tensor:
+    """int64: which state of the space, from the lowest one on, each of the values is."""
+    level = values * space.denominator
+    return ((level + 1) / 2 if space.N == 0 else level + space.denominator).round().long()
+
+
 @torch.no_grad()
 def thresholds(
     norms: Sequence[Step],
@@ -117,8 +123,7 @@ def thresholds(
             real = norm(real)
         if real.isnan().any():
             raise GxnorError("the batch norm before it gives NaN: its statistics or parameters are not finite")
-        level = activation(real).view(x.shape) * space.denominator
-        return ((level + 1) / 2 if space.N == 0 else level + space.denominator).round().long()
+        return indices(activation(real).view(x.shape), space)
 
     lowest, highest = states(torch.full((2, channels), bound) * torch.tensor([[-1], [1]]))
     sign = torch.where(lowest > highest, -1, 1)

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from gxnor.exporter.builder import Builder, Tensor
-from gxnor.exporter.folding import as_float
+from gxnor.exporter.folding import as_float, indices
 from gxnor.program.ops import ALWAYS, NEVER, Add, Requantize
 from gxnor.space import DiscreteSpace
 
-MOST = 2**28  # pairs to look at
+MOST = 2**26  # pairs to look at, a gigabyte at most
 
 Side = tuple[torch.Tensor, torch.Tensor]  # float32 and int64 [numbers, channels]: to PyTorch, and to the program
 
@@ -59,8 +59,7 @@ def fitted(
     highest = torch.full((space.size, len(steps)), ALWAYS - 1, dtype=torch.int64)  # integers of the pairs, by state
     lowest = torch.full((space.size, len(steps)), NEVER, dtype=torch.int64)
     for other, integer in zip(others, more, strict=True):
-        level = activation(real + other) * space.denominator
-        state = ((level + 1) / 2 if space.N == 0 else level + space.denominator).round().long()
+        state = indices(activation(real + other), space)
         highest.scatter_reduce_(0, state, integers + integer, "amax")
         lowest.scatter_reduce_(0, state, integers + integer, "amin")
     below = highest.cummax(0).values[:-1].T

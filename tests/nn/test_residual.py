@@ -14,7 +14,7 @@ def images(*shape: int) -> torch.Tensor:
     return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def sizes_of_states(net: torch.nn.Module, kind: type, x: torch.Tensor) -> dict[str, torch.Tensor]:
+def numbers_read(net: torch.nn.Module, kind: type, x: torch.Tensor) -> dict[str, torch.Tensor]:
     """The different numbers that every module of a kind reads, by name."""
     read = {}
     for name, module in net.named_modules():
@@ -41,11 +41,11 @@ def test_a_sum_is_rounded_to_the_nearest_level(N):
 @pytest.mark.parametrize("activations", [0, 1, 2])
 def test_every_convolution_reads_the_states_of_activations_and_sums_have_more(activations):
     net = network(LAYERS, (2, 12, 10), Precision(activations=activations, shortcuts=4), padding="same")
-    read = sizes_of_states(net, Conv2d, images(8, 2, 12, 10))
+    read = numbers_read(net, Conv2d, images(8, 2, 12, 10))
     first, *others = read.values()
     assert len(first) > 100 and len(read) == 8
     assert all(len(values) <= 1 + 2**activations and values.abs().max() <= 1 for values in others)
-    sums = sizes_of_states(net, Activation, images(8, 2, 12, 10))
+    sums = numbers_read(net, Activation, images(8, 2, 12, 10))
     between = [values for name, values in sums.items() if name.endswith("act2")]
     assert len(between) == 3 and all(5 < len(values) <= 17 and values.abs().max() > 1 for values in between)
 
