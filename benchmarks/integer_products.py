@@ -134,7 +134,7 @@ def totals(results: list[dict]) -> dict[str, float]:
 
 
 def print_table(results: list[dict], sums: dict[str, float]) -> None:
-    table = Table(title="Processor milliseconds a batch, medians: integers / float32 (ratio)")
+    table = Table(title="Processor milliseconds per batch, medians: integers / float32 (ratio)")
     for column in ("layer", *PRODUCTS, "rounding"):
         table.add_column(column, justify="left" if column == "layer" else "right")
     for result in results:

@@ -38,6 +38,6 @@ def assert_agrees(program: Program, x: np.ndarray) -> None:
 
 
 def finished(net: Builder) -> Program:
-    """Its sums as logits, one a feature: nothing is hidden by a layer behind."""
+    """Its sums as logits, one per feature: no later layer hides anything."""
     net.flatten()
     return net.program()

@@ -6,7 +6,7 @@ One module each, named in `COMPETITORS`, with
 
 with an entry for each form in which the competitor runs. `run()` passes the batch once through a network of the program's
 shape, its input already in the form that it likes best, and returns the logits; `about` says in a dict what that is:
-versions, settings. A run in another process has `run.seconds(calls)`: seconds a call by the clock there, without the way
+versions, settings. A run in another process has `run.seconds(calls)`: seconds per call by the clock there, without the way
 there and back. `SEVERAL_OUTPUTS` in a module says that it runs programs with more than one. What the float forms have in
 common is here: inputs and weights; their thresholds are ReLUs.
 """

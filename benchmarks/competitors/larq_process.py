@@ -2,7 +2,7 @@
 
 python -I larq_process.py NETWORK.npz THREADS
 
-Prints a line about itself, then for every line on its input, a number of calls, the seconds a call took and the logits.
+Prints a line about itself, then for every line on its input, a number of calls, the seconds per call and the logits.
 Every line it prints is JSON.
 """
 

@@ -69,7 +69,7 @@ def load(
 def labelled(part: Path, classes: tuple[str, ...], mode: str, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """(uint8 [n, C, H, W], int64 [n]) of the images in part/CLASS/, in the mode "L" or "RGB", resized to (H, W).
 
-    Raises WorkError: a folder is none of `classes`, there is no image, or a file is none as `load` takes it."""
+    Raises WorkError: a folder is not one of `classes`, there is no image, or a file is not an image that `load` takes."""
     files, labels = _by_class(part, classes)
     if not files:
         raise WorkError(f"{part} holds no image: expected some in {part}/CLASS/")

@@ -165,7 +165,7 @@ class Builder:
         return replace(y, norms=norms)
 
     def move(self, x: Tensor, layer: MaxPool | Flatten) -> Tensor:
-        """A layer that picks values and changes none. Behind norms it waits: the activation that follows never
+        """A layer that picks values and changes none. After norms it waits: the activation that follows never
         decreases, so it may come first."""
         if x.norms:
             return replace(x, shape=layer.infer(Value(x.shape, 1)).shape, later=(*x.later, layer))

@@ -32,7 +32,7 @@ def settle(
     space: DiscreteSpace,
 ) -> np.ndarray:
     """The thresholds int32 [channels, states - 1] of a rising activation of x, moved by as little as makes them right;
-    as they are where x is no such sum, and those of a step that no threshold is right for."""
+    unchanged where x is not such a sum, and those of a step that no threshold is right for."""
     parts = build.sums.get(x.number)
     if parts is None or x.norms or not any(part.number in build.requantized for part in parts):
         return steps

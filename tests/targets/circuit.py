@@ -65,7 +65,7 @@ def check_in_yosys(folder, part):
 
 
 def events_of(program, x):
-    """What every layer's lanes are to count: black pixels are no events to the circuit."""
+    """What every layer's lanes are to count: black pixels are not events to the circuit."""
     counted = [layer.fired for layer in events.count(program, x).layers]
     first = program.layers[0]
     counted[0] = int(events.neuron_events(first, x != 0, first.weight.levels() != 0).sum())

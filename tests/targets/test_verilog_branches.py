@@ -1,4 +1,4 @@
-"""Circuits of networks that are no plain stacks: additions, average pools, planes of weights, values that are read twice."""
+"""Circuits of networks that are not plain stacks: additions, average pools, planes of weights, values read twice."""
 
 import numpy as np
 import pytest
