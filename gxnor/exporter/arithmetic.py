@@ -11,8 +11,9 @@ import torch
 
 from gxnor.errors import GxnorError
 from gxnor.exporter import folding
-from gxnor.exporter.builder import EXACT, UNKNOWN, Builder, Tensor, known, power_of_two
+from gxnor.exporter.builder import EXACT, Builder
 from gxnor.exporter.layers import as_float
+from gxnor.exporter.tensors import UNKNOWN, Tensor, known, power_of_two
 from gxnor.program.ops import NEVER, Add, Concat
 
 

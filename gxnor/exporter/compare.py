@@ -18,8 +18,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from gxnor.errors import GxnorError
-from gxnor.exporter.builder import Builder, Tensor
+from gxnor.exporter.builder import Builder
 from gxnor.exporter.folding import as_float
+from gxnor.exporter.tensors import Tensor
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.program import Input, Program, reference

@@ -10,7 +10,8 @@ from torch import nn
 
 from gxnor.errors import GxnorError
 from gxnor.exporter import folding, ties
-from gxnor.exporter.builder import EXACT, Builder, Tensor, known, tensor, unit_of
+from gxnor.exporter.builder import EXACT, Builder
+from gxnor.exporter.tensors import Tensor, known, tensor, unit_of
 from gxnor.nn.activation import Activation
 from gxnor.nn.codes import one_code
 from gxnor.nn.layers import DiscreteLayer

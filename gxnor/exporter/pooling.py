@@ -9,8 +9,9 @@ from typing import NamedTuple
 from torch import nn
 
 from gxnor.errors import GxnorError
-from gxnor.exporter.builder import UNKNOWN, Builder, Tensor, integers, tensor
+from gxnor.exporter.builder import Builder, integers
 from gxnor.exporter.shapes import flatten, tuple_of
+from gxnor.exporter.tensors import UNKNOWN, Tensor, tensor
 from gxnor.program.ops import MaxPool, SumPool, Upsample
 
 

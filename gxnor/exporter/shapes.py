@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from gxnor.errors import GxnorError
-from gxnor.exporter.builder import UNKNOWN, Builder, Grouped, Tensor, Unknown, integers, known, tensor
+from gxnor.exporter.builder import Builder, integers
+from gxnor.exporter.tensors import UNKNOWN, Grouped, Tensor, Unknown, known, tensor
 from gxnor.program.ops import Add, Channels, Concat, Flatten, Pad, Upsample
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from gxnor.errors import GxnorError
-from gxnor.exporter.builder import UNKNOWN, Builder, Tensor, Unknown, known, tensor
+from gxnor.exporter.builder import Builder
 from gxnor.exporter.shapes import flatten, pick
+from gxnor.exporter.tensors import UNKNOWN, Tensor, Unknown, known, tensor
 from gxnor.program.ops import Conv, MaxPool, Pad
 
 WHOLE = slice(None)

@@ -13,8 +13,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from gxnor.exporter.builder import Builder, Tensor
+from gxnor.exporter.builder import Builder
 from gxnor.exporter.folding import as_float, indices
+from gxnor.exporter.tensors import Tensor
 from gxnor.program.ops import ALWAYS, NEVER, Add, Requantize
 from gxnor.space import DiscreteSpace
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gxnor.errors import GxnorError
-from gxnor.exporter.builder import unit_of
+from gxnor.exporter.tensors import unit_of
 from gxnor.nn.activation import Activation, steps
 from gxnor.nn.parameter import DiscreteParameter
 from gxnor.program import Program

@@ -17,8 +17,9 @@ from torch.utils._pytree import tree_leaves
 
 from gxnor.errors import GxnorError
 from gxnor.exporter import compare
-from gxnor.exporter.builder import UNKNOWN, Builder, Call, Grouped, Tensor, Unknown, tensor
+from gxnor.exporter.builder import Builder
 from gxnor.exporter.operations import FUNCTIONS, METHODS, MODULES, instead
+from gxnor.exporter.tensors import UNKNOWN, Call, Grouped, Tensor, Unknown, tensor
 from gxnor.exporter.tracer import Tracer
 from gxnor.nn.activation import phi
 from gxnor.nn.unwrap import unwrap
