@@ -45,7 +45,8 @@ from torch import nn
 import gxnor
 from gxnor import native
 from gxnor.nn import integer_arithmetic, pack_saved_activations
-from gxnor.nn.networks import CIFAR10, MNIST, PRECISIONS, RESNET20, network
+from gxnor.nn.networks import CIFAR10, MNIST, RESNET20, network
+from gxnor.nn.precision import PRECISIONS
 from gxnor.optim import DST
 from gxnor.training.result import machine
 

@@ -14,7 +14,8 @@ import torch
 from gxnor.analysis import energy, events
 from gxnor.exporter import to_program
 from gxnor.nn.layers import DiscreteLayer
-from gxnor.nn.networks import PRECISIONS, Precision, network
+from gxnor.nn.networks import network
+from gxnor.nn.precision import PRECISIONS, Precision
 from gxnor.training.evaluate import WEIGHTED
 from gxnor.training.recipe import Recipe
 

@@ -15,8 +15,8 @@ from gxnor.exporter.tensors import Tensor, known, tensor, unit_of
 from gxnor.nn.activation import Activation
 from gxnor.nn.codes import one_code
 from gxnor.nn.layers import DiscreteLayer
-from gxnor.nn.networks import Pixels
 from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.pixels import Pixels
 from gxnor.nn.quantize import Quantize
 from gxnor.program import Input
 from gxnor.program.ops import NEVER, Conv, Dense, Pad, Threshold

@@ -31,7 +31,7 @@ from gxnor.exporter.shapes import attribute, flatten, pad, reshape, size, squeez
 from gxnor.exporter.slicing import chunk, item, shuffle, split
 from gxnor.nn.activation import Activation, phi
 from gxnor.nn.layers import DiscreteLayer
-from gxnor.nn.networks import Pixels
+from gxnor.nn.pixels import Pixels
 from gxnor.nn.quantize import Quantize
 
 

@@ -10,7 +10,7 @@ from torch import fx, nn
 from gxnor.exporter import compare
 from gxnor.nn.activation import Activation
 from gxnor.nn.layers import DiscreteLayer
-from gxnor.nn.networks import Pixels
+from gxnor.nn.pixels import Pixels
 from gxnor.nn.quantize import Quantize
 from gxnor.program import Input
 

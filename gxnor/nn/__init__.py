@@ -5,8 +5,10 @@ from gxnor.nn.blocks import Sequential
 from gxnor.nn.discretize import Report, discretize
 from gxnor.nn.integer_products import integer_arithmetic
 from gxnor.nn.layers import Conv1d, Conv2d, DiscreteLayer, Linear
-from gxnor.nn.networks import PRECISIONS, Pixels, Precision, network
+from gxnor.nn.networks import network
 from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.pixels import Pixels
+from gxnor.nn.precision import PRECISIONS, Precision
 from gxnor.nn.quantize import Quantize
 from gxnor.nn.saved_activations import pack_saved_activations
 

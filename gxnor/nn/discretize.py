@@ -28,8 +28,8 @@ from gxnor.nn import graph
 from gxnor.nn.activation import Activation
 from gxnor.nn.convertible import ACTIVATIONS, LAYERS, RealLayer, own_parameters, problems_of
 from gxnor.nn.layers import Conv1d, Conv2d, DiscreteLayer, Linear
-from gxnor.nn.networks import PRECISIONS, Precision
 from gxnor.nn.parameter import DiscreteParameter
+from gxnor.nn.precision import PRECISIONS, Precision
 from gxnor.nn.projection import best_scale, nearest
 from gxnor.nn.rescaling import Rescaling, rescaling
 from gxnor.nn.unwrap import unwrap

@@ -17,126 +17,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
-import torch
 from torch import nn
 
-from gxnor import pixels
-from gxnor.nn.activation import Activation, check_settings
 from gxnor.nn.blocks import Sequential
-from gxnor.nn.layers import Conv1d, Conv2d, Linear
+from gxnor.nn.pixels import Pixels
+from gxnor.nn.precision import PRECISIONS, Precision
 from gxnor.nn.residual import Residual, RoundedResidual, RoundedSum
-from gxnor.nn.tracing import as_node, is_symbolic, refuse_scripting
-from gxnor.space import DiscreteSpace
 
 MNIST = "32C5-MP2-64C5-MP2-512FC-10"
 BLOCKS = "R", "D"  # the kinds of residual blocks
 MOST_WEIGHTS = 2**31 - 1  # of one layer: what native kernels and program files count to
 CIFAR10 = "2x128C3-MP2-2x256C3-MP2-2x512C3-MP2-1024FC-10"
 RESNET20 = "16C3-3x16R3-32D3-2x32R3-64D3-2x64R3-AP-10"
-
-
-@dataclass(frozen=True)
-class Precision:
-    """Which spaces a network computes in. The special cases by name are in `PRECISIONS`.
-
-    Args:
-        weights: N1, or None for real weights.
-        activations: N2, or None for real activations (ReLU).
-        latent: hold float weights and project them to Z_N1 on every pass, instead of DST.
-        r, a, H, window: the activation's settings, see `gxnor.nn.Activation`.
-        shortcuts: N of the states that the sums of residual blocks have, 2 to 7 and more than N2; 0: they go through the
-            activation, see `gxnor.nn.residual`.
-
-    Raises ValueError for impossible settings.
-    """
-
-    weights: int | None = 1
-    activations: int | None = 1
-    latent: bool = False
-    r: float = 0.5
-    a: float = 0.5
-    H: float = 1.0
-    window: str = "rectangular"
-    shortcuts: int = 0
-
-    def __post_init__(self):
-        if self.weights is not None:
-            DiscreteSpace(self.weights)
-        elif self.latent:
-            raise ValueError("latent weights are projected to a discrete space: give weights = N1")
-        check_settings(self.activations or 0, self.r, self.a, self.H, self.window)
-        if self.shortcuts:
-            DiscreteSpace(self.shortcuts)
-            if self.activations is None or self.shortcuts <= max(1, self.activations):
-                raise ValueError(
-                    "shortcuts must be 0, or 2 to 7 and more than the N2 of discrete activations, "
-                    f"got {self.shortcuts} with activations = {self.activations}"
-                )
-
-    def activation(self) -> nn.Module:
-        if self.activations is None:
-            return nn.ReLU()
-        return Activation(self.activations, self.r, self.a, self.H, self.window)
-
-    def conv1d(self, inputs: int, outputs: int, kernel: int, padding: str | int, stride: int = 1) -> nn.Module:
-        if self.weights is None:
-            return nn.Conv1d(inputs, outputs, kernel, stride, padding, bias=False)
-        return Conv1d(inputs, outputs, kernel, stride, padding, N=self.weights, latent=self.latent)
-
-    def conv2d(self, inputs: int, outputs: int, kernel: int, padding: str | int, stride: int = 1) -> nn.Module:
-        if self.weights is None:
-            return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
-        return Conv2d(inputs, outputs, kernel, stride, padding, N=self.weights, latent=self.latent)
-
-    def linear(self, inputs: int, outputs: int) -> nn.Module:
-        if self.weights is None:
-            return nn.Linear(inputs, outputs, bias=False)
-        return Linear(inputs, outputs, N=self.weights, latent=self.latent)
-
-
-PRECISIONS = {
-    "full": Precision(weights=None, activations=None),
-    "bwn": Precision(weights=0, activations=None),
-    "twn": Precision(weights=1, activations=None),
-    "bnn": Precision(weights=0, activations=0),
-    "gxnor": Precision(weights=1, activations=1),
-    "latent": Precision(weights=1, activations=1, latent=True),
-}
-
-
-class Pixels(nn.Module):
-    """The network's input: uint8 pixels p to the integers 2p - 255, as float.
-
-    They stand for the real inputs (2p - 255) / 255 in [-1, 1]. The division is left to the batch norm after the first
-    layer, so that every sum of a discrete network, the first layer's too, is an integer and exact in float32.
-    Float images in [0, 1] are taken as p = round(255 x), by the rule of `gxnor.pixels`, which an exported network
-    follows too. The result is float32, and so the layers after it are to be.
-
-    Raises ValueError for integers of another type, which may be pixels or anything else, and for floats that are NaN or
-    not in [0, 1]: images that were normalised, or pixels 0..255 as floats. In a graph of torch.compile it is a
-    RuntimeError.
-    """
-
-    __prepare_scriptable__ = refuse_scripting
-
-    def forward(self, p: torch.Tensor) -> torch.Tensor:
-        if is_symbolic(p):
-            return as_node(self, p)
-        if p.dtype != torch.uint8:
-            if not p.is_floating_point():
-                raise ValueError(f"expected {pixels.EXPECTED}, got {p.dtype}")
-            p = pixels.widen(p)
-            fit = pixels.are_shares(p)
-            if torch.compiler.is_compiling() or p.is_meta:
-                torch._assert_async(fit, f"expected {pixels.EXPECTED}, got floats beyond")
-            elif not fit:
-                raise ValueError(pixels.refusal(p))
-            p = pixels.nearest(p)
-        return p.to(torch.float32) * 2 - 255
 
 
 def parse(notation: str) -> list[tuple[str, int, int]]:

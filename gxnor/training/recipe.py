@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gxnor import native
 from gxnor.data import NAMES
 from gxnor.errors import GxnorError
-from gxnor.nn.networks import Precision, parse
+from gxnor.nn.networks import parse
+from gxnor.nn.precision import Precision
 from gxnor.space import MAX_N
 
 if sys.version_info >= (3, 11):

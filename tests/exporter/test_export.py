@@ -12,7 +12,9 @@ from torch import nn
 from gxnor.data import load as load_data
 from gxnor.exporter import layers, to_program
 from gxnor.nn import Activation, Conv1d, Conv2d, Linear, phi
-from gxnor.nn.networks import MNIST, PRECISIONS, Pixels, Precision, network
+from gxnor.nn.networks import MNIST, network
+from gxnor.nn.pixels import Pixels
+from gxnor.nn.precision import PRECISIONS, Precision
 from gxnor.program import file, reference
 from gxnor.runtime.engine import Engine
 from gxnor.space import DiscreteSpace

@@ -7,7 +7,7 @@ from torch import nn
 from gxnor.errors import GxnorError
 from gxnor.exporter import to_program
 from gxnor.nn import Activation, Conv2d, Linear
-from gxnor.nn.networks import Pixels
+from gxnor.nn.pixels import Pixels
 
 
 def test_where_pytorch_rounds_is_said():

@@ -8,7 +8,8 @@ from torch import nn
 import gxnor
 from gxnor.exporter.ties import fitted
 from gxnor.nn import Activation
-from gxnor.nn.networks import Precision, network
+from gxnor.nn.networks import network
+from gxnor.nn.precision import Precision
 from gxnor.program.ops import ALWAYS, NEVER
 from gxnor.runtime.engine import Engine
 

@@ -9,7 +9,8 @@ import torch
 from gxnor.errors import GxnorError
 from gxnor.exporter import to_program
 from gxnor.exporter.unfolding import load_program
-from gxnor.nn.networks import Precision, network
+from gxnor.nn.networks import network
+from gxnor.nn.precision import Precision
 from gxnor.program import Input, Scale, Threshold
 from gxnor.program.ops import ALWAYS, NEVER
 from gxnor.space import DiscreteSpace

@@ -10,7 +10,7 @@ from gxnor.nn import Activation, Conv1d, Conv2d, Linear, Sequential, integer_ari
 from gxnor.nn import integer_kernels as kernels
 from gxnor.nn.activation import phi_reference, window_reference
 from gxnor.nn.integer_block import Phi
-from gxnor.nn.networks import Precision
+from gxnor.nn.precision import Precision
 from gxnor.nn.residual import Residual
 
 BLOCKS = {

@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from gxnor.nn import Activation, Conv2d, DiscreteParameter, Linear
-from gxnor.nn.networks import CIFAR10, MNIST, PRECISIONS, RESNET20, Pixels, Precision, network, parse
+from gxnor.nn.networks import CIFAR10, MNIST, RESNET20, network, parse
+from gxnor.nn.pixels import Pixels
+from gxnor.nn.precision import PRECISIONS, Precision
 from gxnor.space import DiscreteSpace
 
 

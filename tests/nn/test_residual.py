@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from gxnor.nn import Activation, Conv2d
-from gxnor.nn.networks import RESNET20, Precision, network
+from gxnor.nn.networks import RESNET20, network
+from gxnor.nn.precision import Precision
 from gxnor.nn.residual import TOP, RoundedSum
 
 LAYERS = "4C3-MP2-2x4R3-6D3-AP-3"

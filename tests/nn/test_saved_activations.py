@@ -8,7 +8,7 @@ from torch import nn
 
 from gxnor import native
 from gxnor.nn import Activation, Conv1d, Conv2d, Linear, Pixels, network, pack_saved_activations, saved_formats
-from gxnor.nn.networks import PRECISIONS, Precision
+from gxnor.nn.precision import PRECISIONS, Precision
 
 
 def gradients(model, x, saving):

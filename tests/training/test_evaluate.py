@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from gxnor.nn import Activation, Conv2d, Linear
-from gxnor.nn.networks import PRECISIONS, network
+from gxnor.nn.networks import network
+from gxnor.nn.precision import PRECISIONS
 from gxnor.optim import DST
 from gxnor.training.evaluate import (
     Evaluation,
