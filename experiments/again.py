@@ -12,7 +12,7 @@ else:
     import tomli as tomllib
 
 from gxnor.errors import GxnorError
-from gxnor.training import recipe as recipes
+from gxnor.training import recipes
 
 # Settings that do not change what a run reaches, and the seed, which commands name apart.
 WITHOUT_EFFECT = {"seed", "device", "tensorboard", "pack_saved_activations"}

@@ -17,7 +17,7 @@ from unittest import mock
 import torch
 
 from gxnor.nn import integer_kernels
-from gxnor.training import recipe as recipes
+from gxnor.training import recipes
 from gxnor.training.trainer import Trainer
 
 quantize = integer_kernels.quantize

@@ -7,7 +7,7 @@ from pathlib import Path
 from experiments.again import folder, stages, whole
 from gxnor import pretrained
 from gxnor.analysis import sizes
-from gxnor.training import recipe as recipes
+from gxnor.training import recipes
 from gxnor.training.loop import export_run
 from gxnor.writing import write_text
 

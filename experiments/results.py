@@ -22,7 +22,7 @@ from experiments.again import whole
 from experiments.pictures import log_scale
 from experiments.tables import RUNS, write_tables
 from gxnor.errors import GxnorError
-from gxnor.training import recipe as recipes
+from gxnor.training import recipes
 from gxnor.training.runfolder import read_history
 
 LEFT_OUT = ("confusion", "classes")

@@ -18,7 +18,7 @@ import torch
 from experiments import operations
 from experiments.definitions import Form, Point
 from gxnor.errors import GxnorError
-from gxnor.training import recipe as recipes
+from gxnor.training import recipes
 from gxnor.training.build import load_data, load_network
 from gxnor.training.loop import train
 from gxnor.training.recipe import Recipe

@@ -9,7 +9,7 @@ from functools import partial
 from experiments.accuracies import RESULTS, accuracy_groups, accuracy_table, kind, table_with_commands
 from experiments.table import markdown
 from experiments.timings import blocks_table, limits_table, speed_table, step_table, zoo_table
-from gxnor.training import recipe as recipes
+from gxnor.training import recipes
 
 
 def summary_table() -> str:

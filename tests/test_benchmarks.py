@@ -10,7 +10,7 @@ from experiments import accuracies, tables
 from experiments.again import again_by
 from experiments.definitions import STUDIES
 from gxnor.errors import GxnorError
-from gxnor.training import recipe as recipes
+from gxnor.training import recipes
 from tests.scripts import ROOT, load
 
 

@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Prints the report on a recipe. Raises GxnorError for a recipe, batch or budget that cannot be."""
     from rich.console import Console
 
-    from gxnor.training import recipe as recipes
+    from gxnor.training import recipes
 
     settings = list(arguments.set)
     settings += [f"train.batch={arguments.batch}"] if arguments.batch is not None else []

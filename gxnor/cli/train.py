@@ -32,8 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     from rich.table import Table
 
-    from gxnor.training import distributed, loop
-    from gxnor.training import recipe as recipes
+    from gxnor.training import distributed, loop, recipes
 
     settings = list(arguments.set)
     settings += [f"train.seed={arguments.seed}"] if arguments.seed is not None else []

@@ -13,8 +13,7 @@ from gxnor.errors import GxnorError, WorkError
 from gxnor.exporter import to_program
 from gxnor.locking import alone_in
 from gxnor.program import Program
-from gxnor.training import checkpoint, distributed
-from gxnor.training import recipe as recipes
+from gxnor.training import checkpoint, distributed, recipes
 from gxnor.training.build import load_network, pick_device, start_from
 from gxnor.training.console import Console
 from gxnor.training.evaluate import Evaluation, weight_summary

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gxnor.errors import GxnorError, WorkError
 from gxnor.locking import is_empty
-from gxnor.training import recipe as recipes
+from gxnor.training import recipes
 from gxnor.training.recipe import Recipe
 from gxnor.writing import write_text
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from gxnor.cli import main as cli
-from gxnor.training import recipe as recipes
+from gxnor.training import recipes
 from gxnor.training.memory import measure
 
 QUICK = ["--epochs", "1", "--set", "network.layers=4C3-MP2-8FC-10", "--set", "train.batch_growth=1"]

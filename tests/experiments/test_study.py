@@ -23,7 +23,7 @@ from gxnor import locking
 from gxnor.cli import main as cli
 from gxnor.cli.main import execute
 from gxnor.errors import GxnorError, WorkError
-from gxnor.training import recipe as recipes
+from gxnor.training import recipes
 
 ROOT = Path(__file__).parents[2]
 TINY = {

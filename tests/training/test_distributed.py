@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from gxnor.errors import GxnorError
-from gxnor.training import checkpoint, distributed
-from gxnor.training import recipe as recipes
+from gxnor.training import checkpoint, distributed, recipes
 from gxnor.training.build import count_parts
 from gxnor.training.loop import train
+from gxnor.training.recipe import Recipe
 from tests.runs import final_tensors
 
 SETTINGS = ["network.layers=16C3-MP2-64FC-10", "train.epochs=2", "train.batch=48", "train.batch_growth=1",
@@ -113,7 +113,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def recipe(*settings: str) -> recipes.Recipe:
+def recipe(*settings: str) -> Recipe:
     return recipes.load("digits", [*SETTINGS, *settings])
 
 

@@ -12,7 +12,7 @@ import pytest
 from gxnor.cli.main import main
 from gxnor.cli.memory import parse_size
 from gxnor.errors import WorkError
-from gxnor.training import recipe as recipes
+from gxnor.training import recipes
 from gxnor.training.memory import measure as measuring
 from gxnor.training.memory.measure import measure
 from gxnor.training.memory.predict import predict, twin, widest, with_width

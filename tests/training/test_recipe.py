@@ -3,7 +3,7 @@
 import pytest
 
 from gxnor.errors import GxnorError
-from gxnor.training import recipe as recipes
+from gxnor.training import recipes
 
 
 @pytest.mark.parametrize("name", recipes.names())

@@ -10,7 +10,8 @@ from gxnor.nn.residual import RoundedSum
 from gxnor.training import schedule
 from gxnor.training.build import build
 from gxnor.training.losses import LOSSES, squared_hinge
-from gxnor.training.recipe import Optimizer, Train, load
+from gxnor.training.recipe import Optimizer, Train
+from gxnor.training.recipes import load
 
 
 def test_rates():
