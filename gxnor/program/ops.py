@@ -261,7 +261,7 @@ class Channels:
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """logits = float32(x) * scale + bias, float32, one scale and bias a class: the first axis of x, which may have places
+    """logits = float32(x) * scale + bias, float32, one scale and bias per class: the first axis of x, which may have places
     after it. The last layer, one for each output."""
 
     arity: ClassVar[int] = 1
