@@ -32,6 +32,11 @@ void Epilogue::operator()(const Buffer& output, int block, int count, int32_t* s
   const int lanes = std::min(kLanes, output.channels - block * kLanes);
   const uint16_t flips = this->flips(block);
   const int32_t* const steps = thresholds->block(block);
+  const auto level = [&](int some, int lanes, uint8_t* const* to) {
+    if (const Lines* const lines = thresholds->line(block))
+      return kernels.line_level(sums, some, *lines, thresholds->rows, flips, lanes, to);
+    kernels.level(sums, some, steps, thresholds->rows, flips, lanes, to);
+  };
   constexpr int kSome = 64;
   uint8_t* to[kSome];
   for (int first = 0; first < count; first += kSome, sums += kSome * kLanes) {
@@ -41,11 +46,11 @@ void Epilogue::operator()(const Buffer& output, int block, int count, int32_t* s
       kernels.pack(sums, some, reinterpret_cast<const int32_t(*)[kLanes]>(steps), flips, (lanes + 7) / 8, to, output.plane);
     } else if (output.form == Form::int8) {
       for (int p = 0; p < some; ++p) to[p] = outputs[first + p] + block * kLanes;
-      kernels.level(sums, some, steps, thresholds->rows, flips, lanes, to);
+      level(some, lanes, to);
     } else {
       int8_t levels[kSome][kLanes];
       for (int p = 0; p < some; ++p) to[p] = reinterpret_cast<uint8_t*>(levels[p]);
-      kernels.level(sums, some, steps, thresholds->rows, flips, kLanes, to);
+      level(some, kLanes, to);
       for (int p = 0; p < some; ++p) {
         int16_t wide[kLanes];
         std::copy(levels[p], levels[p] + kLanes, wide);

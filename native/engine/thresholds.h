@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/fold.h"
+#include "engine/line.h"
 #include "kernels/kernels.h"
 
 namespace gxnor {
@@ -18,6 +19,7 @@ struct Thresholds {
   int rows;                     // steps of a channel; a binary space has its one step twice, which makes levels -1 and 1
   std::vector<int32_t> values;  // [blocks][rows][16]
   std::vector<uint16_t> flips;  // [blocks]
+  std::vector<std::optional<Lines>> lines;  // [blocks], where steps lie on lines in all lanes; none of few steps
 
   // thresholds [channels][count], for values up to `bound` in size; bound < INT32_MAX.
   Thresholds(int N, const Fold& fold, const int32_t* thresholds, const int8_t* sign, int64_t bound)
@@ -41,6 +43,8 @@ struct Thresholds {
             static_cast<int32_t>(std::clamp(step, -bound, bound + 1));
       }
     }
+    constexpr int kFew = 4;  // steps that are compared as fast
+    for (int at = 0; rows > kFew && at < blocks; ++at) lines.push_back(lines_of(at, static_cast<int32_t>(bound)));
   }
 
   const int32_t* block(int64_t block) const { return values.data() + block * rows * kLanes; }
@@ -54,7 +58,28 @@ struct Thresholds {
     for (int lane = 0; lane < kLanes; ++lane) out[lane] = count[lane] - rows / 2;
   }
 
-  int64_t bytes() const { return static_cast<int64_t>(values.size() * sizeof(int32_t) + flips.size() * sizeof(uint16_t)); }
+  // The lines of a block, or null.
+  const Lines* line(int64_t block) const { return !lines.empty() && lines[block] ? &*lines[block] : nullptr; }
+
+  int64_t bytes() const {
+    return static_cast<int64_t>(values.size() * sizeof(int32_t) + flips.size() * sizeof(uint16_t) +
+                                lines.size() * sizeof(std::optional<Lines>));
+  }
+
+ private:
+  std::optional<Lines> lines_of(int at, int32_t bound) const {
+    Lines found;
+    std::vector<int32_t> steps(rows);
+    for (int lane = 0; lane < kLanes; ++lane) {
+      for (int row = 0; row < rows; ++row) steps[row] = block(at)[row * kLanes + lane];
+      const std::optional<Line> line = line_of(steps, bound);
+      if (!line) return std::nullopt;
+      found.scale[lane] = line->scale;
+      found.offset[lane] = line->offset;
+      found.split[lane] = -line->split;
+    }
+    return found;
+  }
 };
 
 }  // namespace gxnor

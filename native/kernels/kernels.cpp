@@ -23,7 +23,8 @@ namespace {
                                         const WinogradKernels& winograd4) {
   const Product(&xnor)[kXnors] = other.xnor;
   return {name, supported, {xnor[kTernary], xnor[kBinaryWeights], xnor[kBinaryActivations]}, other.lookup,
-          other.lookup_weights, dot8, dot8_blocks, nullptr, other.dot16, other.dot32, other.pack, other.level, winograd2, winograd4};
+          other.lookup_weights, dot8, dot8_blocks, nullptr, other.dot16, other.dot32, other.pack, other.level, other.line_level,
+          winograd2, winograd4};
 }
 
 constexpr Kernels portable = {"portable",
@@ -34,6 +35,7 @@ constexpr Kernels portable = {"portable",
                               dot32_portable,
                               pack_portable,
                               level_portable,
+                              line_level_portable,
                               winograd2_portable,
                               winograd4_portable};
 
@@ -49,6 +51,7 @@ constexpr Kernels avx2 = {"avx2",
                           dot32_portable,
                           pack_avx2,
                           level_avx2,
+                          line_level_avx2,
                           winograd2_avx2,
                           winograd4_avx2};
 
@@ -74,6 +77,7 @@ constexpr Kernels avx512 = {"avx512",
                             dot32_portable,
                             pack_avx512,
                             level_avx2,
+                            line_level_avx2,
                             winograd2_avx512,
                             winograd4_avx512,
                             &winograd2_fip_avx512,
@@ -109,6 +113,7 @@ constexpr Kernels neon = {"neon",
                           dot32_portable,
                           pack_portable,
                           level_portable,
+                          line_level_portable,
                           winograd2_neon,
                           winograd4_neon};
 

@@ -65,6 +65,17 @@ struct Packing {
 using Level = void (*)(const int32_t* sums, int count, const int32_t* thresholds, int rows, uint16_t flip, int lanes,
                        uint8_t* const* outputs);
 
+// Steps on lines (engine/line.h). split: -1 where 1 is taken from positive sums, else 0.
+struct Lines {
+  float scale[kLanes], offset[kLanes];
+  int32_t split[kLanes];
+};
+
+// Level of such steps:
+//   level = clamp((sum + (sum > 0 ? split : 0)) * scale + offset, 0, rows), rounded down, - rows / 2, negated where `flip` has a bit.
+using LineLevel = void (*)(const int32_t* sums, int count, const Lines& lines, int rows, uint16_t flip, int lanes,
+                           uint8_t* const* outputs);
+
 // dot8 followed by Pack, in one kernel.
 using Dot8Pack = void (*)(const uint8_t* const* positions, int count, const Window& window, const void* weights,
                           const Packing& packing, uint8_t* const* outputs);
@@ -153,6 +164,7 @@ struct Kernels {
   Product dot16, dot32;
   Pack pack;
   Level level;
+  LineLevel line_level;
   const WinogradKernels& winograd2;
   const WinogradKernels& winograd4;
   const WinogradKernels* winograd2_fip = nullptr;  // by fast inner products; null if there is no such kernel
@@ -186,6 +198,7 @@ void dot16_portable(const uint8_t* const*, int, const Window&, const void*, int3
 void dot32_portable(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void pack_portable(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
 void level_portable(const int32_t*, int, const int32_t*, int, uint16_t, int, uint8_t* const*);
+void line_level_portable(const int32_t*, int, const Lines&, int, uint16_t, int, uint8_t* const*);
 
 extern const WinogradKernels winograd2_portable, winograd4_portable;
 
@@ -214,6 +227,7 @@ void dot8_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*)
 void dot16_avx2(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 void pack_avx2(const int32_t*, int, const int32_t[2][kLanes], uint16_t, int, uint8_t* const*, int64_t);
 void level_avx2(const int32_t*, int, const int32_t*, int, uint16_t, int, uint8_t* const*);
+void line_level_avx2(const int32_t*, int, const Lines&, int, uint16_t, int, uint8_t* const*);
 
 void dot8_avxvnni(const uint8_t* const*, int, const Window&, const void*, int32_t*);
 

@@ -1,4 +1,4 @@
-// level (kernels.h) for 16 lanes of one position at a time: comparisons give -1 where a threshold is above the sum, and
+// level and line_level (kernels.h) for 16 lanes of one position at a time: comparisons give -1 where a threshold is above the sum, and
 // adding these counts them. AVX-512 uses this kernel too; with its masks it was slower.
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -53,6 +53,21 @@ void level_avx2(const int32_t* sums, int count, const int32_t* thresholds, int r
     for (const int32_t* row = thresholds; row < thresholds + rows * kLanes; row += kLanes)  // true is -1
       level = _mm256_add_epi32(level, _mm256_cmpgt_epi32(eight(row + 8 * half), sum));
     return level;
+  });
+}
+
+void line_level_avx2(const int32_t* sums, int count, const Lines& lines, int rows, uint16_t flip, int lanes,
+                     uint8_t* const* outputs) {
+  const __m256 scale[2] = {_mm256_loadu_ps(lines.scale), _mm256_loadu_ps(lines.scale + 8)};
+  const __m256 offset[2] = {_mm256_loadu_ps(lines.offset), _mm256_loadu_ps(lines.offset + 8)};
+  const __m256i split[2] = {eight(lines.split), eight(lines.split + 8)};
+  const __m256 top = _mm256_set1_ps(static_cast<float>(rows));
+  const __m256i half_of_rows = _mm256_set1_epi32(rows / 2);
+  level_each(sums, count, flip, lanes, outputs, [&](int half, __m256i sum) {
+    sum = _mm256_add_epi32(sum, _mm256_and_si256(_mm256_cmpgt_epi32(sum, _mm256_setzero_si256()), split[half]));
+    const __m256 reached = _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale[half]), offset[half]);
+    const __m256 within = _mm256_min_ps(_mm256_max_ps(reached, _mm256_setzero_ps()), top);
+    return _mm256_sub_epi32(_mm256_cvttps_epi32(within), half_of_rows);
   });
 }
 
