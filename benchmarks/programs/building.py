@@ -70,10 +70,13 @@ class Builder:
         return self.add(Dense((at,), weight), spread)
 
     def threshold(self, N=1, at=None) -> int:
-        """Random signs and steps; in a channel in eight some steps are constant."""
+        """Random signs and steps, many of them half of the time evenly spaced; in a channel in eight some are constant."""
         at = self.last if at is None else at
         space, channels = DiscreteSpace(N), self.values[at].shape[0]
         steps = np.rint(self.random.normal(0, self.spread[at], (channels, space.size - 1)))
+        if N >= 3 and self.random.random() < 1 / 2:  # as those of a rounding are
+            middle, spacing = self.random.normal(0, self.spread[at] / 2, (2, channels, 1))
+            steps = np.ceil(middle + np.abs(spacing) * np.linspace(-1, 1, space.size - 1))
         rare = self.random.random(steps.shape) < 1 / 4
         rare &= self.random.random((channels, 1)) < 1 / 8
         steps = np.where(rare, self.random.choice([ALWAYS, NEVER], steps.shape), steps)
