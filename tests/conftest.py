@@ -40,7 +40,7 @@ def without_native(monkeypatch):
 @pytest.fixture
 def tiny():
     """Makes a recipe that trains in a second, with further settings."""
-    recipes = pytest.importorskip("gxnor.training.recipe")
+    recipes = pytest.importorskip("gxnor.training.recipes")
 
     def make(*settings):
         return recipes.load("digits", [*TINY, *settings])
