@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gxnor.analysis import energy, events
-from gxnor.exporter import to_program
+from gxnor.exporter import export
 from gxnor.nn.layers import DiscreteLayer
 from gxnor.nn.networks import network
 from gxnor.nn.precision import PRECISIONS, Precision
@@ -30,14 +30,12 @@ def count(model: torch.nn.Module, recipe: Recipe, images: np.ndarray, classes: t
     """
     spaces = recipe.precision
     if spaces.weights != "real" and spaces.activations != "real":
-        counted = events.count(to_program(model, images.shape[1:], classes), images)
+        counted = events.count(export(model, images.shape[1:], classes), images)
         hidden = [layer for layer in counted.layers if not layer.pixels]
         share = sum(x.zero_inputs for x in hidden) / max(sum(x.inputs for x in hidden), 1)
         operation = "XNOR" if max(spaces.weights, spaces.activations) <= 1 else "multiply-add"
         return _row(counted.total.macs / len(images), counted.total.fired / len(images), operation, share)
-    counted = events.count(
-        to_program(_stand_in(model, recipe, images.shape[1:]), images.shape[1:], classes), images[:1]
-    )
+    counted = events.count(export(_stand_in(model, recipe, images.shape[1:]), images.shape[1:], classes), images[:1])
     table = energy.counterparts(counted)
     if spaces.weights == "real":
         return _row(counted.total.macs, table["full precision"].float_multiplications, "multiply-add", None)

@@ -17,9 +17,9 @@ def __getattr__(name: str):
 
         return load
     if name == "export":
-        from gxnor.exporter import to_program
+        from gxnor.exporter import export
 
-        return to_program
+        return export
     if name == "check":
         from gxnor.exporter import check
 

@@ -1,4 +1,4 @@
-"""The reference pages: every public class and function is on one."""
+"""The reference pages: every public class and function is on one, by its name."""
 
 import importlib
 import inspect
@@ -14,7 +14,8 @@ PAGES = Path(__file__).parent.parent / "docs" / "reference"
 def test_pages_have_all_that_is_public(page):
     package = importlib.import_module("gxnor" if page == "gxnor" else f"gxnor.{page}")
     shown = set(re.findall(r"^::: (\S+)$", (PAGES / f"{page}.md").read_text(), re.MULTILINE))
-    public = [getattr(package, name) for name in getattr(package, "__all__", ())]
-    for thing in public:
+    for name in getattr(package, "__all__", ()):
+        thing = getattr(package, name)
         if inspect.isclass(thing) or inspect.isfunction(thing):
-            assert {thing.__module__, f"{thing.__module__}.{thing.__name__}"} & shown, thing
+            assert thing.__name__ == name, f"the page has {thing.__name__}"
+            assert {thing.__module__, f"{thing.__module__}.{name}"} & shown, thing

@@ -29,7 +29,7 @@ from gxnor.space import DiscreteSpace
 Classes = Sequence[str] | int
 
 
-def to_program(
+def export(
     model: nn.Module,
     input_shape: Sequence[int],
     classes: Classes | Mapping[str, Classes] | Sequence[Classes],

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from gxnor.errors import GxnorError, WorkError
-from gxnor.exporter import to_program
+from gxnor.exporter import export
 from gxnor.locking import alone_in
 from gxnor.program import Program
 from gxnor.training import checkpoint, distributed, recipes
@@ -120,7 +120,7 @@ def test_run(path: Path, *, data_dir: Path | None = None) -> Evaluation:
 def export_run(path: Path) -> Program:
     """A run's best network as an integer program. Raises GxnorError as `test_run` does, and where it cannot be one."""
     recipe = _recipe(path)
-    program = to_program(*load_network(path / "best.safetensors", recipe))
+    program = export(*load_network(path / "best.safetensors", recipe))
     return dataclasses.replace(program, data=recipe.data.name)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from experiments.operations import count
 from gxnor.analysis import events
-from gxnor.exporter import to_program
+from gxnor.exporter import export
 from gxnor.training.build import build
 
 CLASSES = tuple("0123456789")
@@ -34,7 +34,7 @@ def test_real_networks_by_their_shapes(tiny):
 @pytest.mark.parametrize("weights, activations, operation", [(1, 1, "XNOR"), (0, 0, "XNOR"), (2, 3, "multiply-add")])
 def test_discrete_networks_by_their_events(tiny, weights, activations, operation):
     model, ours = counted(tiny, weights, activations)
-    total = events.count(to_program(model, (1, 8, 8), CLASSES), IMAGES).total
+    total = events.count(export(model, (1, 8, 8), CLASSES), IMAGES).total
     assert ours["fired"] == total.fired / 3 and ours["products"] == PRODUCTS == total.macs / 3
     assert ours["operation"] == operation and (ours["zero_activations"] > 0) == (activations > 0)
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from gxnor.exporter import to_program
+from gxnor.exporter import export
 from gxnor.nn import Activation, DiscreteLayer
 from gxnor.program import reference
 from gxnor.program.ops import Conv, Dense, Threshold
@@ -68,7 +68,7 @@ def check(make, shape, space=None, x=None, phi_is_called=False):
     sums, states, scores = watched(model, x)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        program = to_program(model, shape, [str(i) for i in range(scores.shape[1])], space)
+        program = export(model, shape, [str(i) for i in range(scores.shape[1])], space)
     given = x.numpy() if space is None else space.index(x.numpy())
     trace = reference.trace(program, given)
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from gxnor.data import load as load_data
-from gxnor.exporter import layers, to_program
+from gxnor.exporter import export, layers
 from gxnor.nn import Activation, Conv1d, Conv2d, Linear, phi
 from gxnor.nn.networks import MNIST, network
 from gxnor.nn.pixels import Pixels
@@ -199,7 +199,7 @@ def test_real_pixels_in_front_of_a_weighted_layer_are_rounded_by_pytorch():
     x = pixels((3, 4), 50)
     model = fit(seeded(Real), x)
     with pytest.warns(RuntimeWarning, match="the sums of conv, "):
-        program = to_program(model, (3, 4), "abc")
+        program = export(model, (3, 4), "abc")
     with torch.no_grad():
         assert np.array_equal(reference.run(program, x.numpy()), model(x).numpy())
 
@@ -214,16 +214,14 @@ def test_a_network_whose_input_is_states():
 def test_the_model_is_left_as_it_is_in_whatever_precision_and_mode():
     x = pixels((1, 9, 9))
     model = fit(seeded(lambda: network("4C3-MP2-5", (1, 9, 9))), x)
-    expected = to_program(model, (1, 9, 9), "abcde")
+    expected = export(model, (1, 9, 9), "abcde")
     model.train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    again = to_program(model, (1, 9, 9), "abcde")
+    again = export(model, (1, 9, 9), "abcde")
     assert file.encode(again) == file.encode(expected)
     assert model.training and all(torch.equal(before[k] * 1, v * 1) for k, v in model.state_dict().items())
     assert next(model.parameters()).dtype == torch.float32
-    assert file.encode(to_program(model.to(memory_format=torch.channels_last), (1, 9, 9), "abcde")) == file.encode(
-        expected
-    )
+    assert file.encode(export(model.to(memory_format=torch.channels_last), (1, 9, 9), "abcde")) == file.encode(expected)
 
 
 def test_exact_ties_go_to_the_first_class_as_in_pytorch():
@@ -232,7 +230,7 @@ def test_exact_ties_go_to_the_first_class_as_in_pytorch():
     x = pixels((4,), 200)
     with torch.no_grad():
         predicted = model(x).argmax(1).numpy()
-    program = to_program(model, (4,), "abcdef")
+    program = export(model, (4,), "abcdef")
     assert set(predicted) == {0, 2}
     assert np.array_equal(reference.run(program, x.numpy()).argmax(1), predicted)
 
@@ -246,7 +244,7 @@ def test_a_range_that_is_no_power_of_two_gives_the_same_program_up_to_rounding()
     x = pixels((1, 5, 5), 40)
     model = fit(seeded(make), x)
     with pytest.warns(RuntimeWarning):
-        program = to_program(model, (1, 5, 5), "abc")
+        program = export(model, (1, 5, 5), "abc")
     with torch.no_grad():
         scores = model(x).numpy()
     np.testing.assert_allclose(reference.run(program, x.numpy()), scores, atol=1e-5)
@@ -258,7 +256,7 @@ def test_real_mnist():
     model = fit(seeded(lambda: network(MNIST, (1, 28, 28), PRECISIONS["gxnor"])), images[:200])
     with torch.no_grad():
         expected = model(images).argmax(1).numpy()
-    program = to_program(model, (1, 28, 28), [str(i) for i in range(10)])
+    program = export(model, (1, 28, 28), [str(i) for i in range(10)])
     assert np.array_equal(reference.run(program, images[:100].numpy()).argmax(1), expected[:100])
     assert np.array_equal(Engine(program).run(images.numpy()).argmax(1), expected)
 

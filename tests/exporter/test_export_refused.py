@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gxnor.errors import GxnorError
-from gxnor.exporter import to_program
+from gxnor.exporter import export
 from gxnor.nn import Activation, Conv2d, Linear
 from gxnor.nn.pixels import Pixels
 
@@ -21,10 +21,10 @@ def test_where_pytorch_rounds_is_said():
         ([nn.AvgPool2d(3), nn.AvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4), Activation(), Linear(4, 3)], "of 5, "),
     ):
         with pytest.warns(RuntimeWarning, match=words):
-            to_program(model(*modules), shape, "abc")
+            export(model(*modules), shape, "abc")
     big = nn.Sequential(Pixels(), nn.Flatten(), Linear(2000, 2, N=7))
     with pytest.warns(RuntimeWarning, match="the sums of 2, "):
-        to_program(big, (2000,), "ab")
+        export(big, (2000,), "ab")
 
 
 class Unfit(nn.Module):
@@ -53,7 +53,7 @@ class Unfit(nn.Module):
 
 def test_everything_that_cannot_be_exported_is_named():
     with pytest.raises(GxnorError) as caught:
-        to_program(Unfit(), (1, 8, 8), "abc")
+        export(Unfit(), (1, 8, 8), "abc")
     message = str(caught.value)
     for words in (
         "real: Conv2d has real weights", "body.1: batch norm without running statistics", "body.2: ReLU is a real",
@@ -81,20 +81,20 @@ def test_everything_that_cannot_be_exported_is_named():
 )  # fmt: skip
 def test_models_that_do_not_fit_are_refused(model, words):
     with pytest.raises(GxnorError, match=f"cannot export: .*{words}"):
-        to_program(model(), (1, 4, 4), "abc")
+        export(model(), (1, 4, 4), "abc")
 
 
 def test_the_wrong_number_of_classes_and_control_flow_are_refused():
     model = nn.Sequential(Pixels(), nn.Flatten(), Linear(16, 3))
     with pytest.raises(GxnorError, match="each of 3 logits, got 2"):
-        to_program(model, (1, 4, 4), "ab")
+        export(model, (1, 4, 4), "ab")
 
     class Branching(nn.Module):
         def forward(self, x):
             return x if x.sum() > 0 else -x
 
     with pytest.raises(GxnorError, match="cannot trace the model"):
-        to_program(Branching(), (1, 4, 4), "ab")
+        export(Branching(), (1, 4, 4), "ab")
 
 
 def test_what_tracing_does_not_see_is_refused():
@@ -109,4 +109,4 @@ def test_what_tracing_does_not_see_is_refused():
             return self.norm(before)
 
     with pytest.raises(GxnorError, match="computes something else than the model"):
-        to_program(InPlace(), (1, 4, 4), "abc")
+        export(InPlace(), (1, 4, 4), "abc")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from gxnor.cli import main as cli
 from gxnor.data import load as load_data
-from gxnor.exporter import to_program
+from gxnor.exporter import export
 from gxnor.nn.networks import network
 from gxnor.program import file, reference
 from gxnor.runtime.engine import Engine
@@ -85,7 +85,7 @@ def test_a_run_that_cannot_be_exported_writes_nothing(tiny, tmp_path, capsys):
 
 
 def test_eval_of_a_file_that_does_not_fit_its_data_is_refused(tmp_path, capsys):
-    program = to_program(network("10", (1, 8, 8)), (1, 8, 8), [str(i) for i in range(10)])
+    program = export(network("10", (1, 8, 8)), (1, 8, 8), [str(i) for i in range(10)])
     for changed, words in (
         ({}, "does not say which data"),
         ({"data": "moon"}, "no data set 'moon'"),
@@ -94,7 +94,7 @@ def test_eval_of_a_file_that_does_not_fit_its_data_is_refused(tmp_path, capsys):
         file.save(dataclasses.replace(program, **changed), tmp_path / "net.gxnor")
         assert cli.main(["eval", str(tmp_path / "net.gxnor")]) == 2
         assert words in capsys.readouterr().err
-    other = to_program(network("10", (1, 7, 9)), (1, 7, 9), [str(i) for i in range(10)])
+    other = export(network("10", (1, 7, 9)), (1, 7, 9), [str(i) for i in range(10)])
     file.save(dataclasses.replace(other, data="digits"), tmp_path / "net.gxnor")
     assert cli.main(["eval", str(tmp_path / "net.gxnor")]) == 2
     assert "images of (1, 8, 8)" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gxnor.errors import GxnorError
-from gxnor.exporter import to_program
+from gxnor.exporter import export
 from gxnor.exporter.unfolding import load_program
 from gxnor.nn.networks import network
 from gxnor.nn.precision import Precision
@@ -31,7 +31,7 @@ def exported(layers=LAYERS, shape=SHAPE, **spaces):
     with torch.no_grad():
         first = net[list(dict(net.named_children())).index("norm1")]
         first.weight[:5], first.bias[:5] = torch.tensor([0, 1e-9, -1e-9, 0, 1]), torch.tensor([0, 5, -5, 0.3, 40])
-    return to_program(net, shape, CLASSES)
+    return export(net, shape, CLASSES)
 
 
 @pytest.mark.filterwarnings("ignore:.*nearly tie")
@@ -41,7 +41,7 @@ def test_a_model_that_takes_a_program_exports_as_it_again(shape, layers, weights
     program = exported(layers, shape, weights=weights, activations=activations, r=0.3)
     net = model(layers, shape, weights=weights, activations=activations, r=0.7, a=1.0)  # a program does not say r
     load_program(net, program, images(shape, 30))
-    again = to_program(net, shape, CLASSES)
+    again = export(net, shape, CLASSES)
     assert len(again.layers) == len(program.layers)
     for one, other in zip(program.layers, again.layers, strict=True):
         if isinstance(one, Threshold):
@@ -59,7 +59,7 @@ def test_more_states_come_back_within_a_few_units():
     program = exported(activations=3)
     net = model(activations=3)
     load_program(net, program, images(SHAPE))
-    for one, other in zip(program.layers, to_program(net, SHAPE, CLASSES).layers, strict=True):
+    for one, other in zip(program.layers, export(net, SHAPE, CLASSES).layers, strict=True):
         if isinstance(one, Threshold):
             whole = ((one.thresholds != ALWAYS) & (one.thresholds != NEVER)).all(1)
             assert whole.any() and np.abs(one.thresholds - other.thresholds)[whole].max() <= 2
@@ -103,4 +103,4 @@ def test_a_program_of_another_input_is_refused():
 def test_residual_networks_are_refused():
     net = fitted(model("8C3-8R3-AP-4"), images(SHAPE))
     with pytest.raises(GxnorError, match="the program is of another network: expected"):
-        load_program(net, to_program(net, SHAPE, CLASSES), images(SHAPE))
+        load_program(net, export(net, SHAPE, CLASSES), images(SHAPE))
