@@ -25,7 +25,7 @@ ADAM = (
 NETWORKS = {
     "gxnor": (
         "optimizer.increment=factored", "optimizer.counter=4", "optimizer.m=1", "optimizer.probability=linear",
-        "optimizer.split_zero=true", "optimizer.hysteresis=0.125", "optimizer.lr=0.08", "optimizer.lr_end=0.005",
+        "optimizer.split_zero=true", "optimizer.hysteresis=0.125", "optimizer.lr=0.05", "optimizer.lr_end=0.005",
         "optimizer.norm_decay=0.03", "train.batch=100", "train.batch_growth=32",
     ),
     "gxnor-adam": (*ADAM, "optimizer.lr=0.1", "optimizer.lr_end=3e-4", "optimizer.beta1_end=0.9995"),

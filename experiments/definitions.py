@@ -134,7 +134,7 @@ def _night(recipe: str) -> Form:
     five = {**_counter(4, 0.05, 0.004, 32), **held}
     settings = {
         **GXNOR, "precision.a": 1.0, "optimizer.norm_decay": 0.03, "network.width": 0.25, "train.epochs": 40,
-        "train.batch": 100, "train.arithmetic": "auto",
+        "train.batch": 100, "train.arithmetic": "auto", "augment.cutout": 0,
     }  # fmt: skip
     points = (
         Point("full precision", {**_spaces("real", "real"), **real}),
